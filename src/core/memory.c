@@ -1,0 +1,80 @@
+/* Memory: checked allocation and size products. See memory.h. */
+#include "core/memory.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DN_ALIGNMENT = 64 };
+
+/* Counts down to the allocation that a test wants to fail; negative: none. */
+static atomic_long dn_countdown = -1;
+
+void dn_test_fail_allocation(long n)
+{
+    atomic_store(&dn_countdown, n);
+}
+
+static bool dn_must_fail(void)
+{
+    if (atomic_load(&dn_countdown) < 0) return false;
+    return atomic_fetch_sub(&dn_countdown, 1) == 0;
+}
+
+static void *dn_aligned(size_t bytes)
+{
+    if (bytes == 0) bytes = 1;
+    if (bytes > SIZE_MAX - DN_ALIGNMENT || dn_must_fail()) return NULL;
+    const size_t rounded = (bytes + DN_ALIGNMENT - 1) / DN_ALIGNMENT * DN_ALIGNMENT;
+    return aligned_alloc(DN_ALIGNMENT, rounded);
+}
+
+dn_status dn_alloc(void *out, size_t bytes)
+{
+    void *block = dn_aligned(bytes);
+    if (!block) return dn_fail(DN_ERROR_MEMORY, "out of memory: %zu bytes were asked for", bytes);
+    memset(block, 0, bytes);
+    memcpy(out, &block, sizeof block);
+    return DN_OK;
+}
+
+dn_status dn_realloc(void *block, size_t old_bytes, size_t bytes)
+{
+    void *old;
+    memcpy(&old, block, sizeof old);
+    void *grown = dn_aligned(bytes);
+    if (!grown) return dn_fail(DN_ERROR_MEMORY, "out of memory: %zu bytes were asked for", bytes);
+    if (old) memcpy(grown, old, old_bytes < bytes ? old_bytes : bytes);
+    free(old);
+    memcpy(block, &grown, sizeof grown);
+    return DN_OK;
+}
+
+void dn_free(void *block)
+{
+    free(block);
+}
+
+dn_status dn_strdup(char **out, const char *text)
+{
+    char *copy;
+    DN_TRY(dn_alloc(&copy, strlen(text) + 1));
+    memcpy(copy, text, strlen(text));
+    *out = copy;
+    return DN_OK;
+}
+
+dn_status dn_product(int64_t *out, int64_t limit, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    const int64_t factors[4] = {a, b, c, d};
+    int64_t product = 1;
+    for (int i = 0; i < 4; i++) {
+        if (factors[i] < 0 || (factors[i] > 0 && product > limit / factors[i]))
+            return dn_fail(DN_ERROR_CONFIG,
+                           "size %lld x %lld x %lld x %lld is too large (limit %lld)", (long long)a,
+                           (long long)b, (long long)c, (long long)d, (long long)limit);
+        product *= factors[i];
+    }
+    *out = product;
+    return DN_OK;
+}
