@@ -29,25 +29,26 @@ static void *dn_aligned(size_t bytes)
     return aligned_alloc(DN_ALIGNMENT, rounded);
 }
 
-dn_status dn_alloc(void *out, size_t bytes)
+static void *dn_checked(void *block, size_t bytes)
 {
-    void *block = dn_aligned(bytes);
-    if (!block) return dn_fail(DN_ERROR_MEMORY, "out of memory: %zu bytes were asked for", bytes);
-    memset(block, 0, bytes);
-    memcpy(out, &block, sizeof block);
-    return DN_OK;
+    if (!block) dn_fail(DN_ERROR_MEMORY, "out of memory: %zu bytes were asked for", bytes);
+    return block;
 }
 
-dn_status dn_realloc(void *block, size_t old_bytes, size_t bytes)
+void *dn_alloc(size_t bytes)
 {
-    void *old;
-    memcpy(&old, block, sizeof old);
-    void *grown = dn_aligned(bytes);
-    if (!grown) return dn_fail(DN_ERROR_MEMORY, "out of memory: %zu bytes were asked for", bytes);
-    if (old) memcpy(grown, old, old_bytes < bytes ? old_bytes : bytes);
-    free(old);
-    memcpy(block, &grown, sizeof grown);
-    return DN_OK;
+    void *block = dn_checked(dn_aligned(bytes), bytes);
+    if (block) memset(block, 0, bytes);
+    return block;
+}
+
+void *dn_realloc(void *block, size_t old_bytes, size_t bytes)
+{
+    void *grown = dn_checked(dn_aligned(bytes), bytes);
+    if (!grown) return NULL;
+    if (block) memcpy(grown, block, old_bytes < bytes ? old_bytes : bytes);
+    free(block);
+    return grown;
 }
 
 void dn_free(void *block)
@@ -55,13 +56,11 @@ void dn_free(void *block)
     free(block);
 }
 
-dn_status dn_strdup(char **out, const char *text)
+char *dn_strdup(const char *text)
 {
-    char *copy;
-    DN_TRY(dn_alloc(&copy, strlen(text) + 1));
-    memcpy(copy, text, strlen(text));
-    *out = copy;
-    return DN_OK;
+    char *copy = dn_alloc(strlen(text) + 1);
+    if (copy) memcpy(copy, text, strlen(text));
+    return copy;
 }
 
 dn_status dn_product(int64_t *out, int64_t limit, int64_t a, int64_t b, int64_t c, int64_t d)

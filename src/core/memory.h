@@ -1,6 +1,6 @@
 /* Memory: checked allocation and overflow-safe size products.
  *
- * Every allocation of the library passes through dn_alloc, dn_realloc or dn_free, so that tests can
+ * Every allocation of the library passes through dn_alloc and dn_realloc, so that tests can
  * make the n-th one fail (dn_test_fail_allocation in darknet.h). Blocks are 64-byte aligned and
  * zeroed; dn_realloc keeps the old bytes and zeroes none of the new ones.
  */
@@ -12,16 +12,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* *out = a zeroed block of `bytes` (at least 1), to be freed with dn_free; DN_ERROR_MEMORY else. */
-dn_status dn_alloc(void *out, size_t bytes);
+/* A zeroed block of `bytes` (at least 1), to be freed with dn_free. NULL when there is none: the
+ * message is set, the caller returns DN_ERROR_MEMORY. */
+void *dn_alloc(size_t bytes);
 
-/* Grows or shrinks *block (a pointer variable, NULL allowed) to `bytes`; untouched on failure. */
-dn_status dn_realloc(void *block, size_t old_bytes, size_t bytes);
+/* A block of `bytes` that begins with the old one's bytes; the old block is freed. NULL on failure:
+ * the old block is untouched and still the caller's. `block` may be NULL. */
+void *dn_realloc(void *block, size_t old_bytes, size_t bytes);
 
 void dn_free(void *block);
 
-/* *out = a copy of the NUL-terminated `text`. */
-dn_status dn_strdup(char **out, const char *text);
+/* A copy of the NUL-terminated `text`; NULL on failure as above. */
+char *dn_strdup(const char *text);
 
 /* *out = a * b * c * d, or DN_ERROR_CONFIG ("too large") when the product passes `limit`. */
 dn_status dn_product(int64_t *out, int64_t limit, int64_t a, int64_t b, int64_t c, int64_t d);

@@ -11,9 +11,9 @@
 #include "darknet.h"
 
 #if defined(__GNUC__)
-#define DN_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define DN_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
-#define DN_PRINTF(format, first)
+#define DN_PRINTF(text, first)
 #endif
 
 /* Sets this thread's message and returns `status`, so that `return dn_fail(...)` raises. */
