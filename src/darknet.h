@@ -25,6 +25,10 @@ extern "C" {
 
 /* cffi: begin */
 
+/* Changes whenever a declaration below does in a way that an old caller would misread. */
+enum { DN_ABI_VERSION = 1 };
+DN_API int dn_abi_version(void); /* what the library was built with */
+
 typedef enum dn_status {
     DN_OK = 0,
     DN_ERROR_CONFIG,    /* a .cfg, .data or option that makes no sense */
