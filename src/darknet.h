@@ -50,6 +50,11 @@ DN_API void dn_buffer_free(void *buffer);
 /* Tests only: the n-th allocation from now (0: the next) fails once; negative: none. */
 DN_API void dn_test_fail_allocation(long n);
 
+/* A box by its corners, in continuous pixel coordinates unless said otherwise. */
+typedef struct dn_box {
+    float x0, y0, x1, y1;
+} dn_box;
+
 /* ---- Masks ----
  * The mask of an instance is a dn_rle at the size of the original image, in COCO's runs: column
  * after column, first a run of zeros (maybe 0), then ones and zeros in turn. Masks made here have
@@ -123,6 +128,87 @@ DN_API dn_status dn_rle_iou(double *out, const dn_rle *detection, const dn_rle *
 /* The same for all pairs: out is (detection_count, truth_count); crowd is (truth_count) or NULL. */
 DN_API dn_status dn_rle_ious(double *out, const dn_rle *detections, int64_t detection_count,
                              const dn_rle *truths, int64_t truth_count, const uint8_t *crowd);
+
+/* ---- Data sets ----
+ * The labels of many images, whatever their files: a COCO JSON; or an image list (one path a
+ * line) or a folder of images, with Darknet rows or YOLO-seg rows in text files beside the images,
+ * or with a folder of instance label PNGs. A loaded data set never changes, so that threads may
+ * share it. Polygons and runs stay as compact as they were; masks are made on demand. */
+typedef struct dn_dataset dn_dataset;
+
+typedef struct dn_dataset_source {
+    const char *path;          /* the JSON, the list or the folder */
+    const char *images_folder; /* where the JSON's file names begin; NULL: the JSON's folder */
+    const char *masks_folder;  /* instance label PNGs, named as the images; or NULL */
+    const char *names;         /* file of class names, one a line; or NULL */
+    int32_t classes;           /* that many are allowed; 0: as many as names or labels say */
+    bool strict;               /* label faults fail instead of being skipped and reported */
+} dn_dataset_source;
+
+typedef enum dn_object_kind {
+    DN_OBJECT_BOX,      /* no mask */
+    DN_OBJECT_POLYGONS, /* one or several parts */
+    DN_OBJECT_RLE,
+} dn_object_kind;
+
+typedef struct dn_dataset_object {
+    double bbox[4];   /* x, y, width, height as labelled: pixels, or fractions of the image */
+    double area;      /* as labelled, else the mask's; in the same unit */
+    int64_t id;       /* the annotation's own; else its number in the data set, from 1 */
+    int32_t class_id; /* index into names */
+    int32_t line;     /* in the label file */
+    int32_t parts;    /* polygons */
+    dn_object_kind kind;
+    bool crowd;       /* a region to ignore */
+    bool fractions;   /* coordinates are fractions of the image (rows of text files) */
+    uint8_t decimals; /* how the points are stored: dataset.h */
+    int64_t first_word, word_count; /* where the points or runs are stored: dataset.h */
+} dn_dataset_object;
+
+typedef struct dn_dataset_image {
+    const char *path;       /* to open it */
+    const char *file_name;  /* as the labels call it */
+    const char *label_path; /* the file with its labels */
+    int32_t width, height;  /* as labelled; 0: unknown until the image is read */
+    int64_t id;             /* the JSON's; else its number in the data set, from 1 */
+    int64_t first_object, object_count;
+} dn_dataset_image;
+
+typedef struct dn_dataset_view {
+    const dn_dataset_image *images; /* (image_count), in the file's order */
+    int64_t image_count;
+    const dn_dataset_object *objects; /* (object_count), image after image */
+    int64_t object_count;
+    const char *const *names;    /* (class_count) */
+    const int64_t *category_ids; /* (class_count): the JSON's ids, -1: not in it; else 1, 2, ... */
+    int32_t class_count;
+    int64_t fault_count; /* labels and images that were skipped */
+    const char *const
+        *faults; /* (min(fault_count, DN_FAULTS_KEPT)): sentences with file and line */
+} dn_dataset_view;
+
+enum { DN_FAULTS_KEPT = 100 };
+
+/* Loads the labels of a data set, freed with dn_dataset_free. */
+DN_API dn_status dn_dataset_load(const dn_dataset_source *source, dn_dataset **out);
+DN_API void dn_dataset_free(dn_dataset *dataset);
+
+/* What is in it; valid as long as the data set. */
+DN_API const dn_dataset_view *dn_dataset_get(const dn_dataset *dataset);
+
+/* The labelled box in pixels of an image of this size. */
+DN_API dn_box dn_dataset_box(const dn_dataset_object *object, int32_t width, int32_t height);
+
+/* The mask of an object (index into objects) of an image (index into images) that has this size;
+ * polygons are rasterised as pycocotools does. Fails for DN_OBJECT_BOX, and where the labels were
+ * made for another size. */
+DN_API dn_status dn_dataset_mask(const dn_dataset *dataset, int64_t image, int64_t object,
+                                 int32_t width, int32_t height, dn_rle *out);
+
+/* The points of an object's polygons: *xy gets x, y, x, y, ... as labelled, *counts the number of
+ * points of each of its `parts`; both are freed with dn_buffer_free. */
+DN_API dn_status dn_dataset_polygons(const dn_dataset *dataset, int64_t object, double **xy,
+                                     int32_t **counts);
 
 /* cffi: end */
 
