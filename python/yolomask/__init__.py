@@ -1,1 +1,0 @@
-"""YOLO-Mask on Darknet: instance segmentation with a YOLO detector and a RoI mask branch."""

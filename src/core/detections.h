@@ -1,0 +1,42 @@
+/* Detections: what the heads found, before and after suppression.
+ *
+ * A growable list of candidates and, beside it, one row of class probabilities each. Boxes are
+ * relative to the network's input (0..1, corners, not clipped). The list keeps its memory between
+ * images, so that a steady stream allocates nothing.
+ */
+#ifndef DN_CORE_DETECTIONS_H
+#define DN_CORE_DETECTIONS_H
+
+#include "core/layer.h"
+
+typedef enum dn_nms_kind { DN_NMS_DEFAULT, DN_NMS_GREEDY, DN_NMS_DIOU } dn_nms_kind;
+
+typedef struct dn_candidate {
+    dn_box box;
+    float objectness;
+    int32_t image;
+    int32_t best_class; /* after suppression: of the largest probability, -1 when all are 0 */
+} dn_candidate;
+
+struct dn_detections {
+    int32_t classes;
+    int32_t count, capacity;
+    dn_candidate *items; /* (count) */
+    float *probs;        /* (count, classes): objectness * class probability; 0: suppressed */
+};
+
+/* Appends a candidate; *probs_out = its row, to be filled by the caller. */
+dn_status dn_detections_add(dn_detections *detections, dn_candidate candidate, float **probs_out);
+void dn_detections_free(dn_detections *detections);
+
+/* Collects image `image`'s candidates from all heads with index < `before` (the network's length:
+ * all), suppresses overlaps class by class with the heads' own nms kind, sets best_class. The list
+ * is emptied first. Order: heads in network order, inside by row, column, anchor. */
+dn_status dn_detect(dn_network *network, const dn_pass *pass, int32_t before, int32_t image,
+                    dn_detections *detections);
+
+/* Stable suppression in place, class by class: of two boxes with IoU (or the kind's measure) above
+ * `threshold` the one with the lower probability loses that class. Ties keep the earlier one. */
+dn_status dn_nms(dn_detections *detections, float threshold, dn_nms_kind kind, float beta);
+
+#endif

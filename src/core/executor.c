@@ -1,0 +1,96 @@
+/* Running a network layer by layer: the plain way, forward and backward. See network.h. */
+#include "core/network.h"
+
+#include <string.h>
+
+static void zero(float *values, int64_t count)
+{
+    memset(values, 0, (size_t)count * sizeof *values);
+}
+
+dn_status dn_run_forward(dn_network *network, dn_pass *pass)
+{
+    pass->network = network;
+    pass->threads = network->options.threads;
+    pass->seed = network->options.seed;
+    pass->workspace = network->workspace;
+    for (int32_t i = 0; i < network->run_count; i++) {
+        dn_layer *layer = &network->layers[i];
+        pass->training = layer->trains;
+        DN_TRY(layer->type->cpu.forward(layer, pass));
+    }
+    pass->training = network->options.training;
+    network->pass = *pass;
+    return DN_OK;
+}
+
+/* A gradient starts at zero just before its last reader, the first to write it, runs. */
+static void start_grads(dn_network *network, int32_t writer, const float *grad_out)
+{
+    for (int32_t i = 0; i <= writer; i++) {
+        dn_layer *layer = &network->layers[i];
+        if (!layer->out.grad || network->grad_writer[i] != writer) continue;
+        const int64_t live = dn_live(layer, &network->pass) * dn_tensor_size(&layer->out);
+        if (i == network->run_count - 1 && grad_out)
+            memcpy(layer->out.grad, grad_out, (size_t)live * sizeof *grad_out);
+        else
+            zero(layer->out.grad, live);
+    }
+}
+
+dn_status dn_run_backward(dn_network *network, const float *grad_out)
+{
+    dn_pass pass = network->pass;
+    if (!network->options.training)
+        return dn_fail(DN_ERROR_ARGUMENT, "backward needs a network made with training = true");
+    if (network->input.grad)
+        zero(network->input.grad, network->input.n * dn_tensor_size(&network->input));
+    for (int32_t i = network->run_count - 1; i >= network->train_from; i--) {
+        dn_layer *layer = &network->layers[i];
+        start_grads(network, i, grad_out);
+        if (layer->type->cpu.backward && !layer->common.onlyforward)
+            DN_TRY(layer->type->cpu.backward(layer, &pass));
+    }
+    return DN_OK;
+}
+
+dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,
+                             float threshold)
+{
+    if (batch < 1 || batch > network->batch)
+        return dn_fail(DN_ERROR_ARGUMENT, "batch %d: this network was made for 1..%d", batch,
+                       network->batch);
+    float *data;
+    memcpy(&data, &input, sizeof data); /* layers read it only */
+    network->input.data = data;
+    dn_pass pass = {.batch = batch, .threshold = threshold, .nms = -1.0f};
+    return dn_run_forward(network, &pass);
+}
+
+dn_status dn_network_backward(dn_network *network, const float *grad_out)
+{
+    return dn_run_backward(network, grad_out);
+}
+
+dn_status dn_network_zero_grad(dn_network *network)
+{
+    zero(network->param_grads, network->param_floats - network->param_grad_start);
+    return DN_OK;
+}
+
+const float *dn_network_input_grad(const dn_network *network)
+{
+    return network->input.grad;
+}
+
+double dn_network_loss(const dn_network *network)
+{
+    double sum = 0;
+    int32_t count = 0;
+    for (int32_t i = network->train_from; i < network->run_count; i++) {
+        if (!network->layers[i].has_loss) continue;
+        sum += network->layers[i].loss;
+        count++;
+    }
+    return count ? sum / count : 0;
+}

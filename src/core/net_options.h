@@ -1,0 +1,48 @@
+/* The [net] section: input size, batch, schedule, augmentation, mask stage. */
+#ifndef DN_CORE_NET_OPTIONS_H
+#define DN_CORE_NET_OPTIONS_H
+
+#include "core/option.h"
+
+typedef enum dn_policy {
+    DN_POLICY_CONSTANT,
+    DN_POLICY_STEP,
+    DN_POLICY_STEPS,
+    DN_POLICY_EXP,
+    DN_POLICY_POLY,
+    DN_POLICY_RANDOM,
+    DN_POLICY_SIGMOID,
+    DN_POLICY_SGDR,
+    DN_POLICY_COSINE,
+} dn_policy;
+
+typedef struct dn_net_options {
+    int32_t batch, subdivisions, width, height, channels, inputs, time_steps;
+    float learning_rate, momentum, decay;
+    bool adam;
+    float beta1, beta2, epsilon;
+    int32_t policy;
+    int32_t burn_in, max_batches, step;
+    float power, scale, gamma;
+    dn_ints steps;
+    dn_floats scales;
+    float learning_rate_min, sgdr_mult;
+    int32_t sgdr_cycle;
+    float angle, aspect, saturation, exposure, hue;
+    bool flip, letter_box;
+    int32_t max_crop, min_crop;
+    float resize_step;
+    const char *data;
+    int32_t mask_from;
+    float mask_learning_rate;
+    int32_t mask_policy;
+    dn_ints mask_steps;
+    dn_floats mask_scales;
+    int32_t mask_burn_in, mask_max_batches, mask_warmup, mask_batch, mask_subdivisions;
+    bool mask_random, mask_adam;
+    float mask_decay, mask_momentum, mask_jitter;
+} dn_net_options;
+
+extern const dn_option dn_net_option_table[];
+
+#endif

@@ -1,0 +1,368 @@
+/* The network: building it from a cfg, and what others may ask it. Running: executor.c, memory:
+ * plan.c, weights files: weights.c. See network.h. */
+#include "core/network.h"
+
+#include "core/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+static void warn(const dn_network *network, const char *sentence)
+{
+    if (network->options.warn) network->options.warn(network->options.warn_context, sentence);
+}
+
+/* Unknown and repeated keys: a warning each, or an error when strict. */
+static dn_status check_keys(const dn_network *network, const dn_cfg_section *section)
+{
+    for (int32_t i = 0; i < section->entry_count; i++) {
+        const dn_cfg_entry *entry = &section->entries[i];
+        if (entry->used && !entry->repeated) continue;
+        const dn_status status = dn_fail(
+            DN_ERROR_CONFIG, "%s:%d: [%s] %s '%s = %s'", network->cfg->name, entry->line,
+            section->name,
+            entry->repeated ? "repeated field, the first one counts:" : "Unused field:", entry->key,
+            entry->value);
+        if (network->options.strict) return status;
+        warn(network, dn_error_message());
+    }
+    return DN_OK;
+}
+
+static dn_status read_net_section(dn_network *network)
+{
+    dn_cfg *cfg = network->cfg;
+    if (cfg->section_count == 0)
+        return dn_fail(DN_ERROR_CONFIG, "%s: has no sections; [net] must come first", cfg->name);
+    dn_cfg_section *section = &cfg->sections[0];
+    if (strcmp(section->name, "net") != 0 && strcmp(section->name, "network") != 0)
+        return dn_fail(DN_ERROR_CONFIG, "%s:%d: the first section is [%s]; [net] must come first",
+                       cfg->name, section->line, section->name);
+    if (cfg->section_count == 1)
+        return dn_fail(DN_ERROR_CONFIG, "%s: has no layers behind [net]", cfg->name);
+    DN_TRY(dn_options_parse(dn_net_option_table, cfg, section, &network->net));
+    DN_TRY(check_keys(network, section));
+    const dn_net_options *net = &network->net;
+    if (net->batch % net->subdivisions != 0 && network->options.training)
+        return dn_fail(DN_ERROR_CONFIG, "%s:%d: [net] batch=%d is no multiple of subdivisions=%d",
+                       cfg->name, section->line, net->batch, net->subdivisions);
+    return DN_OK;
+}
+
+static dn_status set_input(dn_network *network)
+{
+    const dn_net_options *net = &network->net;
+    const dn_network_options *options = &network->options;
+    dn_tensor *input = &network->input;
+    network->batch = options->batch > 0  ? options->batch
+                     : options->training ? net->batch / net->subdivisions
+                                         : 1;
+    input->n = network->batch;
+    input->c = net->channels;
+    input->h = options->height > 0 ? options->height : net->height;
+    input->w = options->width > 0 ? options->width : net->width;
+    if (net->inputs > 0 && net->channels == 0) {
+        input->c = net->inputs;
+        input->h = input->w = 1;
+    }
+    int64_t values;
+    if (input->c < 1 || input->h < 1 || input->w < 1)
+        return dn_fail(DN_ERROR_CONFIG, "%s:%d: [net] needs width, height and channels, or inputs",
+                       network->cfg->name, network->cfg->sections[0].line);
+    if (dn_product(&values, INT64_C(1) << 31, input->n, input->c, input->h, input->w) != DN_OK)
+        return dn_fail_prefix(DN_ERROR_CONFIG, "%s:%d: [net] input", network->cfg->name,
+                              network->cfg->sections[0].line);
+    return DN_OK;
+}
+
+static dn_status connect_layer(dn_network *network, dn_layer *layer)
+{
+    if (layer->type->connect)
+        DN_TRY(layer->type->connect(layer, network));
+    else
+        DN_TRY(dn_add_input(layer, network, -1));
+    for (int32_t k = 0; k < layer->input_count; k++) {
+        const int32_t index = layer->inputs[k];
+        dn_roi_set *rois = index < 0 ? NULL : network->layers[index].rois;
+        if (k == 0) layer->rois = rois;
+        if (layer->rois != rois)
+            return dn_layer_fail(layer, network,
+                                 "mixes tensors of images and of RoIs (layers %d and %d)",
+                                 layer->inputs[0], index);
+    }
+    return DN_OK;
+}
+
+static dn_status build_layer(dn_network *network, int32_t index)
+{
+    dn_cfg *cfg = network->cfg;
+    dn_cfg_section *section = &cfg->sections[index + 1];
+    dn_layer *layer = &network->layers[index];
+    const dn_layer_type *type = dn_layer_type_find(section->name);
+    if (!type)
+        return dn_fail(DN_ERROR_CONFIG, "%s:%d: unknown section [%s]", cfg->name, section->line,
+                       section->name);
+    layer->type = type;
+    layer->index = index;
+    layer->line = section->line;
+    layer->options = dn_alloc(type->options_size);
+    layer->state = dn_alloc(type->state_size);
+    if (!layer->options || !layer->state) return DN_ERROR_MEMORY;
+    DN_TRY(dn_options_parse(dn_common_option_table, cfg, section, &layer->common));
+    if (type->options) DN_TRY(dn_options_parse(type->options, cfg, section, layer->options));
+    DN_TRY(check_keys(network, section));
+    return connect_layer(network, layer);
+}
+
+int32_t dn_network_roialign(const dn_network *network)
+{
+    for (int32_t i = 0; i < network->layer_count; i++)
+        if (strcmp(network->layers[i].type->name, "roialign") == 0) return i;
+    return -1;
+}
+
+/* The layer behind the last head before [roialign]; without [roialign]: behind the last head. */
+static int32_t detector_end(const dn_network *network)
+{
+    const int32_t roialign = dn_network_roialign(network);
+    int32_t end = roialign < 0 ? network->layer_count : roialign;
+    while (end > 0 && !network->layers[end - 1].type->detect) end--;
+    return end;
+}
+
+static dn_status set_stage(dn_network *network)
+{
+    const dn_network_options *options = &network->options;
+    const int32_t end = detector_end(network);
+    network->run_count = network->layer_count;
+    network->train_from = options->training ? 0 : network->layer_count;
+    if (options->stage == DN_STAGE_DETECTOR && end > 0) network->run_count = end;
+    if (options->training && options->stage == DN_STAGE_MASK) {
+        if (dn_network_roialign(network) < 0)
+            return dn_fail(DN_ERROR_CONFIG,
+                           "%s: has no [roialign]: there is no mask branch to train",
+                           network->cfg->name);
+        network->train_from = end;
+    }
+    if (options->training)
+        for (int32_t i = network->train_from; i < network->layer_count; i++)
+            if (network->layers[i].common.stopbackward == 1) network->train_from = i + 1;
+    for (int32_t i = 0; i < network->layer_count; i++)
+        network->layers[i].trains = options->training && i >= network->train_from;
+    return DN_OK;
+}
+
+static void init_param(const dn_network *network, const dn_layer *layer, int32_t k)
+{
+    const dn_param *param = &layer->params[k];
+    dn_rng rng =
+        dn_rng_make(network->options.seed, (uint64_t)layer->index, (uint64_t)k, DN_RNG_INIT);
+    for (int64_t i = 0; i < param->count; i++) {
+        switch (param->init) {
+        case DN_INIT_CONSTANT:
+            param->data[i] = param->init_value;
+            break;
+        case DN_INIT_UNIFORM:
+            param->data[i] = dn_rng_uniform(&rng, -param->init_value, param->init_value);
+            break;
+        case DN_INIT_NORMAL:
+            param->data[i] = param->init_value * dn_rng_normal(&rng);
+            break;
+        }
+    }
+}
+
+/* One block for all parameters in .weights order, one for the gradients of those that train. */
+static dn_status place_params(dn_network *network)
+{
+    int64_t total = 0, frozen = 0;
+    for (int32_t i = 0; i < network->layer_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        for (int32_t k = 0; k < layer->param_count; k++) total += layer->params[k].count;
+        if (!layer->trains) frozen = total;
+    }
+    network->params = dn_alloc((size_t)total * sizeof(float));
+    network->param_grads = dn_alloc((size_t)(total - frozen) * sizeof(float));
+    if (!network->params || !network->param_grads) return DN_ERROR_MEMORY;
+    network->param_floats = total;
+    network->param_grad_start = frozen;
+    int64_t offset = 0;
+    for (int32_t i = 0; i < network->layer_count; i++) {
+        dn_layer *layer = &network->layers[i];
+        for (int32_t k = 0; k < layer->param_count; k++) {
+            dn_param *param = &layer->params[k];
+            param->data = network->params + offset;
+            param->grad = layer->trains && !(param->flags & DN_PARAM_STATISTIC)
+                              ? network->param_grads + (offset - frozen)
+                              : NULL;
+            offset += param->count;
+            init_param(network, layer, k);
+        }
+    }
+    return DN_OK;
+}
+
+static dn_status setup_layers(dn_network *network)
+{
+    for (int32_t i = 0; i < network->layer_count; i++) {
+        dn_layer *layer = &network->layers[i];
+        layer->workspace_floats = layer->saved_floats = layer->flops = 0;
+        DN_TRY(layer->type->setup(layer, network));
+    }
+    return dn_network_plan(network);
+}
+
+static dn_status build(dn_network *network, const char *path)
+{
+    DN_TRY(dn_cfg_read(path, false, &network->cfg));
+    DN_TRY(read_net_section(network));
+    DN_TRY(set_input(network));
+    const int32_t count = network->cfg->section_count - 1;
+    network->layers = dn_alloc((size_t)count * sizeof *network->layers);
+    network->grad_writer = dn_alloc((size_t)count * sizeof *network->grad_writer);
+    if (!network->layers || !network->grad_writer) return DN_ERROR_MEMORY;
+    for (; network->layer_count < count; network->layer_count++) {
+        const dn_status status = build_layer(network, network->layer_count);
+        if (status != DN_OK) {
+            network->layer_count++; /* so that dn_network_free sees the half-built layer */
+            return status;
+        }
+    }
+    DN_TRY(set_stage(network));
+    DN_TRY(setup_layers(network));
+    return place_params(network);
+}
+
+dn_status dn_network_create(const char *cfg_path, const dn_network_options *options,
+                            dn_network **out)
+{
+    dn_network *network = dn_alloc(sizeof *network);
+    if (!network) return DN_ERROR_MEMORY;
+    network->options = *options;
+    network->weights_version = 1;
+    network->version[1] = 2;
+    network->version[2] = 5;
+    if (network->options.threads < 1) {
+#ifdef _OPENMP
+        network->options.threads = omp_get_max_threads();
+#else
+        network->options.threads = 1;
+#endif
+    }
+    const dn_status status = build(network, cfg_path);
+    if (status != DN_OK) {
+        dn_network_free(network);
+        return status;
+    }
+    *out = network;
+    return DN_OK;
+}
+
+void dn_network_free(dn_network *network)
+{
+    if (!network) return;
+    for (int32_t i = 0; i < network->layer_count; i++) {
+        dn_layer *layer = &network->layers[i];
+        if (!layer->type) continue;
+        if (layer->state && layer->type->destroy) layer->type->destroy(layer);
+        if (layer->type->options) dn_options_free(layer->type->options, layer->options);
+        dn_free(layer->options);
+        dn_free(layer->state);
+        dn_free(layer->inputs);
+    }
+    dn_detections_free(&network->detections);
+    dn_options_free(dn_net_option_table, &network->net);
+    dn_cfg_free(network->cfg);
+    dn_free(network->grad_writer);
+    dn_free(network->layers);
+    dn_free(network->params);
+    dn_free(network->param_grads);
+    dn_free(network->arena);
+    dn_free(network);
+}
+
+dn_status dn_network_get_info(const dn_network *network, dn_network_info *info)
+{
+    int64_t flops = 0;
+    for (int32_t i = 0; i < network->layer_count; i++) flops += network->layers[i].flops;
+    *info = (dn_network_info){
+        .layer_count = network->layer_count,
+        .batch = network->batch,
+        .channels = network->input.c,
+        .height = network->input.h,
+        .width = network->input.w,
+        .parameters = network->param_floats,
+        .flops = flops,
+        .arena_bytes = network->arena_floats * (int64_t)sizeof(float),
+        .seen = network->seen,
+    };
+    return DN_OK;
+}
+
+static dn_status check_layer(const dn_network *network, int32_t layer)
+{
+    if (layer >= 0 && layer < network->layer_count) return DN_OK;
+    return dn_fail(DN_ERROR_ARGUMENT, "layer %d: the network has layers 0..%d", layer,
+                   network->layer_count - 1);
+}
+
+dn_status dn_network_get_layer(const dn_network *network, int32_t index, dn_layer_info *info)
+{
+    DN_TRY(check_layer(network, index));
+    const dn_layer *layer = &network->layers[index];
+    *info = (dn_layer_info){
+        .type = layer->type->name,
+        .line = layer->line,
+        .n = layer->out.n,
+        .c = layer->out.c,
+        .h = layer->out.h,
+        .w = layer->out.w,
+        .live = dn_live(layer, &network->pass),
+        .param_count = layer->param_count,
+        .trains = layer->trains,
+        .out = layer->out.data,
+        .grad = layer->out.grad,
+        .loss = layer->loss,
+        .flops = layer->flops,
+    };
+    return DN_OK;
+}
+
+dn_status dn_network_get_param(dn_network *network, int32_t index, int32_t k, dn_param_info *info)
+{
+    DN_TRY(check_layer(network, index));
+    const dn_layer *layer = &network->layers[index];
+    if (k < 0 || k >= layer->param_count)
+        return dn_fail(DN_ERROR_ARGUMENT, "parameter %d: layer %d [%s] has %d", k, index,
+                       layer->type->name, layer->param_count);
+    const dn_param *param = &layer->params[k];
+    *info = (dn_param_info){param->name, param->count, param->data, param->grad};
+    return DN_OK;
+}
+
+void dn_network_touch(dn_network *network)
+{
+    network->weights_version++;
+}
+
+void dn_network_set_seen(dn_network *network, uint64_t seen)
+{
+    network->seen = seen;
+}
+
+dn_status dn_network_describe(const dn_network *network, int32_t index, char *text, size_t size)
+{
+    DN_TRY(check_layer(network, index));
+    const dn_layer *layer = &network->layers[index];
+    if (layer->type->describe) {
+        layer->type->describe(layer, network, text, size);
+        return DN_OK;
+    }
+    const dn_tensor *in = dn_input_shape(layer, network, 0), *to = &layer->out;
+    snprintf(text, size, "%-21s%4d x%4d x%4d   ->  %4d x%4d x%4d", layer->type->name, in->w, in->h,
+             in->c, to->w, to->h, to->c);
+    return DN_OK;
+}

@@ -1,0 +1,68 @@
+/* The network: a list of layers, one parameter arena, one planned activation arena.
+ *
+ * Built from a cfg; forward and backward run layer by layer in float32 NCHW (the plain way, the
+ * truth that faster plans are tested against). Nothing is global: two networks in two threads do
+ * not meet. One network is used by one thread at a time.
+ */
+#ifndef DN_CORE_NETWORK_H
+#define DN_CORE_NETWORK_H
+
+#include "core/detections.h"
+#include "core/layer.h"
+#include "core/net_options.h"
+
+/* A layer behind a [yolo] or [region] section reads these head options from it. */
+typedef struct dn_head_info {
+    int32_t classes;
+    dn_nms_kind nms_kind;
+    float beta_nms;
+} dn_head_info;
+
+struct dn_network {
+    dn_cfg *cfg;
+    dn_net_options net; /* the [net] section */
+    dn_network_options options;
+    int32_t layer_count;
+    dn_layer *layers;
+    int32_t batch;      /* capacity in images */
+    int32_t run_count;  /* layers that run: fewer than layer_count in the detector stage */
+    int32_t train_from; /* layers before it are frozen; layer_count: none trains */
+    dn_tensor input;    /* (batch, channels, height, width) */
+    int64_t param_floats;
+    float *params;            /* parameters of all layers in .weights order */
+    float *param_grads;       /* of layers from train_from on, at equal offsets behind the first */
+    int64_t param_grad_start; /* offset in `params` of the first trained parameter */
+    float *arena;             /* activations, saved tensors, workspace */
+    int64_t arena_floats;
+    float *workspace;
+    int32_t *grad_writer;     /* per layer: the last consumer, where its gradient is zeroed */
+    dn_pass pass;             /* of the last forward */
+    dn_detections detections; /* of the last dn_detect */
+    uint64_t weights_version; /* changes when parameters change: caches compare it */
+    uint64_t seen;            /* images, as the weights file says */
+    int32_t version[3];       /* header words of the weights file read */
+};
+
+static inline dn_layer *dn_last_layer(dn_network *network)
+{
+    return &network->layers[network->layer_count - 1];
+}
+
+/* Runs the layers on `batch` images; `pass` holds threshold, nms, truth, iteration and seed; its
+ * other fields are filled here. network->input.data must be set. */
+dn_status dn_run_forward(dn_network *network, dn_pass *pass);
+
+/* Gradients of all losses into the parameters (accumulating), with the pass of the last training
+ * forward; grad_out as in dn_network_backward. */
+dn_status dn_run_backward(dn_network *network, const float *grad_out);
+
+/* Head options of the last head before layer `before`. */
+dn_status dn_network_head(const dn_network *network, int32_t before, dn_head_info *info);
+
+/* Places every tensor in the arena (plan.c). */
+dn_status dn_network_plan(dn_network *network);
+
+/* Index of the first [roialign] or -1. */
+int32_t dn_network_roialign(const dn_network *network);
+
+#endif

@@ -1,0 +1,149 @@
+/* The memory plan: every activation, gradient, saved tensor and the workspace in one arena.
+ *
+ * Method. Time runs 0..N-1 forward through the layers and N..2N-1 backward (layer i's backward is
+ * at 2N-1-i). Each item has a size and a first and last moment of use; items are placed largest
+ * first into the lowest gap that no item alive at the same time touches (greedy by size, as in
+ * XNNPACK's planner). Frozen layers and inference know only the forward half, so their activations
+ * are reused as soon as the last consumer has read them.
+ */
+#include "core/memory.h"
+#include "core/network.h"
+
+#include <stdlib.h>
+
+typedef struct dn_plan_item {
+    int64_t floats;
+    int32_t first, last;
+    int32_t order; /* of creation: makes sorting stable */
+    int64_t offset;
+    float **pointer;
+} dn_plan_item;
+
+typedef struct dn_plan {
+    dn_plan_item *items;
+    int32_t count;
+} dn_plan;
+
+enum { DN_PLAN_ALIGN = 16 }; /* floats: 64 bytes */
+
+static void add_item(dn_plan *plan, float **pointer, int64_t floats, int32_t first, int32_t last)
+{
+    const int64_t rounded = (floats + DN_PLAN_ALIGN - 1) / DN_PLAN_ALIGN * DN_PLAN_ALIGN;
+    plan->items[plan->count] = (dn_plan_item){rounded, first, last, plan->count, 0, pointer};
+    plan->count++;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const dn_plan_item *left = a, *right = b;
+    if (left->floats != right->floats) return left->floats > right->floats ? -1 : 1;
+    return left->order < right->order ? -1 : 1;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const dn_plan_item *const *left = a, *const *right = b;
+    if ((*left)->offset != (*right)->offset) return (*left)->offset < (*right)->offset ? -1 : 1;
+    return (*left)->order < (*right)->order ? -1 : 1;
+}
+
+/* Places all items; `alive` is scratch for `count` pointers. Returns the arena's size in floats. */
+static int64_t place(dn_plan *plan, const dn_plan_item **alive)
+{
+    qsort(plan->items, (size_t)plan->count, sizeof *plan->items, by_size);
+    int64_t total = 0;
+    for (int32_t i = 0; i < plan->count; i++) {
+        dn_plan_item *item = &plan->items[i];
+        int32_t alive_count = 0;
+        for (int32_t j = 0; j < i; j++) {
+            const dn_plan_item *other = &plan->items[j];
+            if (other->last >= item->first && other->first <= item->last)
+                alive[alive_count++] = other;
+        }
+        qsort(alive, (size_t)alive_count, sizeof *alive, by_offset);
+        int64_t offset = 0;
+        for (int32_t j = 0; j < alive_count && alive[j]->offset < offset + item->floats; j++) {
+            const int64_t end = alive[j]->offset + alive[j]->floats;
+            if (end > offset) offset = end;
+        }
+        item->offset = offset;
+        if (offset + item->floats > total) total = offset + item->floats;
+    }
+    return total;
+}
+
+/* The last moment at which layer i's output is read, and the layer that reads it last. */
+static int32_t last_use(const dn_network *network, int32_t i, int32_t *last_consumer)
+{
+    const int32_t n = network->run_count, end = 2 * n - 1;
+    const bool training = network->options.training;
+    const dn_layer *layer = &network->layers[i];
+    int32_t last = i;
+    *last_consumer = i;
+    for (int32_t j = i + 1; j < n; j++) {
+        const dn_layer *consumer = &network->layers[j];
+        for (int32_t k = 0; k < consumer->input_count; k++) {
+            if (consumer->inputs[k] != i) continue;
+            *last_consumer = j;
+            const int32_t use = training && consumer->trains      ? end - j
+                                : consumer->keeps_input && k == 0 ? end
+                                                                  : j;
+            if (use > last) last = use;
+        }
+    }
+    if (training && layer->trains && end - i > last) last = end - i;
+    if (i == n - 1 || layer->keeps_output || network->options.keep_all) last = end;
+    return last;
+}
+
+static void list_items(dn_network *network, dn_plan *plan)
+{
+    const int32_t n = network->run_count, end = 2 * n - 1;
+    int64_t workspace = 0;
+    for (int32_t i = 0; i < n; i++) {
+        dn_layer *layer = &network->layers[i];
+        const bool trains = network->options.training && layer->trains;
+        const int64_t values = layer->out.n * dn_tensor_size(&layer->out);
+        int32_t consumer;
+        const int32_t last = last_use(network, i, &consumer);
+        network->grad_writer[i] = consumer;
+        add_item(plan, &layer->out.data, values, i, last);
+        layer->out.grad = NULL;
+        if (trains)
+            add_item(plan, &layer->out.grad, values, network->options.keep_all ? 0 : end - consumer,
+                     network->options.keep_all ? end : end - i);
+        layer->saved = NULL;
+        if (layer->saved_floats)
+            add_item(plan, &layer->saved, layer->saved_floats, i, trains ? end - i : last);
+        if (layer->workspace_floats > workspace) workspace = layer->workspace_floats;
+    }
+    if (network->options.input_grad)
+        add_item(plan, &network->input.grad, network->input.n * dn_tensor_size(&network->input), 0,
+                 end);
+    add_item(plan, &network->workspace, workspace, 0, end);
+}
+
+dn_status dn_network_plan(dn_network *network)
+{
+    const size_t capacity = 3 * (size_t)network->run_count + 2;
+    dn_plan plan = {dn_alloc(capacity * sizeof *plan.items), 0};
+    const dn_plan_item **alive = dn_alloc(capacity * sizeof *alive);
+    dn_status status = plan.items && alive ? DN_OK : DN_ERROR_MEMORY;
+    if (status == DN_OK) {
+        list_items(network, &plan);
+        const int64_t floats = place(&plan, alive);
+        float *arena = dn_alloc((size_t)floats * sizeof *arena);
+        if (arena) {
+            dn_free(network->arena);
+            network->arena = arena;
+            network->arena_floats = floats;
+            for (int32_t i = 0; i < plan.count; i++)
+                *plan.items[i].pointer = arena + plan.items[i].offset;
+        } else {
+            status = DN_ERROR_MEMORY;
+        }
+    }
+    dn_free(alive);
+    dn_free(plan.items);
+    return status;
+}

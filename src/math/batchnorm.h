@@ -1,0 +1,37 @@
+/* Batch normalisation over (n, c, spatial) arrays (Ioffe and Szegedy 2015, Darknet's constants).
+ *
+ * y = scale * (x - mean) / sqrt(variance + 1e-5) + bias. The variance of a batch is the unbiased
+ * one (divided by N - 1; by 1 where N = 1); rolling = .99 rolling + .01 batch. Gradients are the
+ * exact ones of that definition. Sums are in double, one channel by one thread.
+ */
+#ifndef DN_MATH_BATCHNORM_H
+#define DN_MATH_BATCHNORM_H
+
+#include <stdint.h>
+
+typedef struct dn_batchnorm {
+    int32_t n, c;
+    int64_t spatial;              /* h * w */
+    const float *scales, *biases; /* (c) */
+    int32_t threads;
+} dn_batchnorm;
+
+/* mean, variance (c) of x (n, c, spatial); updates rolling_mean, rolling_variance (c). */
+void dn_batchnorm_statistics(const dn_batchnorm *norm, const float *x, float *mean, float *variance,
+                             float *rolling_mean, float *rolling_variance);
+
+/* y = the normalised x; x and y may be the same array. */
+void dn_batchnorm_apply(const dn_batchnorm *norm, const float *mean, const float *variance,
+                        const float *x, float *y);
+
+/* Folds into y = factor * x + shift, (c) each. */
+void dn_batchnorm_fold(const dn_batchnorm *norm, const float *mean, const float *variance,
+                       float *factor, float *shift);
+
+/* From grad = dL/dy and the batch's x, mean and variance: adds to grad_scales and grad_biases
+ * (NULL: not wanted) and turns grad into dL/dx in place. */
+void dn_batchnorm_backward(const dn_batchnorm *norm, const float *x, const float *mean,
+                           const float *variance, float *grad, float *grad_scales,
+                           float *grad_biases);
+
+#endif
