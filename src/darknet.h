@@ -25,6 +25,10 @@ extern "C" {
 
 /* cffi: begin */
 
+/* Changes whenever a declaration below does in a way that an old caller would misread. */
+enum { DN_ABI_VERSION = 1 };
+DN_API int dn_abi_version(void); /* what the library was built with */
+
 typedef enum dn_status {
     DN_OK = 0,
     DN_ERROR_CONFIG,    /* a .cfg, .data or option that makes no sense */
@@ -40,6 +44,9 @@ typedef enum dn_status {
 /* The calling thread's last failure in one sentence; valid until its next failure. */
 DN_API const char *dn_error_message(void);
 
+/* Frees a plain array that the library handed out; NULL is allowed. */
+DN_API void dn_buffer_free(void *buffer);
+
 /* Tests only: the n-th allocation from now (0: the next) fails once; negative: none. */
 DN_API void dn_test_fail_allocation(long n);
 
@@ -47,6 +54,161 @@ DN_API void dn_test_fail_allocation(long n);
 typedef struct dn_box {
     float x0, y0, x1, y1;
 } dn_box;
+
+/* ---- Masks ----
+ * The mask of an instance is a dn_rle at the size of the original image, in COCO's runs: column
+ * after column, first a run of zeros (maybe 0), then ones and zeros in turn. Masks made here have
+ * no other empty run, so equal masks have equal runs. The functions that make one write a struct of
+ * the caller's, whose runs dn_rle_free frees; what it held before is overwritten, not freed. */
+typedef struct dn_rle {
+    int32_t height, width; /* of the image; height * width < 2^32 */
+    int64_t run_count;
+    uint32_t *runs; /* (run_count), their sum is height * width */
+} dn_rle;
+
+typedef enum dn_mask_order {
+    DN_ROW_MAJOR,    /* (height, width) */
+    DN_COLUMN_MAJOR, /* (width, height) */
+} dn_mask_order;
+
+typedef enum dn_mask_rule {
+    DN_MASK_UNION,
+    DN_MASK_INTERSECTION,
+} dn_mask_rule;
+
+/* Frees the runs and clears the struct; NULL is allowed. */
+DN_API void dn_rle_free(dn_rle *rle);
+
+/* Frees an array that dn_rles_from_labels made. */
+DN_API void dn_rles_free(dn_rle *masks, int64_t count);
+
+/* From COCO's runs, which must cover the image exactly. Also the way to copy a mask. */
+DN_API dn_status dn_rle_from_runs(dn_rle *out, int32_t height, int32_t width, const uint32_t *runs,
+                                  int64_t run_count);
+
+/* From the runs of Darknet's mask files: row-major, zeros first; pixels after the last run take the
+ * next value. */
+DN_API dn_status dn_rle_from_row_runs(dn_rle *out, int32_t height, int32_t width,
+                                      const uint32_t *runs, int64_t run_count);
+
+/* From COCO's compressed "counts", NUL-terminated. */
+DN_API dn_status dn_rle_from_string(dn_rle *out, int32_t height, int32_t width, const char *text);
+
+/* From bytes: every value but 0 is inside. */
+DN_API dn_status dn_rle_from_mask(dn_rle *out, const uint8_t *mask, int32_t height, int32_t width,
+                                  dn_mask_order order);
+
+/* The pixels of a label image, (height, width), that equal `value`. */
+DN_API dn_status dn_rle_from_labels(dn_rle *out, const uint16_t *labels, int32_t height,
+                                    int32_t width, uint16_t value);
+
+/* One mask for every label but 0 that occurs, by ascending label: *out (freed with dn_rles_free)
+ * and *values (freed with dn_buffer_free) get *count entries. */
+DN_API dn_status dn_rles_from_labels(dn_rle **out, uint16_t **values, int64_t *count,
+                                     const uint16_t *labels, int32_t height, int32_t width);
+
+/* COCO's compressed string. Returns its length without the final NUL; writes it, with the NUL,
+ * where `text` is not NULL (ask for the length first). */
+DN_API size_t dn_rle_string(const dn_rle *rle, char *text);
+
+/* Fills mask, height * width bytes, with 0 and 1. */
+DN_API void dn_rle_decode(const dn_rle *rle, uint8_t *mask, dn_mask_order order);
+
+DN_API int64_t dn_rle_area(const dn_rle *rle);
+
+/* box = x, y, width, height of the smallest box of whole pixels around the mask; all 0 if empty. */
+DN_API void dn_rle_bounds(const dn_rle *rle, int32_t box[4]);
+
+/* Union or intersection of count >= 1 masks of one size. */
+DN_API dn_status dn_rle_merge(dn_rle *out, const dn_rle *masks, int64_t count, dn_mask_rule rule);
+
+/* Intersection over union, or over the detection's area where the truth is a crowd region. */
+DN_API dn_status dn_rle_iou(double *out, const dn_rle *detection, const dn_rle *truth, bool crowd);
+
+/* The same for all pairs: out is (detection_count, truth_count); crowd is (truth_count) or NULL. */
+DN_API dn_status dn_rle_ious(double *out, const dn_rle *detections, int64_t detection_count,
+                             const dn_rle *truths, int64_t truth_count, const uint8_t *crowd);
+
+/* ---- Data sets ----
+ * The labels of many images, whatever their files: a COCO JSON; or an image list (one path a
+ * line) or a folder of images, with Darknet rows or YOLO-seg rows in text files beside the images,
+ * or with a folder of instance label PNGs. A loaded data set never changes, so that threads may
+ * share it. Polygons and runs stay as compact as they were; masks are made on demand. */
+typedef struct dn_dataset dn_dataset;
+
+typedef struct dn_dataset_source {
+    const char *path;          /* the JSON, the list or the folder */
+    const char *images_folder; /* where the JSON's file names begin; NULL: the JSON's folder */
+    const char *masks_folder;  /* instance label PNGs, named as the images; or NULL */
+    const char *names;         /* file of class names, one a line; or NULL */
+    int32_t classes;           /* that many are allowed; 0: as many as names or labels say */
+    bool strict;               /* label faults fail instead of being skipped and reported */
+} dn_dataset_source;
+
+typedef enum dn_object_kind {
+    DN_OBJECT_BOX,      /* no mask */
+    DN_OBJECT_POLYGONS, /* one or several parts */
+    DN_OBJECT_RLE,
+} dn_object_kind;
+
+typedef struct dn_dataset_object {
+    double bbox[4];   /* x, y, width, height as labelled: pixels, or fractions of the image */
+    double area;      /* as labelled, else the mask's; in the same unit */
+    int64_t id;       /* the annotation's own; else its number in the data set, from 1 */
+    int32_t class_id; /* index into names */
+    int32_t line;     /* in the label file */
+    int32_t parts;    /* polygons */
+    dn_object_kind kind;
+    bool crowd;       /* a region to ignore */
+    bool fractions;   /* coordinates are fractions of the image (rows of text files) */
+    uint8_t decimals; /* how the points are stored: dataset.h */
+    int64_t first_word, word_count; /* where the points or runs are stored: dataset.h */
+} dn_dataset_object;
+
+typedef struct dn_dataset_image {
+    const char *path;       /* to open it */
+    const char *file_name;  /* as the labels call it */
+    const char *label_path; /* the file with its labels */
+    int32_t width, height;  /* as labelled; 0: unknown until the image is read */
+    int64_t id;             /* the JSON's; else its number in the data set, from 1 */
+    int64_t first_object, object_count;
+} dn_dataset_image;
+
+typedef struct dn_dataset_view {
+    const dn_dataset_image *images; /* (image_count), in the file's order */
+    int64_t image_count;
+    const dn_dataset_object *objects; /* (object_count), image after image */
+    int64_t object_count;
+    const char *const *names;    /* (class_count) */
+    const int64_t *category_ids; /* (class_count): the JSON's ids, -1: not in it; else 1, 2, ... */
+    int32_t class_count;
+    int64_t fault_count; /* labels and images that were skipped */
+    const char *const
+        *faults; /* (min(fault_count, DN_FAULTS_KEPT)): sentences with file and line */
+} dn_dataset_view;
+
+enum { DN_FAULTS_KEPT = 100 };
+
+/* Loads the labels of a data set, freed with dn_dataset_free. */
+DN_API dn_status dn_dataset_load(const dn_dataset_source *source, dn_dataset **out);
+DN_API void dn_dataset_free(dn_dataset *dataset);
+
+/* What is in it; valid as long as the data set. */
+DN_API const dn_dataset_view *dn_dataset_get(const dn_dataset *dataset);
+
+/* The labelled box in pixels of an image of this size. */
+DN_API dn_box dn_dataset_box(const dn_dataset_object *object, int32_t width, int32_t height);
+
+/* The mask of an object (index into objects) of an image (index into images) that has this size;
+ * polygons are rasterised as pycocotools does. Fails for DN_OBJECT_BOX, and where the labels were
+ * made for another size. */
+DN_API dn_status dn_dataset_mask(const dn_dataset *dataset, int64_t image, int64_t object,
+                                 int32_t width, int32_t height, dn_rle *out);
+
+/* The points of an object's polygons: *xy gets x, y, x, y, ... as labelled, *counts the number of
+ * points of each of its `parts`; both are freed with dn_buffer_free. */
+DN_API dn_status dn_dataset_polygons(const dn_dataset *dataset, int64_t object, double **xy,
+                                     int32_t **counts);
 
 /* ---- networks ------------------------------------------------------------------------------ */
 

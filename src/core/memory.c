@@ -56,6 +56,11 @@ void dn_free(void *block)
     free(block);
 }
 
+void dn_buffer_free(void *buffer)
+{
+    dn_free(buffer);
+}
+
 char *dn_strdup(const char *text)
 {
     char *copy = dn_alloc(strlen(text) + 1);

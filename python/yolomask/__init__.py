@@ -1,0 +1,1 @@
+"""YOLO-Mask on Darknet: instance segmentation with a YOLO detector and a RoI mask branch."""

@@ -1,0 +1,306 @@
+/* RLE: building from runs and pixels, reading and measuring. See rle.h. */
+#include "data/rle.h"
+
+#include "core/memory.h"
+
+#include <string.h>
+
+enum { DN_FIRST_CAPACITY = 64 };
+
+/* ---- the builder ---- */
+
+dn_status dn_rle_check_size(const char *place, int32_t height, int32_t width)
+{
+    if (height < 1 || width < 1 || (int64_t)height * width > UINT32_MAX)
+        return dn_fail(DN_ERROR_DATA,
+                       "%s: a mask of %d x %d pixels (width x height); both must be at least 1 and "
+                       "their product at most %u",
+                       place, (int)width, (int)height, UINT32_MAX);
+    return DN_OK;
+}
+
+dn_status dn_rle_begin(dn_rle_builder *builder, int32_t height, int32_t width)
+{
+    DN_TRY(dn_rle_check_size("RLE", height, width));
+    *builder = (dn_rle_builder){.rle = {.height = height, .width = width}};
+    return DN_OK;
+}
+
+static dn_status dn_push(dn_rle_builder *builder, uint32_t run)
+{
+    dn_rle *rle = &builder->rle;
+    if (rle->run_count == builder->capacity) {
+        const int64_t capacity = builder->capacity ? 2 * builder->capacity : DN_FIRST_CAPACITY;
+        uint32_t *runs = dn_realloc(rle->runs, (size_t)rle->run_count * sizeof *runs,
+                                    (size_t)capacity * sizeof *runs);
+        if (!runs) return DN_ERROR_MEMORY;
+        rle->runs = runs;
+        builder->capacity = capacity;
+    }
+    rle->runs[rle->run_count++] = run;
+    builder->end += run;
+    return DN_OK;
+}
+
+dn_status dn_rle_append(dn_rle_builder *builder, uint32_t begin, uint32_t end)
+{
+    dn_rle *rle = &builder->rle;
+    if (begin == end) return DN_OK;
+    if (rle->run_count > 0 && begin == builder->end) {
+        rle->runs[rle->run_count - 1] += end - begin;
+        builder->end = end;
+        return DN_OK;
+    }
+    DN_TRY(dn_push(builder, begin - builder->end));
+    return dn_push(builder, end - begin);
+}
+
+dn_status dn_rle_finish(dn_rle_builder *builder, dn_status status, dn_rle *out)
+{
+    const uint32_t rest = (uint32_t)dn_rle_pixels(&builder->rle) - builder->end;
+    if (status == DN_OK && rest > 0) status = dn_push(builder, rest);
+    if (status == DN_OK)
+        *out = builder->rle;
+    else
+        dn_free(builder->rle.runs);
+    *builder = (dn_rle_builder){0};
+    return status;
+}
+
+void dn_rle_free(dn_rle *rle)
+{
+    if (!rle) return;
+    dn_free(rle->runs);
+    *rle = (dn_rle){0};
+}
+
+/* ---- from runs ---- */
+
+static dn_status dn_check_run(const char *place, int64_t index, uint32_t run, uint32_t position,
+                              const dn_rle *size)
+{
+    const uint32_t pixels = (uint32_t)dn_rle_pixels(size);
+    if (run <= pixels - position) return DN_OK;
+    return dn_fail(DN_ERROR_DATA,
+                   "%s: run %lld of %u pixels begins at pixel %u and leaves the image of "
+                   "%d x %d = %u pixels",
+                   place, (long long)index, run, position, (int)size->width, (int)size->height,
+                   pixels);
+}
+
+dn_status dn_rle_from_runs(dn_rle *out, int32_t height, int32_t width, const uint32_t *runs,
+                           int64_t run_count)
+{
+    dn_rle_builder builder;
+    DN_TRY(dn_rle_begin(&builder, height, width));
+    const uint32_t pixels = (uint32_t)dn_rle_pixels(&builder.rle);
+    uint32_t position = 0;
+    dn_status status = DN_OK;
+    for (int64_t i = 0; i < run_count && status == DN_OK; i++) {
+        status = dn_check_run("RLE", i, runs[i], position, &builder.rle);
+        if (status != DN_OK) break;
+        if (i % 2 == 1) status = dn_rle_append(&builder, position, position + runs[i]);
+        position += runs[i];
+    }
+    if (status == DN_OK && position < pixels)
+        status =
+            dn_fail(DN_ERROR_DATA, "RLE: %lld runs cover %u pixels, the image of %d x %d has %u",
+                    (long long)run_count, position, (int)width, (int)height, pixels);
+    return dn_rle_finish(&builder, status, out);
+}
+
+dn_status dn_rle_from_row_runs(dn_rle *out, int32_t height, int32_t width, const uint32_t *runs,
+                               int64_t run_count)
+{
+    DN_TRY(dn_rle_check_size("row-major RLE", height, width));
+    const dn_rle size = {.height = height, .width = width};
+    const uint32_t pixels = (uint32_t)dn_rle_pixels(&size);
+    uint8_t *mask = dn_alloc(pixels); /* (height, width) */
+    if (!mask) return DN_ERROR_MEMORY;
+
+    dn_status status = DN_OK;
+    uint32_t position = 0;
+    for (int64_t i = 0; i < run_count; i++) {
+        DN_TRY_GOTO(dn_check_run("row-major RLE", i, runs[i], position, &size));
+        memset(mask + position, (int)(i % 2), runs[i]);
+        position += runs[i];
+    }
+    memset(mask + position, (int)(run_count % 2), pixels - position);
+    status = dn_rle_from_mask(out, mask, height, width, DN_ROW_MAJOR);
+done:
+    dn_free(mask);
+    return status;
+}
+
+/* ---- from pixels ---- */
+
+/* What to read in: columns [left, right) and rows [top, bottom) of bytes that are not 0, or, where
+ * `labels` is set, of the labels that equal `value`. */
+typedef struct dn_scan {
+    const uint8_t *bytes;
+    const uint16_t *labels;
+    uint16_t value;
+    int64_t row_step, column_step; /* from a pixel to its neighbour below, to the right */
+    int32_t left, right, top, bottom;
+} dn_scan;
+
+static inline bool dn_is_set(const dn_scan *scan, int64_t pixel)
+{
+    return scan->labels ? scan->labels[pixel] == scan->value : scan->bytes[pixel] != 0;
+}
+
+static dn_status dn_rle_from_scan(dn_rle *out, int32_t height, int32_t width, const dn_scan *scan)
+{
+    dn_rle_builder builder;
+    DN_TRY(dn_rle_begin(&builder, height, width));
+    dn_status status = DN_OK;
+    for (int32_t x = scan->left; x < scan->right && status == DN_OK; x++) {
+        const int64_t column = x * scan->column_step;
+        const uint32_t base = (uint32_t)x * (uint32_t)height;
+        for (int32_t y = scan->top; y < scan->bottom && status == DN_OK;) {
+            while (y < scan->bottom && !dn_is_set(scan, column + y * scan->row_step)) y++;
+            const int32_t begin = y;
+            while (y < scan->bottom && dn_is_set(scan, column + y * scan->row_step)) y++;
+            status = dn_rle_append(&builder, base + (uint32_t)begin, base + (uint32_t)y);
+        }
+    }
+    return dn_rle_finish(&builder, status, out);
+}
+
+dn_status dn_rle_from_mask(dn_rle *out, const uint8_t *mask, int32_t height, int32_t width,
+                           dn_mask_order order)
+{
+    dn_scan scan = {.bytes = mask, .right = width, .bottom = height};
+    scan.row_step = order == DN_ROW_MAJOR ? width : 1;
+    scan.column_step = order == DN_ROW_MAJOR ? 1 : height;
+    return dn_rle_from_scan(out, height, width, &scan);
+}
+
+dn_status dn_rle_from_labels(dn_rle *out, const uint16_t *labels, int32_t height, int32_t width,
+                             uint16_t value)
+{
+    const dn_scan scan = {.labels = labels,
+                          .value = value,
+                          .row_step = width,
+                          .column_step = 1,
+                          .right = width,
+                          .bottom = height};
+    return dn_rle_from_scan(out, height, width, &scan);
+}
+
+/* The box of every label, empty (right = 0) where it does not occur. */
+static void dn_label_boxes(dn_scan *boxes, const uint16_t *labels, int32_t height, int32_t width)
+{
+    for (int32_t y = 0; y < height; y++) {
+        for (int32_t x = 0; x < width; x++) {
+            dn_scan *box = &boxes[labels[(int64_t)y * width + x]];
+            if (box->right == 0) {
+                box->left = x;
+                box->top = y;
+            }
+            if (x < box->left) box->left = x;
+            if (x >= box->right) box->right = x + 1;
+            box->bottom = y + 1;
+        }
+    }
+}
+
+dn_status dn_rles_from_labels(dn_rle **out, uint16_t **values, int64_t *count,
+                              const uint16_t *labels, int32_t height, int32_t width)
+{
+    DN_TRY(dn_rle_check_size("label image", height, width));
+    dn_status status = DN_OK;
+    dn_rle *masks = NULL;
+    uint16_t *found = NULL;
+    int64_t made = 0, wanted = 0;
+    dn_scan *boxes = dn_alloc((UINT16_MAX + 1) * sizeof *boxes);
+    if (!boxes) return DN_ERROR_MEMORY;
+
+    dn_label_boxes(boxes, labels, height, width);
+    for (int32_t value = 1; value <= UINT16_MAX; value++) wanted += boxes[value].right > 0;
+    masks = dn_alloc((size_t)wanted * sizeof *masks);
+    found = dn_alloc((size_t)wanted * sizeof *found);
+    if (!masks || !found) status = DN_ERROR_MEMORY;
+    for (int32_t value = 1; value <= UINT16_MAX && status == DN_OK; value++) {
+        dn_scan *box = &boxes[value];
+        if (box->right == 0) continue;
+        box->labels = labels;
+        box->value = (uint16_t)value;
+        box->row_step = width;
+        box->column_step = 1;
+        found[made] = (uint16_t)value;
+        status = dn_rle_from_scan(&masks[made], height, width, box);
+        if (status == DN_OK) made++;
+    }
+    dn_free(boxes);
+    if (status != DN_OK) {
+        dn_rles_free(masks, made);
+        dn_free(found);
+        return status;
+    }
+    *out = masks;
+    *values = found;
+    *count = wanted;
+    return DN_OK;
+}
+
+void dn_rles_free(dn_rle *masks, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) dn_rle_free(&masks[i]);
+    dn_free(masks);
+}
+
+/* ---- reading and measuring ---- */
+
+void dn_rle_decode(const dn_rle *rle, uint8_t *mask, dn_mask_order order)
+{
+    const uint32_t height = (uint32_t)rle->height;
+    memset(mask, 0, (size_t)dn_rle_pixels(rle));
+    uint32_t position = 0;
+    for (int64_t i = 0; i < rle->run_count; position += rle->runs[i++]) {
+        if (i % 2 == 0) continue;
+        if (order == DN_COLUMN_MAJOR) {
+            memset(mask + position, 1, rle->runs[i]);
+            continue;
+        }
+        uint32_t x = position / height, y = position % height;
+        for (uint32_t left = rle->runs[i]; left > 0; left--) {
+            mask[(size_t)y * (size_t)rle->width + x] = 1;
+            if (++y == height) {
+                y = 0;
+                x++;
+            }
+        }
+    }
+}
+
+int64_t dn_rle_area(const dn_rle *rle)
+{
+    int64_t area = 0;
+    for (int64_t i = 1; i < rle->run_count; i += 2) area += rle->runs[i];
+    return area;
+}
+
+void dn_rle_bounds(const dn_rle *rle, int32_t box[4])
+{
+    const uint32_t height = (uint32_t)rle->height;
+    uint32_t left = UINT32_MAX, top = UINT32_MAX, right = 0, bottom = 0, position = 0;
+    for (int64_t i = 0; i < rle->run_count; position += rle->runs[i++]) {
+        if (i % 2 == 0 || rle->runs[i] == 0) continue;
+        const uint32_t last = position + rle->runs[i] - 1;
+        const uint32_t first_x = position / height, last_x = last / height;
+        /* A run that goes on in the next column touches the bottom row and the top row. */
+        const bool wraps = last_x > first_x;
+        const uint32_t first_y = wraps ? 0 : position % height;
+        const uint32_t last_y = wraps ? height - 1 : last % height;
+        if (first_x < left) left = first_x;
+        if (first_y < top) top = first_y;
+        if (last_x >= right) right = last_x + 1;
+        if (last_y >= bottom) bottom = last_y + 1;
+    }
+    const bool empty = right == 0;
+    box[0] = empty ? 0 : (int32_t)left;
+    box[1] = empty ? 0 : (int32_t)top;
+    box[2] = empty ? 0 : (int32_t)(right - left);
+    box[3] = empty ? 0 : (int32_t)(bottom - top);
+}

@@ -1,0 +1,68 @@
+"""What the tests share: the package of this checkout on sys.path, and the folders of real data."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "python"))
+sys.path.insert(0, str(ROOT / "tests"))
+
+
+def folder_from(variable: str) -> Path:
+    """The folder that an environment variable names, or a skip that says which one is unset."""
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set")
+    path = Path(value)
+    if not path.is_dir():
+        pytest.skip(f"{variable}={value} is not a folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder of the real data sets (coco125, animals, boards, nuclei)."""
+    return folder_from("YOLOMASK_DATASETS")
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """The folder of published Darknet models."""
+    return folder_from("YOLOMASK_MODELS")
+
+
+@pytest.fixture
+def fail_allocations():
+    """Calls `action` with the 0th, 1st, ... allocation failing, until it succeeds.
+
+    `action` returns normally or raises; every failing round must raise MemoryError, and there must
+    be at least one. Returns the number of allocations seen.
+    """
+    from yolomask._native import lib
+
+    def run(action, limit: int = 10_000) -> int:
+        for n in range(limit):
+            lib.dn_test_fail_allocation(n)
+            try:
+                action()
+            except MemoryError:
+                continue
+            finally:
+                lib.dn_test_fail_allocation(-1)
+            assert n > 0, "nothing was allocated"
+            return n
+        raise AssertionError(f"still failing after {limit} allocations")
+
+    yield run
+    lib.dn_test_fail_allocation(-1)

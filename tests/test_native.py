@@ -1,0 +1,31 @@
+"""The loading of the C library: definitions, ABI version, statuses as exceptions."""
+
+import pytest
+from yolomask import _native
+from yolomask._native import check, ffi, lib
+
+
+def test_abi_versions_agree():
+    assert lib.dn_abi_version() == lib.DN_ABI_VERSION
+
+
+def test_every_status_has_an_exception():
+    statuses = ffi.typeof("dn_status").elements
+    assert set(statuses) - {lib.DN_OK} == set(_native.EXCEPTIONS)
+    check(lib.DN_OK)
+    for status, kind in _native.EXCEPTIONS.items():
+        with pytest.raises(kind):
+            check(status)
+
+
+def test_missing_library_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("YOLOMASK_LIBRARY", str(tmp_path / "nothing.so"))
+    with pytest.raises(ImportError, match="nothing.so.*make"):
+        _native.find_library()
+
+
+def test_header_without_marks_is_said(tmp_path):
+    header = tmp_path / "darknet.h"
+    header.write_text("int dn_abi_version(void);\n")
+    with pytest.raises(ImportError, match="marks are missing"):
+        _native.read_definitions(header)
