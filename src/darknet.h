@@ -107,6 +107,12 @@ DN_API dn_status dn_rle_from_labels(dn_rle *out, const uint16_t *labels, int32_t
 DN_API dn_status dn_rles_from_labels(dn_rle **out, uint16_t **values, int64_t *count,
                                      const uint16_t *labels, int32_t height, int32_t width);
 
+/* From the rings of one object, drawn as COCO's tool draws them and united. rings[i] holds
+ * point_counts[i] >= 3 points x, y in pixels; they may leave the image. */
+DN_API dn_status dn_rle_from_polygons(dn_rle *out, const double *const *rings,
+                                      const int64_t *point_counts, int64_t ring_count,
+                                      int32_t height, int32_t width);
+
 /* COCO's compressed string. Returns its length without the final NUL; writes it, with the NUL,
  * where `text` is not NULL (ask for the length first). */
 DN_API size_t dn_rle_string(const dn_rle *rle, char *text);
