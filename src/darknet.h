@@ -316,6 +316,21 @@ DN_API dn_status dn_network_save_weights(dn_network *network, const char *path, 
                                          int32_t last);
 DN_API void dn_network_set_seen(dn_network *network, uint64_t seen);
 
+/* ---- tests only ----------------------------------------------------------------------------- */
+
+/* Lowers the instruction set in use to "plain", "avx2" or "avx512"; false where this machine lacks
+ * it. Not while a network exists. */
+DN_API bool dn_test_isa(const char *name);
+
+typedef struct dn_test_gemm_args {
+    bool trans_a, trans_b;
+    int32_t m, n, k, lda, ldb, ldc, threads;
+    float alpha, beta;
+} dn_test_gemm_args;
+
+/* The matrix product of src/math/gemm.h; the seconds it took, or -1 when there is no memory. */
+DN_API double dn_test_gemm(const dn_test_gemm_args *args, const float *a, const float *b, float *c);
+
 /* cffi: end */
 
 #ifdef __cplusplus

@@ -1,0 +1,65 @@
+/* Processor features, asked once. See cpu.h. */
+#include "math/cpu.h"
+
+#include "darknet.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+static dn_isa best_isa(void)
+{
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return DN_ISA_PLAIN;
+    const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return wide ? DN_ISA_AVX512 : DN_ISA_AVX2;
+}
+#else
+static dn_isa best_isa(void)
+{
+    return DN_ISA_PLAIN;
+}
+#endif
+
+const char *dn_isa_name(dn_isa isa)
+{
+    switch (isa) {
+    case DN_ISA_PLAIN:
+        return "plain";
+    case DN_ISA_AVX2:
+        return "avx2";
+    case DN_ISA_AVX512:
+        return "avx512";
+    }
+    return "unknown";
+}
+
+/* Set once; every thread that races here finds the same value. Negative: not asked yet. */
+static atomic_int chosen_isa = -1;
+
+static dn_isa lowered(dn_isa best, const char *name)
+{
+    for (int isa = DN_ISA_PLAIN; name != NULL && isa < (int)best; ++isa) {
+        if (strcmp(name, dn_isa_name((dn_isa)isa)) == 0) return (dn_isa)isa;
+    }
+    return best;
+}
+
+dn_isa dn_cpu_isa(void)
+{
+    int isa = atomic_load_explicit(&chosen_isa, memory_order_relaxed);
+    if (isa < 0) {
+        isa = (int)lowered(best_isa(), getenv("DARKNET_ISA"));
+        atomic_store_explicit(&chosen_isa, isa, memory_order_relaxed);
+    }
+    return (dn_isa)isa;
+}
+
+bool dn_test_isa(const char *name)
+{
+    const dn_isa isa = lowered(best_isa(), name);
+    atomic_store_explicit(&chosen_isa, (int)isa, memory_order_relaxed);
+    return strcmp(name, dn_isa_name(isa)) == 0;
+}

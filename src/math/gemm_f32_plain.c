@@ -1,0 +1,105 @@
+/* Register tiles and packing in plain C: up to 4 x 8, float32.
+ *
+ * The loops have constant bounds, so that any compiler can turn a row of eight sums into the
+ * vectors its target has (two of SSE's or NEON's).
+ */
+#include "math/gemm_kernel.h"
+
+#include <string.h>
+
+enum { ROWS = 4, COLUMNS = 8 };
+
+static float finish(const dn_gemm_tile *tile, int32_t row, float x)
+{
+    if (tile->shift == NULL) return x;
+    if (tile->scale != NULL) x *= tile->scale[row];
+    x += tile->shift[row];
+    switch (tile->activation) {
+    case DN_TILE_LINEAR:
+        return x;
+    case DN_TILE_LEAKY:
+        return x > 0.0f ? x : tile->slope * x;
+    case DN_TILE_RELU:
+        return x > 0.0f ? x : 0.0f;
+    }
+    return x;
+}
+
+/* Inlined with constant rows: sum (rows, COLUMNS) = a^T b. */
+static inline void sum_tile(const dn_gemm_tile *tile, int rows, float sum[ROWS][COLUMNS])
+{
+    float total[ROWS][COLUMNS] = {{0.0f}};
+    const float *a = tile->a, *b = tile->b;
+    for (int32_t p = 0; p < tile->k; ++p, a += rows, b += COLUMNS) {
+        for (int i = 0; i < rows; ++i) {
+            for (int j = 0; j < COLUMNS; ++j) total[i][j] += a[i] * b[j];
+        }
+    }
+    memcpy(sum, total, sizeof total);
+}
+
+static void tile_any(const dn_gemm_tile *tile)
+{
+    float sum[ROWS][COLUMNS];
+    switch (tile->rows) {
+    case 1:
+        sum_tile(tile, 1, sum);
+        break;
+    case 2:
+        sum_tile(tile, 2, sum);
+        break;
+    case 3:
+        sum_tile(tile, 3, sum);
+        break;
+    default:
+        sum_tile(tile, ROWS, sum);
+        break;
+    }
+    for (int32_t i = 0; i < tile->rows; ++i) {
+        float *c = tile->c + i * tile->ldc;
+        for (int32_t j = 0; j < tile->columns; ++j) {
+            const float old = tile->beta == 0.0f ? 0.0f : tile->beta * c[j];
+            c[j] = finish(tile, i, tile->alpha * sum[i][j] + old);
+        }
+    }
+}
+
+static void pack_copy(const float *in, ptrdiff_t ld, int32_t k, int32_t width, int32_t pitch,
+                      float *out)
+{
+    for (int32_t p = 0; p < k; ++p, in += ld, out += pitch) {
+        memcpy(out, in, (size_t)width * sizeof(float));
+        for (int32_t i = width; i < pitch; ++i) out[i] = 0.0f;
+    }
+}
+
+static void pack_transpose(const float *in, ptrdiff_t ld, int32_t k, int32_t width, int32_t pitch,
+                           float *out)
+{
+    for (int32_t p = 0; p < k; ++p, ++in, out += pitch) {
+        for (int32_t i = 0; i < width; ++i) out[i] = in[i * ld];
+        for (int32_t i = width; i < pitch; ++i) out[i] = 0.0f;
+    }
+}
+
+static void pack_window(const dn_pack_window *w, float *out)
+{
+    for (int32_t c = 0; c < w->channels; ++c) {
+        for (int32_t ky = 0; ky < w->size; ++ky) {
+            const float *from = w->window + c * w->plane + ky * w->dilation * w->pitch;
+            for (int32_t kx = 0; kx < w->size; ++kx, from += w->dilation, out += COLUMNS) {
+                for (int j = 0; j < COLUMNS; ++j) out[j] = from[w->offsets[j]];
+            }
+        }
+    }
+}
+
+const dn_gemm_kernel dn_gemm_kernel_plain = {
+    .rows = ROWS,
+    .columns = COLUMNS,
+    .lanes = COLUMNS,
+    .tile = tile_any,
+    .pack_copy = pack_copy,
+    .pack_transpose = pack_transpose,
+    .pack_window = pack_window,
+};
