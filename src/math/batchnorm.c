@@ -89,3 +89,16 @@ void dn_batchnorm_backward(const dn_batchnorm *norm, const float *x, const float
         }
     }
 }
+
+void dn_bias_backward(const dn_batchnorm *norm, const float *grad, float *grad_biases)
+{
+#pragma omp parallel for num_threads(norm->threads)
+    for (int32_t c = 0; c < norm->c; c++) {
+        double sum = 0;
+        for (int32_t n = 0; n < norm->n; n++) {
+            const float *row = grad + ((int64_t)n * norm->c + c) * norm->spatial;
+            for (int64_t i = 0; i < norm->spatial; i++) sum += (double)row[i];
+        }
+        grad_biases[c] += (float)sum;
+    }
+}

@@ -34,4 +34,8 @@ void dn_batchnorm_backward(const dn_batchnorm *norm, const float *x, const float
                            const float *variance, float *grad, float *grad_scales,
                            float *grad_biases);
 
+/* grad_biases += the sums of grad (n, c, spatial) over images and pixels; only n, c, spatial and
+ * threads of `norm` are read. */
+void dn_bias_backward(const dn_batchnorm *norm, const float *grad, float *grad_biases);
+
 #endif
