@@ -55,6 +55,96 @@ typedef struct dn_box {
     float x0, y0, x1, y1;
 } dn_box;
 
+/* ---- Geometry ----
+ * Coordinates are continuous: pixel i covers [i, i+1). */
+
+/* How an image lies in a network's input: scaled to new_w x new_h, at (pad_x, pad_y). */
+typedef struct dn_letterbox {
+    int32_t image_w, image_h;
+    int32_t net_w, net_h;
+    int32_t new_w, new_h;
+    int32_t pad_x, pad_y;
+} dn_letterbox;
+
+/* An axis-aligned map: image_x = scale_x * net_x + offset_x, y alike. A negative scale mirrors. */
+typedef struct dn_affine {
+    float scale_x, scale_y;
+    float offset_x, offset_y;
+} dn_affine;
+
+/* Darknet's letterbox, or the whole input where `stretch`. Sizes below 1 count as 1. */
+DN_API dn_letterbox dn_letterbox_make(int32_t image_w, int32_t image_h, int32_t net_w,
+                                      int32_t net_h, bool stretch);
+DN_API dn_box dn_letterbox_to_net(const dn_letterbox *letterbox, dn_box image_box);
+DN_API dn_box dn_letterbox_to_image(const dn_letterbox *letterbox, dn_box net_box);
+
+/* The letterbox as a map; the map that takes rectangle `net` to rectangle `image` (neither empty);
+ * the map behind a mirrored input of that width (x) or height (y). */
+DN_API dn_affine dn_affine_from_letterbox(const dn_letterbox *letterbox);
+DN_API dn_affine dn_affine_between(dn_box net, dn_box image);
+DN_API dn_affine dn_affine_flip_x(dn_affine affine, int32_t net_w);
+DN_API dn_affine dn_affine_flip_y(dn_affine affine, int32_t net_h);
+DN_API dn_box dn_affine_to_image(const dn_affine *affine, dn_box net_box);
+DN_API dn_box dn_affine_to_net(const dn_affine *affine, dn_box image_box);
+
+/* Area and overlap; an empty box has area 0 and overlaps nothing. giou, diou and ciou are the
+ * similarities (IoU minus the penalty) that Darknet's metrics and NMS use: diou's penalty is
+ * (d^2 / c^2)^beta with d the distance of the centres and c the diagonal of the box around both
+ * (Darknet's beta: .6), ciou's is d^2 / c^2 + alpha v. */
+DN_API float dn_box_area(dn_box box);
+DN_API float dn_box_iou(dn_box a, dn_box b);
+DN_API float dn_box_giou(dn_box a, dn_box b);
+DN_API float dn_box_diou(dn_box a, dn_box b, float beta);
+DN_API float dn_box_ciou(dn_box a, dn_box b);
+
+/* The part inside [0, width] x [0, height]; outside it an empty box on the border. */
+DN_API dn_box dn_box_clip(dn_box box, float width, float height);
+
+/* Enlarged about its centre: w' = w (1 + amount), h alike. */
+DN_API dn_box dn_box_expand(dn_box box, float amount);
+
+/* ---- Images ----
+ * Interleaved 8-bit RGB. JPEG, PNG and PPM files are recognised by their content; EXIF's
+ * orientation is applied; gray is replicated, alpha dropped, 16 bits cut to 8. Sides up to 65,535
+ * and 2^28 pixels. */
+typedef struct dn_image {
+    int32_t width, height;
+    uint8_t *data; /* (height, width, 3) */
+} dn_image;
+
+/* Decodes a file, or the bytes of one that errors call `name`. Freed with dn_image_free. */
+DN_API dn_status dn_image_load(const char *path, dn_image *out);
+DN_API dn_status dn_image_load_memory(const void *bytes, size_t size, const char *name,
+                                      dn_image *out);
+DN_API void dn_image_free(dn_image *image); /* clears the struct; NULL is allowed */
+
+/* The size that dn_image_load would give, from the file's headers alone. */
+DN_API dn_status dn_image_size(const char *path, int32_t *width, int32_t *height);
+
+/* Writes .png, or .jpg/.jpeg, through a temporary file that is renamed. */
+DN_API dn_status dn_image_save(const char *path, const dn_image *image);
+
+/* Reads a gray PNG of 8 or 16 bits, or the indices of a palette PNG, as (height, width) labels,
+ * freed with dn_buffer_free. No orientation is applied: labels lie as they are stored. */
+DN_API dn_status dn_label_png_load(const char *path, uint16_t **labels, int32_t *width,
+                                   int32_t *height);
+
+/* The network's input for an image: planar (3, net_h, net_w), 0..1, Darknet's resize (bilinear,
+ * corners aligned) inside its letterbox, .5 around it. The letterbox is of this image's size. */
+DN_API dn_status dn_image_to_input(const dn_image *image, const dn_letterbox *letterbox,
+                                   int32_t threads, float *out);
+
+/* The same through any map, for training: bilinear between pixel centres; where the image shrinks
+ * by more than 2, averaged over an output pixel's footprint. Outside the image: `fill`.
+ * out: planar (3, height, width). */
+DN_API dn_status dn_image_sample(const dn_image *image, const dn_affine *affine, int32_t width,
+                                 int32_t height, float fill, int32_t threads, float *out);
+
+/* Colour change of a planar image (3, pixels) in 0..1, as Darknet's augmentation: hue is added
+ * (in turns), saturation and value are multiplied, the result clamped to 0..1. */
+DN_API void dn_image_hsv(float *image, int64_t pixels, float hue, float saturation, float exposure,
+                         int32_t threads);
+
 /* ---- Masks ----
  * The mask of an instance is a dn_rle at the size of the original image, in COCO's runs: column
  * after column, first a run of zeros (maybe 0), then ones and zeros in turn. Masks made here have

@@ -1,0 +1,57 @@
+/* Image files: what the decoders share. The public functions are in darknet.h.
+ *
+ * A file is recognised by its first bytes, never by its name. Decoders work on the whole file in
+ * memory, never trust a size before it is checked (dn_image_check_size) and turn every complaint of
+ * their library into one sentence that begins with the file's name.
+ */
+#ifndef DN_DATA_IMAGE_H
+#define DN_DATA_IMAGE_H
+
+#include "core/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    DN_IMAGE_SIDE_LIMIT = 65535,
+    DN_IMAGE_PIXEL_LIMIT = 1 << 28, /* 768 MiB as RGB bytes */
+};
+
+/* A file in memory and what an error calls it. */
+typedef struct dn_image_file {
+    const char *name;
+    const uint8_t *bytes; /* (size) */
+    size_t size;
+} dn_image_file;
+
+/* What a file's headers say. */
+typedef struct dn_image_header {
+    int32_t width, height; /* as stored, before the orientation is applied */
+    int32_t orientation;   /* EXIF's 1..8; 1: as stored */
+} dn_image_header;
+
+/* The decoders of one format: only the headers, or all. decode() writes a new image as stored,
+ * freed with dn_image_free, and its header. */
+typedef struct dn_image_format {
+    const char *name;
+    bool (*matches)(const dn_image_file *file);
+    dn_status (*read_header)(const dn_image_file *file, dn_image_header *header);
+    dn_status (*decode)(const dn_image_file *file, dn_image_header *header, dn_image *out);
+} dn_image_format;
+
+extern const dn_image_format dn_image_jpeg, dn_image_png, dn_image_ppm;
+
+/* Refuses sizes below 1 and above the limits; call it before anything is allocated. */
+dn_status dn_image_check_size(const char *name, uint64_t width, uint64_t height);
+
+/* A zeroed image of a checked size. */
+dn_status dn_image_alloc(int32_t width, int32_t height, dn_image *out);
+
+/* The orientation tag (1..8) of an EXIF block, which begins with a TIFF header; 1 where there is
+ * none or the block is damaged. */
+int32_t dn_exif_orientation(const uint8_t *block, size_t size);
+
+/* Turns the image as EXIF's orientation 1..8 says. */
+dn_status dn_image_orient(dn_image *image, int32_t orientation);
+
+#endif
