@@ -86,3 +86,10 @@ const dn_option dn_net_option_table[] = {
     DN_IGNORED("use_cuda_graph", "accepted; no effect"),
     DN_OPTIONS_END,
 };
+
+void dn_net_batch(const dn_net_options *net, bool mask_stage, int32_t *batch, int32_t *subdivisions)
+{
+    *batch = mask_stage && net->mask_batch > 0 ? net->mask_batch : net->batch;
+    *subdivisions =
+        mask_stage && net->mask_subdivisions > 0 ? net->mask_subdivisions : net->subdivisions;
+}

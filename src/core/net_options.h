@@ -45,4 +45,8 @@ typedef struct dn_net_options {
 
 extern const dn_option dn_net_option_table[];
 
+/* Images of one update and the parts they are computed in, of the mask stage or of all others. */
+void dn_net_batch(const dn_net_options *net, bool mask_stage, int32_t *batch,
+                  int32_t *subdivisions);
+
 #endif

@@ -45,10 +45,11 @@ static dn_status read_net_section(dn_network *network)
         return dn_fail(DN_ERROR_CONFIG, "%s: has no layers behind [net]", cfg->name);
     DN_TRY(dn_options_parse(dn_net_option_table, cfg, section, &network->net));
     DN_TRY(check_keys(network, section));
-    const dn_net_options *net = &network->net;
-    if (net->batch % net->subdivisions != 0 && network->options.training)
+    int32_t batch, subdivisions;
+    dn_net_batch(&network->net, network->options.stage == DN_STAGE_MASK, &batch, &subdivisions);
+    if (batch % subdivisions != 0 && network->options.training)
         return dn_fail(DN_ERROR_CONFIG, "%s:%d: [net] batch=%d is no multiple of subdivisions=%d",
-                       cfg->name, section->line, net->batch, net->subdivisions);
+                       cfg->name, section->line, batch, subdivisions);
     return DN_OK;
 }
 
@@ -57,8 +58,10 @@ static dn_status set_input(dn_network *network)
     const dn_net_options *net = &network->net;
     const dn_network_options *options = &network->options;
     dn_tensor *input = &network->input;
+    int32_t batch, subdivisions;
+    dn_net_batch(net, options->stage == DN_STAGE_MASK, &batch, &subdivisions);
     network->batch = options->batch > 0  ? options->batch
-                     : options->training ? net->batch / net->subdivisions
+                     : options->training ? batch / subdivisions
                                          : 1;
     input->n = network->batch;
     input->c = net->channels;

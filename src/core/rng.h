@@ -60,6 +60,7 @@ enum dn_rng_purpose {
     DN_RNG_AUGMENT,
     DN_RNG_ROI,
     DN_RNG_SIZE,
+    DN_RNG_RATE,
 };
 
 #endif

@@ -1,0 +1,101 @@
+/* The learning rate of an iteration: see schedule.h. Formulas: docs/numerics.md. */
+#include "core/schedule.h"
+
+#include "core/rng.h"
+
+#include <math.h>
+
+dn_status dn_schedule_make(const dn_net_options *net, bool mask_stage, uint64_t seed,
+                           dn_schedule *out)
+{
+    dn_schedule schedule = {
+        .policy = (dn_policy)net->policy,
+        .learning_rate = net->learning_rate,
+        .learning_rate_min = net->learning_rate_min,
+        .power = net->power,
+        .scale = net->scale,
+        .gamma = net->gamma,
+        .sgdr_mult = net->sgdr_mult,
+        .burn_in = net->burn_in,
+        .max_batches = net->max_batches,
+        .step = net->step,
+        .sgdr_cycle = net->sgdr_cycle,
+        .steps = net->steps,
+        .scales = net->scales,
+        .seed = seed,
+    };
+    if (mask_stage) {
+        schedule.policy = (dn_policy)net->mask_policy;
+        schedule.learning_rate = net->mask_learning_rate;
+        schedule.burn_in = net->mask_burn_in;
+        schedule.max_batches = net->mask_max_batches;
+        schedule.steps = net->mask_steps;
+        schedule.scales = net->mask_scales;
+    }
+    const char *prefix = mask_stage ? "mask_" : "";
+    if (schedule.policy == DN_POLICY_STEPS && schedule.steps.count != schedule.scales.count)
+        return dn_fail(DN_ERROR_CONFIG,
+                       "[net] %ssteps has %d values, %sscales has %d: as many are "
+                       "wanted",
+                       prefix, schedule.steps.count, prefix, schedule.scales.count);
+    if (schedule.max_batches < 1)
+        return dn_fail(DN_ERROR_CONFIG,
+                       "[net] %smax_batches is missing: how many iterations are "
+                       "to be trained?",
+                       prefix);
+    *out = schedule;
+    return DN_OK;
+}
+
+/* lr_min + (lr - lr_min) (1 + cos(pi * share of the cycle)) / 2; each cycle is longer by mult. */
+static double sgdr(const dn_schedule *s, double t)
+{
+    double cycle = s->sgdr_cycle > 0 ? s->sgdr_cycle : s->max_batches, start = 0;
+    while (t >= start + cycle && (double)s->sgdr_mult * cycle >= 1) {
+        start += cycle;
+        cycle *= (double)s->sgdr_mult;
+    }
+    return (double)s->learning_rate_min + .5 * (double)(s->learning_rate - s->learning_rate_min) *
+                                              (1 + cos(3.14159265358979 * (t - start) / cycle));
+}
+
+static double cosine(const dn_schedule *s, double t)
+{
+    const double span = s->max_batches > s->burn_in ? s->max_batches - s->burn_in : 1;
+    const double share = fmin((t - s->burn_in) / span, 1);
+    return (double)s->learning_rate_min + .5 * (double)(s->learning_rate - s->learning_rate_min) *
+                                              (1 + cos(3.14159265358979 * share));
+}
+
+float dn_schedule_rate(const dn_schedule *s, int64_t iteration)
+{
+    const double t = (double)iteration, rate = (double)s->learning_rate;
+    if (iteration < s->burn_in) return (float)(rate * pow(t / s->burn_in, (double)s->power));
+    switch (s->policy) {
+    case DN_POLICY_CONSTANT:
+        return s->learning_rate;
+    case DN_POLICY_STEP:
+        return (float)(rate * pow((double)s->scale, (double)(iteration / s->step)));
+    case DN_POLICY_STEPS: {
+        double product = rate;
+        for (int32_t i = 0; i < s->steps.count && s->steps.items[i] <= iteration; i++)
+            product *= (double)s->scales.items[i];
+        return (float)product;
+    }
+    case DN_POLICY_EXP:
+        return (float)(rate * pow((double)s->gamma, t));
+    case DN_POLICY_POLY:
+        return (float)(rate * pow(fmax(1 - t / s->max_batches, 0), (double)s->power));
+    case DN_POLICY_RANDOM: {
+        dn_rng rng = dn_rng_make(s->seed, (uint64_t)iteration, 0, DN_RNG_RATE);
+        return (float)(rate * pow((double)dn_rng_uniform(&rng, 0, 1), (double)s->power));
+    }
+    case DN_POLICY_SIGMOID:
+        return (float)(rate / (1 + exp((double)s->gamma * (t - s->step))));
+    case DN_POLICY_SGDR:
+        return (float)sgdr(s, t);
+    case DN_POLICY_COSINE:
+        return (float)cosine(s, t);
+    }
+    return s->learning_rate;
+}
