@@ -225,6 +225,25 @@ DN_API dn_status dn_rle_iou(double *out, const dn_rle *detection, const dn_rle *
 DN_API dn_status dn_rle_ious(double *out, const dn_rle *detections, int64_t detection_count,
                              const dn_rle *truths, int64_t truth_count, const uint8_t *crowd);
 
+/* The largest side of a mask that a branch predicts. */
+enum { DN_MASK_SIDE_MAX = 256 };
+
+/* What a mask branch should answer for a RoI in network pixels: the share of each of its
+ * size x size cells that the mask covers, `out` (size, size); not soft: 1 where that is at
+ * least one half, else 0. Outside the image nothing is covered; an empty RoI gives zeros. */
+DN_API dn_status dn_mask_target(const dn_rle *mask, const dn_affine *net_to_image, dn_box roi,
+                                int32_t size, bool soft, float *out);
+
+/* A branch's answer, mask (side, side) probabilities over a box in image pixels that may leave the
+ * image, as a mask of the image: bilinear between cell centres, 0 outside the cells, set where it
+ * reaches `threshold`, in (0, 1]. An empty box gives an empty mask. */
+DN_API dn_status dn_mask_paste(dn_rle *out, const float *mask, int32_t side, dn_box box,
+                               int32_t height, int32_t width, float threshold);
+
+/* The same as bytes 0 and 1: out is (height, width). */
+DN_API dn_status dn_mask_paste_dense(uint8_t *out, const float *mask, int32_t side, dn_box box,
+                                     int32_t height, int32_t width, float threshold);
+
 /* ---- Data sets ----
  * The labels of many images, whatever their files: a COCO JSON; or an image list (one path a
  * line) or a folder of images, with Darknet rows or YOLO-seg rows in text files beside the images,

@@ -1,0 +1,136 @@
+/* Mask targets. See mask_target.h. */
+#include "data/mask_target.h"
+
+#include <math.h>
+#include <string.h>
+
+/* One axis of the cells, in image pixels. */
+typedef struct dn_cells {
+    double border[DN_MASK_SIDE_MAX + 1]; /* (size + 1), ascending */
+    bool mirrored;                       /* the RoI's first cell is the last here */
+} dn_cells;
+
+static dn_cells dn_cells_make(double from, double to, int32_t size)
+{
+    dn_cells cells;
+    cells.mirrored = to < from;
+    const double low = cells.mirrored ? to : from, high = cells.mirrored ? from : to;
+    for (int32_t i = 0; i <= size; i++)
+        cells.border[i] = low + (high - low) * ((double)i / (double)size);
+    return cells;
+}
+
+/* A cursor over the runs of ones. */
+typedef struct dn_ones {
+    const dn_rle *mask;
+    int64_t run;         /* odd index */
+    uint32_t begin, end; /* its pixels, column-major */
+} dn_ones;
+
+static dn_ones dn_ones_first(const dn_rle *mask)
+{
+    dn_ones ones = {.mask = mask, .run = 1, .begin = UINT32_MAX, .end = UINT32_MAX};
+    if (mask->run_count > 1) {
+        ones.begin = mask->runs[0];
+        ones.end = ones.begin + mask->runs[1];
+    }
+    return ones;
+}
+
+/* Behind the last run: begin = end = UINT32_MAX, past every column. */
+static void dn_ones_next(dn_ones *ones)
+{
+    ones->run += 2;
+    if (ones->run < ones->mask->run_count) {
+        ones->begin = ones->end + ones->mask->runs[ones->run - 1];
+        ones->end = ones->begin + ones->mask->runs[ones->run];
+    } else {
+        ones->begin = ones->end = UINT32_MAX;
+    }
+}
+
+/* cover[j] = rows of image column x that are set within cell row j; false if there are none. */
+static bool dn_cover_column(double *cover, dn_ones *ones, int32_t x, const dn_cells *rows,
+                            int32_t size)
+{
+    const uint32_t height = (uint32_t)ones->mask->height;
+    const uint32_t top = (uint32_t)x * height, bottom = top + height;
+    while (ones->end <= top && ones->begin < UINT32_MAX) dn_ones_next(ones);
+    if (ones->begin >= bottom) return false;
+
+    memset(cover, 0, (size_t)size * sizeof *cover);
+    int32_t cell = 0;
+    for (;;) {
+        const double begin = ones->begin > top ? (double)(ones->begin - top) : 0.0;
+        const double end = (double)((ones->end < bottom ? ones->end : bottom) - top);
+        while (cell < size && rows->border[cell + 1] <= begin) cell++;
+        for (int32_t j = cell; j < size && rows->border[j] < end; j++)
+            cover[j] += fmin(end, rows->border[j + 1]) - fmax(begin, rows->border[j]);
+        /* A run that goes on in the next column is still wanted there. */
+        if (ones->end >= bottom) return true;
+        dn_ones_next(ones);
+        if (ones->begin >= bottom) return true;
+    }
+}
+
+/* The first image column of a cell, and the one behind its last. */
+static int32_t dn_clamped(double x, int32_t width)
+{
+    return (int32_t)fmin(fmax(x, 0.0), (double)width);
+}
+
+static void dn_fill(const dn_rle *mask, const dn_cells *columns, const dn_cells *rows, int32_t size,
+                    float *out /* (size, size) */)
+{
+    const double area = (columns->border[size] - columns->border[0]) *
+                        (rows->border[size] - rows->border[0]) / ((double)size * (double)size);
+    dn_ones ones = dn_ones_first(mask);
+    double cover[DN_MASK_SIDE_MAX];
+    bool covered = false;
+    int32_t covered_x = -1; /* the column that `cover` holds */
+    for (int32_t i = 0; i < size; i++) {
+        double sum[DN_MASK_SIDE_MAX] = {0};
+        const double left = columns->border[i], right = columns->border[i + 1];
+        const int32_t end = dn_clamped(ceil(right), mask->width);
+        for (int32_t x = dn_clamped(floor(left), mask->width); x < end; x++) {
+            if (x != covered_x) covered = dn_cover_column(cover, &ones, x, rows, size);
+            covered_x = x;
+            if (!covered) continue;
+            const double overlap = fmin(right, x + 1.0) - fmax(left, x);
+            for (int32_t j = 0; j < size; j++) sum[j] += overlap * cover[j];
+        }
+        const int32_t column = columns->mirrored ? size - 1 - i : i;
+        for (int32_t j = 0; j < size; j++) {
+            const int32_t row = rows->mirrored ? size - 1 - j : j;
+            out[row * size + column] = (float)(sum[j] / area);
+        }
+    }
+}
+
+dn_status dn_mask_target(const dn_rle *mask, const dn_affine *net_to_image, dn_box roi,
+                         int32_t size, bool soft, float *out)
+{
+    if (size < 1 || size > DN_MASK_SIDE_MAX)
+        return dn_fail(DN_ERROR_ARGUMENT, "mask target: size %d is out of range 1..%d", (int)size,
+                       DN_MASK_SIDE_MAX);
+    const double x0 =
+        (double)net_to_image->scale_x * (double)roi.x0 + (double)net_to_image->offset_x;
+    const double x1 =
+        (double)net_to_image->scale_x * (double)roi.x1 + (double)net_to_image->offset_x;
+    const double y0 =
+        (double)net_to_image->scale_y * (double)roi.y0 + (double)net_to_image->offset_y;
+    const double y1 =
+        (double)net_to_image->scale_y * (double)roi.y1 + (double)net_to_image->offset_y;
+    if (!(isfinite(x0) && isfinite(x1) && isfinite(y0) && isfinite(y1)))
+        return dn_fail(DN_ERROR_ARGUMENT,
+                       "mask target: RoI (%g, %g, %g, %g) and its map must be finite",
+                       (double)roi.x0, (double)roi.y0, (double)roi.x1, (double)roi.y1);
+
+    memset(out, 0, (size_t)size * (size_t)size * sizeof *out);
+    if (dn_box_is_empty(roi) || x0 == x1 || y0 == y1) return DN_OK;
+    const dn_cells columns = dn_cells_make(x0, x1, size), rows = dn_cells_make(y0, y1, size);
+    dn_fill(mask, &columns, &rows, size, out);
+    if (!soft)
+        for (int32_t i = 0; i < size * size; i++) out[i] = out[i] >= 0.5f ? 1.0f : 0.0f;
+    return DN_OK;
+}
