@@ -26,5 +26,6 @@ void dn_detections_free(dn_detections *detections)
 {
     dn_free(detections->items);
     dn_free(detections->probs);
+    dn_free(detections->scratch);
     *detections = (dn_detections){0};
 }

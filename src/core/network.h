@@ -11,11 +11,13 @@
 #include "core/layer.h"
 #include "core/net_options.h"
 
-/* A layer behind a [yolo] or [region] section reads these head options from it. */
+/* What a head tells others. The private state of every layer with a `detect` begins with one. */
 typedef struct dn_head_info {
     int32_t classes;
     dn_nms_kind nms_kind;
     float beta_nms;
+    float jitter, random, resize; /* augmentation and multi-scale training */
+    int32_t *class_map;           /* (classes): what a label's class becomes, or NULL */
 } dn_head_info;
 
 struct dn_network {
@@ -56,7 +58,8 @@ dn_status dn_run_forward(dn_network *network, dn_pass *pass);
  * forward; grad_out as in dn_network_backward. */
 dn_status dn_run_backward(dn_network *network, const float *grad_out);
 
-/* Head options of the last head before layer `before`. */
+/* The last head before layer `before` (the network's length: of all); `classes` is the largest of
+ * these heads. An error where there is none. */
 dn_status dn_network_head(const dn_network *network, int32_t before, dn_head_info *info);
 
 /* Places every tensor in the arena (plan.c). */

@@ -1,0 +1,61 @@
+/* Detections of one image: all heads, suppression, best class. See detections.h. */
+#include "core/memory.h"
+#include "core/network.h"
+
+static const dn_head_info *head_of(const dn_layer *layer)
+{
+    return layer->type->detect ? layer->state : NULL;
+}
+
+dn_status dn_network_head(const dn_network *network, int32_t before, dn_head_info *info)
+{
+    const dn_head_info *last = NULL;
+    int32_t classes = 0;
+    for (int32_t i = 0; i < before && i < network->layer_count; i++) {
+        const dn_head_info *head = head_of(&network->layers[i]);
+        if (!head) continue;
+        last = head;
+        if (head->classes > classes) classes = head->classes;
+    }
+    if (!last)
+        return dn_fail(DN_ERROR_CONFIG, "%s: no head ([yolo] or [region]) before layer %d",
+                       network->cfg->name, before);
+    *info = *last;
+    info->classes = classes;
+    return DN_OK;
+}
+
+static void set_best_classes(dn_detections *detections)
+{
+    for (int32_t i = 0; i < detections->count; i++) {
+        const float *probs = detections->probs + (int64_t)i * detections->classes;
+        int32_t best = -1;
+        float most = 0.0f;
+        for (int32_t c = 0; c < detections->classes; c++) {
+            if (probs[c] <= most) continue;
+            most = probs[c];
+            best = c;
+        }
+        detections->items[i].best_class = best;
+    }
+}
+
+dn_status dn_detect(dn_network *network, const dn_pass *pass, int32_t before, int32_t image,
+                    dn_detections *detections)
+{
+    dn_head_info info = {0};
+    DN_TRY(dn_network_head(network, before, &info));
+    if (detections->classes != info.classes) {
+        dn_detections_free(detections);
+        detections->classes = info.classes;
+    }
+    detections->count = 0;
+    for (int32_t i = 0; i < before && i < network->run_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        if (layer->type->detect) DN_TRY(layer->type->detect(layer, pass, image, detections));
+    }
+    const float threshold = pass->nms < 0.0f ? DN_DEFAULT_NMS : pass->nms;
+    DN_TRY(dn_nms(detections, threshold, info.nms_kind, info.beta_nms));
+    set_best_classes(detections);
+    return DN_OK;
+}

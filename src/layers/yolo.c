@@ -1,0 +1,231 @@
+/* [yolo]: YOLOv3's detection head and its descendants'.
+ *
+ * Input (n, slots * (5 + classes), h, w): per anchor slot the planes x, y, w, h, objectness and one
+ * a class. Output: the same with the logistic of x, y, objectness and classes, x and y stretched
+ * about their middle by scale_x_y (Bochkovskiy et al. 2020); new_coords (YOLOv4-CSP, YOLOv7) takes
+ * them as they are, since the convolution before has activation=logistic. A box of cell (i, j) with
+ * anchor (pw, ph) in pixels of the W x H input, relative to it:
+ *     x = (i + x') / w,  y = (j + y') / h,  width = e^w' pw / W   (new_coords: 4 w'^2 pw / W).
+ * Loss: yolo_loss.c. Boxes carry no gradient to what follows.
+ */
+#include "layers/yolo.h"
+
+#include "core/memory.h"
+#include "data/geometry.h"
+#include "math/activation.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const iou_kinds[] = {"mse", "iou", "giou", "diou", "ciou", NULL};
+static const char *const iou_thresh_kinds[] = {"iou", "giou", "diou", "ciou", NULL};
+static const char *const nms_kinds[] = {"default", "greedynms", "diounms", NULL};
+
+#define S dn_yolo_options
+static const dn_option options[] = {
+    DN_INT(S, classes, "classes", 20, 1, 65536, "classes"),
+    DN_INT(S, num, "num", 1, 1, 1024, "anchors of all heads, as listed in `anchors`"),
+    DN_INTS(S, mask, "mask", 0, 1023, "this head's anchors; default: all"),
+    DN_FLOATS(S, anchors, "anchors", 1e-6, 1e6, "width, height pairs in network pixels"),
+    DN_FLOAT(S, ignore_thresh, "ignore_thresh", .5, 0, 1e6,
+             "a box with a larger IoU to an object is no negative"),
+    DN_FLOAT(S, truth_thresh, "truth_thresh", 1, 0, 1e6,
+             "a box with a larger IoU to an object is a positive; 1: none"),
+    DN_TEXT(S, map, "map", "file with one number a line: what each label class becomes"),
+    DN_FLOAT(S, scale_x_y, "scale_x_y", 1, .1, 10, "stretch of x and y about the cell's middle"),
+    DN_FLAG(S, new_coords, "new_coords", 0, "no logistic here, sizes by square instead of e^w"),
+    DN_CHOICE(S, iou_loss, "iou_loss", DN_BOX_MSE, iou_kinds, "loss of boxes"),
+    DN_CHOICE(S, iou_thresh_kind, "iou_thresh_kind", 0, iou_thresh_kinds,
+              "measure of anchor and object that iou_thresh is held against"),
+    DN_FLOAT(S, iou_thresh, "iou_thresh", 1, 0, 1,
+             "below 1: every anchor with a larger IoU to an object learns it"),
+    DN_FLOAT(S, iou_normalizer, "iou_normalizer", -1, -1, 1e6,
+             "weight of the box loss; -1: 1 for mse, .75 for the others"),
+    DN_FLOAT(S, obj_normalizer, "obj_normalizer", 1, 0, 1e6, "weight of the objectness loss"),
+    DN_FLOAT(S, cls_normalizer, "cls_normalizer", 1, 0, 1e6, "weight of the class loss"),
+    DN_FLOAT(S, delta_normalizer, "delta_normalizer", 1, 0, 1e6, "weight of the whole loss"),
+    DN_CHOICE(S, nms_kind, "nms_kind", DN_NMS_DEFAULT, nms_kinds, "how boxes are suppressed"),
+    DN_FLOAT(S, beta_nms, "beta_nms", .6, 0, 100, "exponent of nms_kind=diounms"),
+    DN_FLOAT(S, max_delta, "max_delta", 3e38, 0, 3.4e38, "largest gradient of a box coordinate"),
+    DN_FLOAT(S, label_smooth_eps, "label_smooth_eps", 0, 0, 1, "classes aim at 1-eps/2 and eps/2"),
+    DN_FLAG(S, focal_loss, "focal_loss", 0, "classes learn by the focal loss"),
+    DN_FLAG(S, objectness_smooth, "objectness_smooth", 0,
+            "boxes near an object learn their IoU as objectness"),
+    DN_FLOATS(S, counters_per_class, "counters_per_class", 0, 0,
+              "labels of each class: rare classes get larger gradients"),
+    DN_FLOAT(S, jitter, "jitter", .2, 0, 1, "augmentation: change of aspect and place"),
+    DN_FLOAT(S, random, "random", 0, 0, 10, "multi-scale training: 1, or the largest factor"),
+    DN_FLOAT(S, resize, "resize", 1, .01, 100, "augmentation: zoom"),
+    DN_IGNORED("max", "accepted; all objects of an image count"),
+    DN_IGNORED("show_details", "accepted; no effect"),
+    DN_IGNORED("truth_size", "accepted; no effect"),
+    DN_IGNORED("track_history_size", "accepted; no tracking"),
+    DN_IGNORED("sim_thresh", "accepted; no tracking"),
+    DN_IGNORED("dets_for_track", "accepted; no tracking"),
+    DN_IGNORED("dets_for_show", "accepted; no tracking"),
+    DN_IGNORED("track_ciou_norm", "accepted; no tracking"),
+    DN_IGNORED("embedding_layer", "accepted; no tracking"),
+    DN_OPTIONS_END,
+};
+#undef S
+
+static dn_status set_anchors(dn_layer *layer, const dn_network *network)
+{
+    const dn_yolo_options *o = layer->options;
+    dn_yolo_state *state = layer->state;
+    if (o->anchors.count != 0 && o->anchors.count != 2 * o->num)
+        return dn_layer_fail(layer, network, "anchors has %d numbers, num=%d wants %d",
+                             o->anchors.count, o->num, 2 * o->num);
+    state->slots = o->mask.count ? o->mask.count : o->num;
+    for (int32_t a = 0; a < o->mask.count; a++)
+        if (o->mask.items[a] >= o->num)
+            return dn_layer_fail(layer, network, "mask=%d: num=%d allows 0..%d", o->mask.items[a],
+                                 o->num, o->num - 1);
+    if (state->anchors) return DN_OK;
+    state->anchors = dn_alloc(2 * (size_t)o->num * sizeof *state->anchors);
+    state->anchor_of_slot = dn_alloc((size_t)state->slots * sizeof *state->anchor_of_slot);
+    if (!state->anchors || !state->anchor_of_slot) return DN_ERROR_MEMORY;
+    for (int32_t k = 0; k < 2 * o->num; k++)
+        state->anchors[k] = o->anchors.count ? o->anchors.items[k] : 0.5f;
+    for (int32_t a = 0; a < state->slots; a++)
+        state->anchor_of_slot[a] = o->mask.count ? o->mask.items[a] : a;
+    return DN_OK;
+}
+
+static dn_status setup(dn_layer *layer, dn_network *network)
+{
+    const dn_yolo_options *o = layer->options;
+    dn_yolo_state *state = layer->state;
+    const dn_tensor *in = dn_input_shape(layer, network, 0);
+    if (layer->rois) return dn_layer_fail(layer, network, "a head cannot stand behind [roialign]");
+    state->info.classes = o->classes;
+    state->info.nms_kind = (dn_nms_kind)o->nms_kind;
+    state->info.beta_nms = o->beta_nms;
+    state->info.jitter = o->jitter;
+    state->info.random = o->random;
+    state->info.resize = o->resize;
+    DN_TRY(set_anchors(layer, network));
+    DN_TRY(dn_head_check_filters(layer, network, state->slots, DN_YOLO_CLASSES + o->classes));
+    DN_TRY(dn_head_read_map(&state->info, layer, network, o->map));
+    layer->keeps_output = true;
+    return dn_set_output(layer, network, in->c, in->h, in->w);
+}
+
+/* The output of one slot of one image, (5 + classes, h, w), from its input. */
+static void activate_slot(const dn_yolo_options *o, const float *in, float *out, int64_t plane)
+{
+    const int64_t all = (DN_YOLO_CLASSES + o->classes) * plane;
+    const float shift = -0.5f * (o->scale_x_y - 1.0f);
+    if (o->new_coords) {
+        memcpy(out, in, (size_t)all * sizeof *out);
+    } else {
+        memcpy(out + DN_YOLO_W * plane, in + DN_YOLO_W * plane, 2 * (size_t)plane * sizeof *out);
+        dn_activate_array(DN_ACTIVATION_logistic, in, out, 2 * plane);
+        dn_activate_array(DN_ACTIVATION_logistic, in + DN_YOLO_OBJECTNESS * plane,
+                          out + DN_YOLO_OBJECTNESS * plane, all - DN_YOLO_OBJECTNESS * plane);
+    }
+    if (o->scale_x_y != 1.0f)
+        for (int64_t k = 0; k < 2 * plane; k++) out[k] = o->scale_x_y * out[k] + shift;
+}
+
+static dn_status forward(dn_layer *layer, const dn_pass *pass)
+{
+    const dn_yolo_options *o = layer->options;
+    const dn_yolo_state *state = layer->state;
+    const float *in = dn_input(layer, pass, 0)->data; /* (n, slots * (5 + classes), h, w) */
+    float *out = layer->out.data;                     /* same */
+    const int64_t plane = (int64_t)layer->out.h * layer->out.w;
+    const int64_t slot_size = (DN_YOLO_CLASSES + o->classes) * plane;
+#pragma omp parallel for num_threads(pass->threads)
+    for (int64_t k = 0; k < (int64_t)pass->batch * state->slots; k++)
+        activate_slot(o, in + k * slot_size, out + k * slot_size, plane);
+    return DN_OK;
+}
+
+dn_box dn_yolo_box(const dn_layer *layer, const dn_network *network, const float *slot_values,
+                   int32_t slot, int32_t row, int32_t column)
+{
+    const dn_yolo_options *o = layer->options;
+    const dn_yolo_state *state = layer->state;
+    const dn_tensor *out = &layer->out;
+    const int64_t plane = (int64_t)out->h * out->w;
+    const float *cell = slot_values + (int64_t)row * out->w + column;
+    const float *anchor = state->anchors + 2 * state->anchor_of_slot[slot];
+    const float w = cell[DN_YOLO_W * plane], h = cell[DN_YOLO_H * plane];
+    const float wide = o->new_coords ? 4.0f * w * w : expf(w);
+    const float high = o->new_coords ? 4.0f * h * h : expf(h);
+    return dn_box_from_centre(((float)column + cell[DN_YOLO_X * plane]) / (float)out->w,
+                              ((float)row + cell[DN_YOLO_Y * plane]) / (float)out->h,
+                              wide * anchor[0] / (float)network->input.w,
+                              high * anchor[1] / (float)network->input.h);
+}
+
+/* Appends one box, unless its size overflowed. */
+static dn_status add_box(const dn_layer *layer, const dn_pass *pass, dn_candidate candidate,
+                         const float *cell_classes, dn_detections *detections)
+{
+    const dn_yolo_options *o = layer->options;
+    const int64_t plane = (int64_t)layer->out.h * layer->out.w;
+    const dn_box box = candidate.box;
+    float *probs;
+    if (!isfinite(box.x0) || !isfinite(box.y0) || !isfinite(box.x1) || !isfinite(box.y1))
+        return DN_OK;
+    DN_TRY(dn_detections_add(detections, candidate, &probs));
+    memset(probs, 0, (size_t)detections->classes * sizeof *probs);
+    for (int32_t c = 0; c < o->classes; c++) {
+        const float prob = candidate.objectness * cell_classes[c * plane];
+        if (prob > pass->threshold) probs[c] = prob;
+    }
+    return DN_OK;
+}
+
+static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
+                        dn_detections *detections)
+{
+    const dn_yolo_state *state = layer->state;
+    const dn_tensor *out = &layer->out;
+    const int64_t plane = (int64_t)out->h * out->w;
+    for (int32_t row = 0; row < out->h; row++)
+        for (int32_t column = 0; column < out->w; column++)
+            for (int32_t a = 0; a < state->slots; a++) {
+                const float *values = dn_yolo_slot(layer, out->data, image, a);
+                const float *cell = values + (int64_t)row * out->w + column;
+                const float objectness = cell[DN_YOLO_OBJECTNESS * plane];
+                if (!(objectness > pass->threshold)) continue;
+                const dn_candidate candidate = {
+                    .box = dn_yolo_box(layer, pass->network, values, a, row, column),
+                    .objectness = objectness,
+                    .image = image,
+                    .best_class = -1};
+                DN_TRY(add_box(layer, pass, candidate, cell + DN_YOLO_CLASSES * plane, detections));
+            }
+    return DN_OK;
+}
+
+static void describe(const dn_layer *layer, const dn_network *network, char *text, size_t size)
+{
+    (void)layer;
+    (void)network;
+    snprintf(text, size, "yolo");
+}
+
+static void destroy(dn_layer *layer)
+{
+    dn_yolo_state *state = layer->state;
+    dn_free(state->info.class_map);
+    dn_free(state->anchor_of_slot);
+    dn_free(state->anchors);
+}
+
+const dn_layer_type dn_yolo_layer = {
+    .name = "yolo",
+    .options_size = sizeof(dn_yolo_options),
+    .options = options,
+    .state_size = sizeof(dn_yolo_state),
+    .setup = setup,
+    .cpu = {forward, NULL},
+    .detect = detect,
+    .describe = describe,
+    .destroy = destroy,
+};

@@ -1,0 +1,56 @@
+/* What the files of [yolo] share: options, private state, where a value lies. See yolo.c. */
+#ifndef DN_LAYERS_YOLO_H
+#define DN_LAYERS_YOLO_H
+
+#include "core/network.h"
+#include "layers/head.h"
+
+/* iou_loss; iou_thresh_kind counts from DN_BOX_IOU. */
+typedef enum dn_box_loss {
+    DN_BOX_MSE,
+    DN_BOX_IOU,
+    DN_BOX_GIOU,
+    DN_BOX_DIOU,
+    DN_BOX_CIOU
+} dn_box_loss;
+
+typedef struct dn_yolo_options {
+    int32_t classes, num;
+    dn_ints mask;
+    dn_floats anchors;
+    float ignore_thresh, truth_thresh;
+    const char *map;
+    float scale_x_y;
+    bool new_coords;
+    int32_t iou_loss, iou_thresh_kind, nms_kind;
+    float iou_normalizer, obj_normalizer, cls_normalizer, delta_normalizer, iou_thresh, beta_nms;
+    float max_delta, label_smooth_eps;
+    bool focal_loss, objectness_smooth;
+    dn_floats counters_per_class;
+    float jitter, random, resize;
+} dn_yolo_options;
+
+typedef struct dn_yolo_state {
+    dn_head_info info; /* first: see network.h */
+    int32_t slots;
+    int32_t *anchor_of_slot; /* (slots): indices of anchors */
+    float *anchors;          /* (num, 2): width and height in network pixels */
+} dn_yolo_state;
+
+/* Entries of an anchor slot: x, y, w, h, objectness, then the classes. */
+enum { DN_YOLO_X, DN_YOLO_Y, DN_YOLO_W, DN_YOLO_H, DN_YOLO_OBJECTNESS, DN_YOLO_CLASSES };
+
+/* The anchor slot's values of one image: (5 + classes, h, w). */
+static inline float *dn_yolo_slot(const dn_layer *layer, float *values, int32_t image, int32_t slot)
+{
+    const dn_yolo_options *options = layer->options;
+    const int64_t entries = DN_YOLO_CLASSES + options->classes;
+    const int64_t plane = (int64_t)layer->out.h * layer->out.w;
+    return values + image * dn_tensor_size(&layer->out) + slot * entries * plane;
+}
+
+/* Box of the cell (row, column) of a slot, relative to the network's input. */
+dn_box dn_yolo_box(const dn_layer *layer, const dn_network *network, const float *slot_values,
+                   int32_t slot, int32_t row, int32_t column);
+
+#endif

@@ -1,0 +1,101 @@
+"""Networks for tests: built from cfg text, run on NumPy arrays, read layer by layer."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from yolomask._native import check, ffi, lib
+
+
+class Net:
+    """A network of the library and the arrays that must live as long as it does."""
+
+    def __init__(self, cfg: str | Path, **options):
+        """`cfg` is a path or the text of a cfg; options are fields of dn_network_options."""
+        self.warnings: list[str] = []
+        self._input = None
+        self.handle = ffi.NULL
+        self._warn = ffi.callback("void(void *, const char *)", self._on_warning)
+        fields = {"threads": 2, "keep_all": True, "warn": self._warn} | options
+        given = ffi.new("dn_network_options *", fields)
+        out = ffi.new("dn_network **")
+        if isinstance(cfg, Path):
+            check(lib.dn_network_create(str(cfg).encode(), given, out))
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "test.cfg"
+                path.write_text(cfg)
+                check(lib.dn_network_create(str(path).encode(), given, out))
+        self.handle = out[0]
+
+    def __del__(self):
+        if self.handle != ffi.NULL:
+            lib.dn_network_free(self.handle)
+
+    def _on_warning(self, _context, sentence):
+        self.warnings.append(ffi.string(sentence).decode())
+
+    @property
+    def info(self):
+        info = ffi.new("dn_network_info *")
+        check(lib.dn_network_get_info(self.handle, info))
+        return info[0]
+
+    def layer(self, index: int):
+        info = ffi.new("dn_layer_info *")
+        check(
+            lib.dn_network_get_layer(self.handle, index % self.info.layer_count, info)
+        )
+        return info[0]
+
+    def _array(self, pointer, shape) -> np.ndarray:
+        size = int(np.prod(shape))
+        return np.frombuffer(ffi.buffer(pointer, 4 * size), np.float32).reshape(shape)
+
+    def output(self, index: int) -> np.ndarray:
+        """A copy of a layer's live output, (live, c, h, w)."""
+        layer = self.layer(index)
+        return self._array(layer.out, (layer.live, layer.c, layer.h, layer.w)).copy()
+
+    def grad(self, index: int) -> np.ndarray:
+        layer = self.layer(index)
+        return self._array(layer.grad, (layer.live, layer.c, layer.h, layer.w)).copy()
+
+    def input_grad(self) -> np.ndarray:
+        return self._array(
+            lib.dn_network_input_grad(self.handle), self._input.shape
+        ).copy()
+
+    def params(self, index: int) -> dict[str, np.ndarray]:
+        """Writable views of a layer's parameters, by name."""
+        layer, views = self.layer(index), {}
+        for k in range(layer.param_count):
+            info = ffi.new("dn_param_info *")
+            check(
+                lib.dn_network_get_param(
+                    self.handle, index % self.info.layer_count, k, info
+                )
+            )
+            views[ffi.string(info.name).decode()] = self._array(
+                info.data, (info.count,)
+            )
+        return views
+
+    def _set_input(self, values: np.ndarray):
+        self._input = np.ascontiguousarray(values, np.float32)
+        return ffi.from_buffer("float[]", self._input)
+
+    def forward(self, values: np.ndarray, threshold: float = 0.0) -> np.ndarray:
+        """Runs (n, c, h, w) values; returns the last layer's output."""
+        data = self._set_input(values)
+        check(lib.dn_network_forward(self.handle, data, len(self._input), threshold))
+        return self.output(-1)
+
+    def load(self, *paths: Path):
+        report = ffi.new("dn_weights_report *")
+        joined = ",".join(str(path) for path in paths).encode()
+        check(lib.dn_network_load_weights(self.handle, joined, report))
+        return report[0]
