@@ -440,6 +440,52 @@ typedef struct dn_test_gemm_args {
 /* The matrix product of src/math/gemm.h; the seconds it took, or -1 when there is no memory. */
 DN_API double dn_test_gemm(const dn_test_gemm_args *args, const float *a, const float *b, float *c);
 
+/* ---- training ------------------------------------------------------------------------------ */
+
+typedef struct dn_train_progress {
+    int64_t iteration, max_iterations; /* of the stage, from 1 */
+    int64_t images;                    /* seen in this stage */
+    double loss, average_loss;         /* average: .9 old + .1 new */
+    float rate;
+    double seconds;      /* this iteration took */
+    double load_seconds; /* of them waiting for the loader */
+    double eta_seconds;  /* to the end, from the average pace */
+    double mask_iou;     /* mean over this iteration's RoIs; negative: none */
+    int64_t rois;        /* masks trained on in this iteration */
+    const char *saved;   /* a file written behind this iteration, or NULL */
+} dn_train_progress;
+
+typedef struct dn_train_options {
+    const char *cfg;
+    const char *weights;       /* list of files to start from, or NULL */
+    const char *state;         /* exact resume: the state file saved with the weights, or NULL */
+    const char *backup_folder; /* made if missing */
+    const dn_dataset *dataset;
+    dn_stage stage;
+    uint64_t seed;
+    int32_t threads, workers; /* 0: all cores, one worker */
+    int64_t max_iterations;   /* stop there; 0: as the cfg says */
+    int64_t save_every;       /* iterations between "_last" checkpoints; 0: 100 */
+    bool clear;               /* set `seen` to 0 after loading */
+    bool strict;              /* unknown keys and bad images stop the training */
+    bool plain;               /* no augmentation: the images as inference sees them */
+    void *context;            /* of the callbacks, each of which may be NULL */
+    void (*progress)(void *context, const dn_train_progress *progress);
+    void (*message)(void *context, const char *sentence);
+    bool (*cancelled)(void *context); /* true: save and stop */
+} dn_train_options;
+
+typedef struct dn_train_report {
+    int64_t iterations; /* done in this stage */
+    double average_loss;
+    bool cancelled;
+} dn_train_report;
+
+/* Trains a stage. Writes <backup>/<cfg's base>_last.weights and .state as it goes, _final.weights
+ * at the end and, where only a mask branch trained, that branch alone as _last.mask.weights and
+ * _final.mask.weights. `report` may be NULL. */
+DN_API dn_status dn_train(const dn_train_options *options, dn_train_report *report);
+
 /* cffi: end */
 
 #ifdef __cplusplus

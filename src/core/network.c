@@ -246,6 +246,7 @@ dn_status dn_network_create(const char *cfg_path, const dn_network_options *opti
     if (!network) return DN_ERROR_MEMORY;
     network->options = *options;
     network->weights_version = 1;
+    network->mask_scale_factor = 1;
     network->version[1] = 2;
     network->version[2] = 5;
     if (network->options.threads < 1) {

@@ -20,6 +20,12 @@ typedef struct dn_head_info {
     int32_t *class_map;           /* (classes): what a label's class becomes, or NULL */
 } dn_head_info;
 
+/* What [mask] saw in the last training pass. */
+typedef struct dn_mask_statistics {
+    double iou_sum; /* of predicted and wanted masks, both cut at .5 */
+    int64_t rois;
+} dn_mask_statistics;
+
 struct dn_network {
     dn_cfg *cfg;
     dn_net_options net; /* the [net] section */
@@ -40,6 +46,8 @@ struct dn_network {
     int32_t *grad_writer;     /* per layer: the last consumer, where its gradient is zeroed */
     dn_pass pass;             /* of the last forward */
     dn_detections detections; /* of the last dn_detect */
+    dn_mask_statistics mask_statistics;
+    float mask_scale_factor;  /* multiplies [mask]'s mask_scale: the joint stage's ramp, else 1 */
     uint64_t weights_version; /* changes when parameters change: caches compare it */
     uint64_t seen;            /* images, as the weights file says */
     int32_t version[3];       /* header words of the weights file read */

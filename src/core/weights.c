@@ -7,11 +7,11 @@
  */
 #include "core/memory.h"
 #include "core/network.h"
+#include "core/new_file.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct dn_weights_reader {
     const char *path;
@@ -195,7 +195,7 @@ dn_status dn_network_load_weights(dn_network *network, const char *paths, dn_wei
     return DN_OK;
 }
 
-static dn_status write_layers(const dn_network *network, FILE *file, int32_t first, int32_t last)
+static bool write_layers(const dn_network *network, FILE *file, int32_t first, int32_t last)
 {
     const bool wide = network->version[0] * 10 + network->version[1] >= 2;
     bool fine = fwrite(network->version, 4, 3, file) == 3;
@@ -208,8 +208,7 @@ static dn_status write_layers(const dn_network *network, FILE *file, int32_t fir
             fine = fwrite(layer->params[k].data, 4, count, file) == count;
         }
     }
-    fine = fine && fflush(file) == 0 && fsync(fileno(file)) == 0;
-    return fine ? DN_OK : DN_ERROR_IO;
+    return fine;
 }
 
 dn_status dn_network_save_weights(dn_network *network, const char *path, int32_t first,
@@ -219,26 +218,8 @@ dn_status dn_network_save_weights(dn_network *network, const char *path, int32_t
     if (first < 0 || first > last)
         return dn_fail(DN_ERROR_ARGUMENT, "%s: layers %d..%d: the network has 0..%d", path, first,
                        last - 1, network->layer_count - 1);
-    const size_t length = strlen(path);
-    char *temporary = dn_alloc(length + 5);
-    if (!temporary) return DN_ERROR_MEMORY;
-    memcpy(temporary, path, length);
-    memcpy(temporary + length, ".tmp", 5);
-    FILE *file = fopen(temporary, "wb");
-    dn_status status = file ? write_layers(network, file, first, last) : DN_ERROR_IO;
-    int reason = errno;
-    if (file && fclose(file) != 0 && status == DN_OK) {
-        status = DN_ERROR_IO;
-        reason = errno;
-    }
-    if (status == DN_OK && rename(temporary, path) != 0) {
-        status = DN_ERROR_IO;
-        reason = errno;
-    }
-    if (status != DN_OK) {
-        dn_fail(status, "%s: cannot write: %s", path, strerror(reason));
-        if (file) remove(temporary);
-    }
-    dn_free(temporary);
-    return status;
+    dn_new_file file;
+    DN_TRY(dn_new_file_open(&file, path));
+    const bool written = write_layers(network, file.stream, first, last);
+    return dn_new_file_close(&file, written);
 }
