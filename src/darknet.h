@@ -378,6 +378,18 @@ typedef struct dn_param_info {
     float *grad; /* NULL where it does not train */
 } dn_param_info;
 
+/* A box behind [roialign]. */
+typedef struct dn_roi {
+    int32_t image;     /* in the batch */
+    int32_t class_id;  /* best class; of the truth when training */
+    int32_t truth;     /* index of the matched object of the image, -1: none */
+    int32_t detection; /* index among the image's detections, -1: from a truth */
+    int32_t level;     /* the map it was pooled from, index into layers=, -1: all of them */
+    float score;       /* of the best class */
+    dn_box box;        /* pixels of the network's input */
+    dn_box expanded;   /* pooled and pasted area, same unit, not clipped */
+} dn_roi;
+
 /* Builds the network of a cfg file with initial weights. Freed with dn_network_free. */
 DN_API dn_status dn_network_create(const char *cfg_path, const dn_network_options *options,
                                    dn_network **out);
@@ -405,6 +417,14 @@ DN_API dn_status dn_network_backward(dn_network *network, const float *grad_out)
 DN_API dn_status dn_network_zero_grad(dn_network *network);
 DN_API const float *dn_network_input_grad(const dn_network *network);
 DN_API double dn_network_loss(const dn_network *network);
+
+/* The RoIs of the last pass, valid until the next one: `*rois` (*count), sorted by image. */
+DN_API dn_status dn_network_get_rois(const dn_network *network, const dn_roi **rois,
+                                     int32_t *count);
+
+/* Tests only: the next passes pool these boxes (image, class_id, truth, detection, score and box
+ * are read) instead of the detector's or the truth's; count < 0: no longer. */
+DN_API dn_status dn_test_set_rois(dn_network *network, const dn_roi *rois, int32_t count);
 
 /* ---- weights files ------------------------------------------------------------------------- */
 

@@ -87,15 +87,17 @@ static dn_status connect_layer(dn_network *network, dn_layer *layer)
         DN_TRY(layer->type->connect(layer, network));
     else
         DN_TRY(dn_add_input(layer, network, -1));
+    dn_roi_set *of_inputs = NULL;
     for (int32_t k = 0; k < layer->input_count; k++) {
         const int32_t index = layer->inputs[k];
         dn_roi_set *rois = index < 0 ? NULL : network->layers[index].rois;
-        if (k == 0) layer->rois = rois;
-        if (layer->rois != rois)
+        if (k == 0) of_inputs = rois;
+        if (of_inputs != rois)
             return dn_layer_fail(layer, network,
                                  "mixes tensors of images and of RoIs (layers %d and %d)",
                                  layer->inputs[0], index);
     }
+    if (!layer->rois) layer->rois = of_inputs; /* [roialign] has set its own */
     return DN_OK;
 }
 

@@ -1,27 +1,34 @@
 /* Regions of interest: the boxes behind every tensor that follows [roialign].
  *
- * The capacity is static (batch * max_rois), the live count is data. A roi_set belongs to its
- * [roialign] layer and travels, as a pointer, with every layer behind it.
+ * The capacity is static, the live count is data. A roi_set belongs to its [roialign] layer and
+ * travels, as a pointer, with every layer behind it. dn_roi itself is in darknet.h.
  */
 #ifndef DN_CORE_ROI_H
 #define DN_CORE_ROI_H
 
 #include "darknet.h"
 
-typedef struct dn_roi {
-    int32_t image;     /* in the batch */
-    int32_t class_id;  /* best class; of the truth when training */
-    int32_t truth;     /* matched object of dn_truth.objects, -1: none */
-    int32_t detection; /* index into the network's detections, -1: from a truth */
-    float score;       /* of the best class */
-    dn_box box;        /* network pixels */
-    dn_box expanded;   /* pooled and pasted area, network pixels, not clipped */
-} dn_roi;
-
 typedef struct dn_roi_set {
     int32_t capacity, count;
     int32_t per_image; /* at most that many of one image */
     dn_roi *rois;      /* (capacity), the live ones first, sorted by image */
 } dn_roi_set;
+
+/* Which boxes become RoIs: the options of [roialign] that say so. */
+typedef struct dn_roi_rules {
+    int32_t max_rois;   /* of an image in inference: those with the best class probabilities */
+    int32_t train_rois; /* of an image in training */
+    float expand;       /* width and height are multiplied by 1 + expand */
+    float score_thresh, nms;
+    float positive_iou; /* training: a detector's box must overlap a truth that much */
+    float box_jitter;   /* training: standard deviation of a side's shift, share of the box */
+} dn_roi_rules;
+
+/* `box` about its centre times 1 + expand. */
+static inline dn_box dn_box_expand(dn_box box, float expand)
+{
+    const float dx = 0.5f * expand * (box.x1 - box.x0), dy = 0.5f * expand * (box.y1 - box.y0);
+    return (dn_box){box.x0 - dx, box.y0 - dy, box.x1 + dx, box.y1 + dy};
+}
 
 #endif
