@@ -6,12 +6,13 @@
 #ifndef DN_CORE_ROI_H
 #define DN_CORE_ROI_H
 
-#include "darknet.h"
+#include "data/geometry.h"
 
 typedef struct dn_roi_set {
     int32_t capacity, count;
     int32_t per_image; /* at most that many of one image */
     dn_roi *rois;      /* (capacity), the live ones first, sorted by image */
+    dn_roi *drawn;     /* (2 * per_image): scratch of sampling */
 } dn_roi_set;
 
 /* Which boxes become RoIs: the options of [roialign] that say so. */
@@ -23,12 +24,5 @@ typedef struct dn_roi_rules {
     float positive_iou; /* training: a detector's box must overlap a truth that much */
     float box_jitter;   /* training: standard deviation of a side's shift, share of the box */
 } dn_roi_rules;
-
-/* `box` about its centre times 1 + expand. */
-static inline dn_box dn_box_expand(dn_box box, float expand)
-{
-    const float dx = 0.5f * expand * (box.x1 - box.x0), dy = 0.5f * expand * (box.y1 - box.y0);
-    return (dn_box){box.x0 - dx, box.y0 - dy, box.x1 + dx, box.y1 + dy};
-}
 
 #endif

@@ -7,13 +7,13 @@
 
 /* One axis of one box on one map: each line is a weighted sum of cells. */
 typedef struct dn_roi_axis {
-    int32_t lines;    /* bins, or points for the maximum */
-    int32_t capacity; /* of a line's taps, even */
+    int32_t lines;       /* bins, or points for the maximum */
+    int32_t capacity;    /* of a line's taps, even */
     int32_t first, last; /* cells first..last-1 hold all that are used */
-    int32_t *pairs;   /* (lines): taps / 2; a single last tap is paired with weight 0 */
-    int32_t *cells;   /* (lines, capacity) */
-    float *weights;   /* (lines, capacity) */
-    bool *used;       /* (cells of the axis) */
+    int32_t *pairs;      /* (lines): taps / 2; a single last tap is paired with weight 0 */
+    int32_t *cells;      /* (lines, capacity) */
+    float *weights;      /* (lines, capacity) */
+    bool *used;          /* (cells of the axis) */
 } dn_roi_axis;
 
 static int32_t points_of_line(const dn_roi_pool *pool)
@@ -136,17 +136,16 @@ void dn_roi_pool_forward(const dn_roi_pool *pool, const dn_roi_map *map, const f
                          const float *cells, float *scratch, float *pooled)
 {
     const int32_t c = pool->channels, size = pool->size;
-    const dn_roi_grid grid =
-        dn_roi_grid_of(box, map->scale_x, map->scale_y, size * pool->samples);
+    const dn_roi_grid grid = dn_roi_grid_of(box, map->scale_x, map->scale_y, size * pool->samples);
     dn_roi_axis rows, columns;
     scratch = place_axis(pool, map->h, scratch, &rows);
     scratch = place_axis(pool, map->w, scratch, &columns);
     fill_axis(pool, grid.start_y, grid.step_y, map->h, &rows);
     fill_axis(pool, grid.start_x, grid.step_x, map->w, &columns);
-    float *line = scratch;                         /* (w, c): one line of bins, all its cells */
-    float *bins = line + (int64_t)map->w * c;      /* (size, c) */
-    float *point = bins + (int64_t)size * c;       /* (c) */
-    const int32_t lines = rows.lines / size;       /* lines of one bin on each axis */
+    float *line = scratch;                    /* (w, c): one line of bins, all its cells */
+    float *bins = line + (int64_t)map->w * c; /* (size, c) */
+    float *point = bins + (int64_t)size * c;  /* (c) */
+    const int32_t lines = rows.lines / size;  /* lines of one bin on each axis */
     for (int32_t y = 0; y < rows.lines; y++) {
         for (int32_t x = columns.first; x < columns.last; x++)
             if (columns.used[x])
@@ -187,12 +186,12 @@ static void average_backward(const dn_roi_axis *rows, const dn_roi_axis *columns
 
 /* One plane's gradient of a maximum: to the neighbours of the winning point of each bin. */
 static void maximum_backward(const dn_roi_pool *pool, const dn_roi_map *map,
-                             const dn_roi_grid *grid, const float *plane,
-                             const float *pooled_grad, float *grad)
+                             const dn_roi_grid *grid, const float *plane, const float *pooled_grad,
+                             float *grad)
 {
     for (int32_t y = 0; y < pool->size; y++) {
         for (int32_t x = 0; x < pool->size; x++) {
-            dn_roi_tap ty, tx;
+            dn_roi_tap ty = {0, 0, 0.0f, 0.0f}, tx = ty;
             dn_roi_maximum(grid, plane, map->h, map->w, pool->samples, y, x, &ty, &tx);
             const float g = pooled_grad[(int64_t)y * pool->size + x];
             float *low = grad + (int64_t)ty.low * map->w, *high = grad + (int64_t)ty.high * map->w;

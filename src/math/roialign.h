@@ -68,9 +68,8 @@ DN_HD float dn_roi_average(const dn_roi_grid *grid, const float *plane, int32_t 
     for (int32_t j = 0; j < samples; j++) {
         const dn_roi_tap y = dn_roi_tap_at(grid->start_y, grid->step_y, bin_y * samples + j, h);
         for (int32_t i = 0; i < samples; i++)
-            sum += dn_roi_point(
-                plane, w, y,
-                dn_roi_tap_at(grid->start_x, grid->step_x, bin_x * samples + i, w));
+            sum += dn_roi_point(plane, w, y,
+                                dn_roi_tap_at(grid->start_x, grid->step_x, bin_x * samples + i, w));
     }
     return sum / (float)(samples * samples);
 }
@@ -84,8 +83,7 @@ DN_HD float dn_roi_maximum(const dn_roi_grid *grid, const float *plane, int32_t 
     for (int32_t j = 0; j < samples; j++) {
         const dn_roi_tap y = dn_roi_tap_at(grid->start_y, grid->step_y, bin_y * samples + j, h);
         for (int32_t i = 0; i < samples; i++) {
-            const dn_roi_tap x =
-                dn_roi_tap_at(grid->start_x, grid->step_x, bin_x * samples + i, w);
+            const dn_roi_tap x = dn_roi_tap_at(grid->start_x, grid->step_x, bin_x * samples + i, w);
             const float value = dn_roi_point(plane, w, y, x);
             if ((i > 0 || j > 0) && value <= best) continue;
             best = value;

@@ -1,0 +1,21 @@
+/* Which boxes become RoIs, in inference and in training. See roi_sampling.c. */
+#ifndef DN_CORE_ROI_SAMPLING_H
+#define DN_CORE_ROI_SAMPLING_H
+
+#include "core/network.h"
+#include "core/roi.h"
+
+/* The pass with which the RoIs' detector is asked: threshold and nms of `pass` where it has them,
+ * else of the rules. */
+dn_pass dn_roi_detector_pass(const dn_pass *pass, const dn_roi_rules *rules);
+
+/* Inference: of each image the max_rois detections with the best class probabilities (ties: the
+ * earlier one), by falling probability. Heads before layer `before` are asked. */
+dn_status dn_roi_from_detections(const dn_pass *pass, const dn_roi_rules *rules, int32_t before,
+                                 dn_roi_set *set);
+
+/* Training: of each image train_rois positive boxes, drawn from the detector's and the truth's. */
+dn_status dn_roi_from_truth(const dn_pass *pass, const dn_roi_rules *rules, int32_t before,
+                            dn_roi_set *set);
+
+#endif

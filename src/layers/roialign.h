@@ -1,0 +1,10 @@
+/* What others may know of a [roialign] layer. */
+#ifndef DN_LAYERS_ROIALIGN_H
+#define DN_LAYERS_ROIALIGN_H
+
+#include "core/layer.h"
+
+/* The rules by which the layer chooses its boxes. */
+const dn_roi_rules *dn_roialign_rules(const dn_layer *layer);
+
+#endif
