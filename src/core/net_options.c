@@ -36,7 +36,7 @@ const dn_option dn_net_option_table[] = {
     DN_FLOAT(S, sgdr_mult, "sgdr_mult", 2, 1, 1000, "sgdr: each cycle is that much longer"),
     DN_INT(S, sgdr_cycle, "sgdr_cycle", 0, 0, DN_HUGE, "sgdr: first cycle; 0: max_batches"),
     DN_FLOAT(S, angle, "angle", 0, 0, 360, "classifier: rotation in degrees"),
-    DN_FLOAT(S, aspect, "aspect", 1, 1, 100, "classifier: aspect ratio range"),
+    DN_FLOAT(S, aspect, "aspect", 1, .01, 100, "classifier: aspect ratio range"),
     DN_FLOAT(S, saturation, "saturation", 1, 0, 100, "colour: saturation range"),
     DN_FLOAT(S, exposure, "exposure", 1, 0, 100, "colour: exposure range"),
     DN_FLOAT(S, hue, "hue", 0, 0, 1, "colour: hue range, share of the circle"),
