@@ -274,10 +274,11 @@ typedef struct dn_dataset_object {
     int32_t line;     /* in the label file */
     int32_t parts;    /* polygons */
     dn_object_kind kind;
-    bool crowd;       /* a region to ignore */
-    bool fractions;   /* coordinates are fractions of the image (rows of text files) */
-    uint8_t decimals; /* how the points are stored: dataset.h */
-    int64_t first_word, word_count; /* where the points or runs are stored: dataset.h */
+    bool crowd;            /* a region to ignore */
+    bool fractions;        /* coordinates are fractions of the image (rows of text files) */
+    uint8_t decimals;      /* of the points as they are stored: dataset.h */
+    const uint32_t *words; /* (word_count): points or runs as dataset.h says */
+    int64_t word_count;
 } dn_dataset_object;
 
 typedef struct dn_dataset_image {
@@ -297,9 +298,8 @@ typedef struct dn_dataset_view {
     const char *const *names;    /* (class_count) */
     const int64_t *category_ids; /* (class_count): the JSON's ids, -1: not in it; else 1, 2, ... */
     int32_t class_count;
-    int64_t fault_count; /* labels and images that were skipped */
-    const char *const
-        *faults; /* (min(fault_count, DN_FAULTS_KEPT)): sentences with file and line */
+    int64_t fault_count;       /* labels and images that were skipped */
+    const char *const *faults; /* the first DN_FAULTS_KEPT of them, in sentences with file, line */
 } dn_dataset_view;
 
 enum { DN_FAULTS_KEPT = 100 };
@@ -323,7 +323,7 @@ DN_API dn_status dn_dataset_mask(const dn_dataset *dataset, int64_t image, int64
 /* The points of an object's polygons: *xy gets x, y, x, y, ... as labelled, *counts the number of
  * points of each of its `parts`; both are freed with dn_buffer_free. */
 DN_API dn_status dn_dataset_polygons(const dn_dataset *dataset, int64_t object, double **xy,
-                                     int32_t **counts);
+                                     int64_t **counts);
 
 /* ---- networks ------------------------------------------------------------------------------ */
 
