@@ -50,6 +50,33 @@ DN_API void dn_buffer_free(void *buffer);
 /* Tests only: the n-th allocation from now (0: the next) fails once; negative: none. */
 DN_API void dn_test_fail_allocation(long n);
 
+/* Tests only: lowers the instruction set in use to "plain", "avx2" or "avx512"; false where this
+ * machine lacks it. Not while a network exists. */
+DN_API bool dn_test_isa(const char *name);
+
+typedef struct dn_test_gemm_args {
+    bool trans_a, trans_b;
+    int32_t m, n, k, lda, ldb, ldc, threads;
+    float alpha, beta;
+} dn_test_gemm_args;
+
+/* Tests only: the matrix product of src/math/gemm.h; the seconds it took, or -1 when there is no
+ * memory. */
+DN_API double dn_test_gemm(const dn_test_gemm_args *args, const float *a, const float *b, float *c);
+
+typedef struct dn_test_conv_args {
+    int32_t images, groups, filters, c, h, w; /* filters and c: of one group */
+    int32_t size, stride_x, stride_y, pad, dilation, out_h, out_w;
+    const char *activation; /* its name in a cfg */
+    bool packed;            /* pack the weights first, outside the time */
+    int32_t threads;
+} dn_test_conv_args;
+
+/* Tests only: the forward convolution of src/math/conv.h; scale and shift may be NULL. As
+ * dn_test_gemm. */
+DN_API double dn_test_conv(const dn_test_conv_args *args, const float *in, const float *weights,
+                           const float *scale, const float *shift, float *out);
+
 /* A box by its corners, in continuous pixel coordinates unless said otherwise. */
 typedef struct dn_box {
     float x0, y0, x1, y1;
@@ -444,21 +471,6 @@ DN_API dn_status dn_network_load_weights(dn_network *network, const char *paths,
 DN_API dn_status dn_network_save_weights(dn_network *network, const char *path, int32_t first,
                                          int32_t last);
 DN_API void dn_network_set_seen(dn_network *network, uint64_t seen);
-
-/* ---- tests only ----------------------------------------------------------------------------- */
-
-/* Lowers the instruction set in use to "plain", "avx2" or "avx512"; false where this machine lacks
- * it. Not while a network exists. */
-DN_API bool dn_test_isa(const char *name);
-
-typedef struct dn_test_gemm_args {
-    bool trans_a, trans_b;
-    int32_t m, n, k, lda, ldb, ldc, threads;
-    float alpha, beta;
-} dn_test_gemm_args;
-
-/* The matrix product of src/math/gemm.h; the seconds it took, or -1 when there is no memory. */
-DN_API double dn_test_gemm(const dn_test_gemm_args *args, const float *a, const float *b, float *c);
 
 /* ---- training ------------------------------------------------------------------------------ */
 

@@ -66,3 +66,14 @@ def fail_allocations():
 
     yield run
     lib.dn_test_fail_allocation(-1)
+
+
+@pytest.fixture(params=["plain", "avx2", "avx512"])
+def isa(request):
+    """Runs the test once with each instruction set of this machine; skips the others."""
+    from yolomask._native import lib
+
+    if not lib.dn_test_isa(request.param.encode()):
+        pytest.skip(f"no {request.param} here")
+    yield request.param
+    lib.dn_test_isa(os.environ.get("DARKNET_ISA", "").encode())

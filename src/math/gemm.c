@@ -126,8 +126,8 @@ void dn_gemm_run_block(const dn_gemm_kernel *kernel, const dn_gemm_tile *block, 
         const int32_t begin = dn_panel_begin(panel_rows, panels, panel);
         tile.rows = dn_panel_begin(panel_rows, panels, panel + 1) - begin;
         tile.a = block->a + (ptrdiff_t)begin * block->k;
-        if (block->shift != NULL) tile.shift = block->shift + begin;
-        if (block->scale != NULL) tile.scale = block->scale + begin;
+        if (block->shift) tile.shift = block->shift + begin;
+        if (block->scale) tile.scale = block->scale + begin;
         for (int32_t j = 0; j < block->columns; j += kernel->columns) {
             tile.columns = least(kernel->columns, block->columns - j);
             tile.b = block->b + (ptrdiff_t)j * block->k;

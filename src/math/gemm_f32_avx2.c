@@ -5,39 +5,17 @@
  */
 #include "math/gemm_kernel.h"
 
-#include <immintrin.h>
-#include <stdbool.h>
+#include "math/tile_activation_avx2.h"
+
 #include <string.h>
 
 enum { ROWS = 6, LANES = 8, VECTORS = 2 };
 
-/* All ones in the first `count` lanes. */
-static inline __m256i first_lanes(int32_t count)
-{
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane);
-}
-
 static inline __m256 finish(const dn_gemm_tile *tile, int row, __m256 x)
 {
-    const __m256 shift = _mm256_set1_ps(tile->shift[row]);
-    if (tile->scale != NULL) {
-        x = _mm256_fmadd_ps(x, _mm256_set1_ps(tile->scale[row]), shift);
-    } else {
-        x = _mm256_add_ps(x, shift);
-    }
-    const __m256 zero = _mm256_setzero_ps();
-    switch (tile->activation) {
-    case DN_TILE_LINEAR:
-        return x;
-    case DN_TILE_LEAKY: {
-        const __m256 high = _mm256_cmp_ps(x, zero, _CMP_GT_OQ);
-        return _mm256_blendv_ps(_mm256_mul_ps(x, _mm256_set1_ps(tile->slope)), x, high);
-    }
-    case DN_TILE_RELU:
-        return _mm256_max_ps(x, zero);
-    }
-    return x;
+    const __m256 shift = _mm256_set1_ps(tile->shift ? tile->shift[row] : 0.0f);
+    const __m256 scale = _mm256_set1_ps(tile->scale ? tile->scale[row] : 1.0f);
+    return dn_activate_avx2(_mm256_fmadd_ps(x, scale, shift), tile->activation, tile->slope);
 }
 
 /* alpha * sum + beta * c, then the epilogue, for one row. */
@@ -45,13 +23,13 @@ static inline void store_row(const dn_gemm_tile *tile, int row, const __m256 *su
 {
     float *c = tile->c + row * tile->ldc;
     for (int v = 0; v < vectors; ++v) {
-        const __m256i mask = first_lanes(tile->columns - v * LANES);
+        const __m256i mask = dn_first_lanes_avx2(tile->columns - v * LANES);
         __m256 x = _mm256_mul_ps(sum[v], _mm256_set1_ps(tile->alpha));
         if (tile->beta != 0.0f) {
             const __m256 old = _mm256_maskload_ps(c + v * LANES, mask);
             x = _mm256_fmadd_ps(old, _mm256_set1_ps(tile->beta), x);
         }
-        if (tile->shift != NULL) x = finish(tile, row, x);
+        if (tile->finish) x = finish(tile, row, x);
         _mm256_maskstore_ps(c + v * LANES, mask, x);
     }
 }
@@ -106,7 +84,7 @@ static void pack_copy(const float *in, ptrdiff_t ld, int32_t k, int32_t width, i
                       float *out)
 {
     for (int32_t i = 0; i < pitch; i += LANES) {
-        const __m256i read = first_lanes(width - i), write = first_lanes(pitch - i);
+        const __m256i read = dn_first_lanes_avx2(width - i), write = dn_first_lanes_avx2(pitch - i);
         for (int32_t p = 0; p < k; ++p) {
             const __m256 x = _mm256_maskload_ps(in + p * ld + i, read);
             _mm256_maskstore_ps(out + (ptrdiff_t)p * pitch + i, write, x);
@@ -141,10 +119,10 @@ static void pack_transpose(const float *in, ptrdiff_t ld, int32_t k, int32_t wid
                            float *out)
 {
     for (int32_t i = 0; i < pitch; i += LANES) {
-        const __m256i write = first_lanes(pitch - i);
+        const __m256i write = dn_first_lanes_avx2(pitch - i);
         const int32_t rows = width - i < LANES ? width - i : LANES;
         for (int32_t p = 0; p < k; p += LANES) {
-            const __m256i read = first_lanes(k - p);
+            const __m256i read = dn_first_lanes_avx2(k - p);
             __m256 x[LANES];
             for (int r = 0; r < LANES; ++r) {
                 x[r] = r < rows ? _mm256_maskload_ps(in + (i + r) * ld + p, read)

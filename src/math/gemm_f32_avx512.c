@@ -6,32 +6,17 @@
  */
 #include "math/gemm_kernel.h"
 
-#include <immintrin.h>
-#include <stdbool.h>
+#include "math/tile_activation_avx512.h"
+
 #include <string.h>
 
 enum { ROWS = 14, LANES = 16, VECTORS = 2 };
 
 static inline __m512 finish(const dn_gemm_tile *tile, int row, __m512 x)
 {
-    const __m512 shift = _mm512_set1_ps(tile->shift[row]);
-    if (tile->scale != NULL) {
-        x = _mm512_fmadd_ps(x, _mm512_set1_ps(tile->scale[row]), shift);
-    } else {
-        x = _mm512_add_ps(x, shift);
-    }
-    const __m512 zero = _mm512_setzero_ps();
-    switch (tile->activation) {
-    case DN_TILE_LINEAR:
-        return x;
-    case DN_TILE_LEAKY: {
-        const __mmask16 low = _mm512_cmp_ps_mask(x, zero, _CMP_NGT_UQ);
-        return _mm512_mask_mul_ps(x, low, x, _mm512_set1_ps(tile->slope));
-    }
-    case DN_TILE_RELU:
-        return _mm512_max_ps(x, zero);
-    }
-    return x;
+    const __m512 shift = _mm512_set1_ps(tile->shift ? tile->shift[row] : 0.0f);
+    const __m512 scale = _mm512_set1_ps(tile->scale ? tile->scale[row] : 1.0f);
+    return dn_activate_avx512(_mm512_fmadd_ps(x, scale, shift), tile->activation, tile->slope);
 }
 
 /* alpha * sum + beta * c, then the epilogue, for one row. */
@@ -46,7 +31,7 @@ static inline void store_row(const dn_gemm_tile *tile, int row, const __m512 *su
             const __m512 old = _mm512_maskz_loadu_ps(mask, c + v * LANES);
             x = _mm512_fmadd_ps(old, _mm512_set1_ps(tile->beta), x);
         }
-        if (tile->shift != NULL) x = finish(tile, row, x);
+        if (tile->finish) x = finish(tile, row, x);
         _mm512_mask_storeu_ps(c + v * LANES, mask, x);
     }
 }
@@ -105,14 +90,24 @@ static inline __mmask16 first_lanes(int32_t count)
     return (__mmask16)(count >= LANES ? 0xffff : count <= 0 ? 0 : (1 << count) - 1);
 }
 
+/* Rows lie far apart, where no hardware prefetcher follows: while one panel is packed, the lines
+ * of its right neighbour are asked for. */
+static inline void prefetch_next(const float *in)
+{
+    _mm_prefetch((const char *)(in + VECTORS * LANES), _MM_HINT_T0);
+    _mm_prefetch((const char *)(in + VECTORS * LANES + LANES), _MM_HINT_T0);
+}
+
 static void pack_copy(const float *in, ptrdiff_t ld, int32_t k, int32_t width, int32_t pitch,
                       float *out)
 {
-    for (int32_t i = 0; i < pitch; i += LANES) {
-        const __mmask16 read = first_lanes(width - i), write = first_lanes(pitch - i);
-        for (int32_t p = 0; p < k; ++p) {
-            const __m512 x = _mm512_maskz_loadu_ps(read, in + p * ld + i);
-            _mm512_mask_storeu_ps(out + (ptrdiff_t)p * pitch + i, write, x);
+    const __mmask16 read[VECTORS] = {first_lanes(width), first_lanes(width - LANES)};
+    const __mmask16 write[VECTORS] = {first_lanes(pitch), first_lanes(pitch - LANES)};
+    for (int32_t p = 0; p < k; ++p, in += ld, out += pitch) {
+        prefetch_next(in);
+        for (int v = 0; v < VECTORS; ++v) {
+            const __m512 x = _mm512_maskz_loadu_ps(read[v], in + v * LANES);
+            _mm512_mask_storeu_ps(out + v * LANES, write[v], x);
         }
     }
 }

@@ -11,18 +11,10 @@ enum { ROWS = 4, COLUMNS = 8 };
 
 static float finish(const dn_gemm_tile *tile, int32_t row, float x)
 {
-    if (tile->shift == NULL) return x;
+    if (!tile->finish) return x;
     if (tile->scale != NULL) x *= tile->scale[row];
-    x += tile->shift[row];
-    switch (tile->activation) {
-    case DN_TILE_LINEAR:
-        return x;
-    case DN_TILE_LEAKY:
-        return x > 0.0f ? x : tile->slope * x;
-    case DN_TILE_RELU:
-        return x > 0.0f ? x : 0.0f;
-    }
-    return x;
+    if (tile->shift != NULL) x += tile->shift[row];
+    return dn_activate_plain(x, tile->activation, tile->slope);
 }
 
 /* Inlined with constant rows: sum (rows, COLUMNS) = a^T b. */

@@ -10,6 +10,7 @@
 
 #include "math/cpu.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,19 @@ typedef enum dn_tile_activation {
     DN_TILE_RELU
 } dn_tile_activation;
 
+static inline float dn_activate_plain(float x, dn_tile_activation kind, float slope)
+{
+    switch (kind) {
+    case DN_TILE_LINEAR:
+        return x;
+    case DN_TILE_LEAKY:
+        return x > 0.0f ? x : slope * x;
+    case DN_TILE_RELU:
+        return x > 0.0f ? x : 0.0f;
+    }
+    return x;
+}
+
 typedef struct dn_gemm_tile {
     int32_t rows, columns; /* from 1 to the kernel's rows and columns */
     int32_t k;             /* may be 0 */
@@ -28,8 +42,9 @@ typedef struct dn_gemm_tile {
     float alpha, beta;
     float *c; /* (rows, columns), rows ldc apart: alpha * a^T b + beta * c, then the epilogue */
     ptrdiff_t ldc;
+    bool finish;        /* the epilogue: c = activation(scale * c + shift) */
     const float *scale; /* (rows), NULL: ones */
-    const float *shift; /* (rows), NULL: no epilogue, and then no activation */
+    const float *shift; /* (rows), NULL: zeros */
     dn_tile_activation activation;
     float slope;
 } dn_gemm_tile;
@@ -42,8 +57,7 @@ typedef struct dn_pack_window {
     int32_t channels, size, dilation;
     ptrdiff_t pitch, plane;
     int32_t columns;        /* from 1 to the kernel's columns */
-    const int32_t *offsets; /* (columns rounded up to whole vectors), ascending; the surplus ones
-                               repeat the last */
+    const int32_t *offsets; /* (the kernel's columns), ascending; surplus ones repeat the last */
 } dn_pack_window;
 
 enum { DN_PACK_SLACK = 64, DN_TILE_MAX_COLUMNS = 64 };

@@ -1,7 +1,9 @@
 /* The kernels behind plain functions, for tests and benchmarks: allocate, run, time, free. */
 #include "core/memory.h"
+#include "math/conv.h"
 #include "math/gemm.h"
 
+#include <string.h>
 #include <time.h>
 
 static double now(void)
@@ -35,5 +37,44 @@ double dn_test_gemm(const dn_test_gemm_args *args, const float *a, const float *
     dn_gemm(&gemm);
     const double seconds = now() - start;
     dn_free(gemm.workspace);
+    return seconds;
+}
+
+static dn_activation activation_named(const char *name)
+{
+    int index = 0;
+    while (strcmp(dn_activation_names[index], name) != 0) ++index;
+    return (dn_activation)index;
+}
+
+double dn_test_conv(const dn_test_conv_args *args, const float *in, const float *weights,
+                    const float *scale, const float *shift, float *out)
+{
+    dn_conv_args conv = {
+        .geometry = {args->c, args->h, args->w, args->size, args->stride_x, args->stride_y,
+                     args->pad, args->dilation, args->out_h, args->out_w},
+        .images = args->images,
+        .groups = args->groups,
+        .filters = args->filters,
+        .in = in,
+        .weights = weights,
+        .out = out,
+        .scale = scale,
+        .shift = shift,
+        .activation = activation_named(args->activation),
+        .threads = args->threads,
+    };
+    float *packed = dn_alloc((size_t)dn_conv_packed_floats(&conv) * sizeof(float));
+    if (packed == NULL) return -1.0;
+    if (args->packed) {
+        dn_conv_pack_weights(&conv, packed);
+        conv.packed = packed;
+    }
+    conv.workspace = dn_alloc((size_t)dn_conv_workspace(&conv) * sizeof(float));
+    const double start = now();
+    if (conv.workspace != NULL) dn_conv_forward(&conv);
+    const double seconds = conv.workspace != NULL ? now() - start : -1.0;
+    dn_free(conv.workspace);
+    dn_free(packed);
     return seconds;
 }

@@ -1,0 +1,304 @@
+/* Convolution forward as an implicit matrix product. See conv.h.
+ *
+ * A task is a range of output pixels and filters of one image and group. It walks over the input
+ * channels in blocks that fill the L2 cache: copies the rows that its pixels see, with the padding
+ * as zeros, to a small window (`stage`); packs the window's taps into panels; and adds the panels'
+ * products with the packed weights to its outputs.
+ */
+#include "math/conv.h"
+
+#include "math/conv_depthwise.h"
+#include "math/gemm_kernel.h"
+#include "math/threads.h"
+
+#include <string.h>
+
+enum {
+    BLOCK_K = 256,       /* rows of the column matrix in a block: whole channels, near this */
+    BLOCK_FLOATS = 98304 /* of packed columns: 384 KiB of the L2 cache */
+};
+
+/* What a call derives from its arguments. */
+typedef struct conv_plan {
+    const dn_gemm_kernel *kernel;
+    bool direct;            /* 1x1, stride 1, no padding: the image is the column matrix */
+    int32_t taps;           /* size * size */
+    int32_t columns;        /* out_h * out_w */
+    int32_t block_channels; /* input channels of a block */
+    int32_t row_panels;     /* panels of filters of one group */
+    int32_t column_panels;  /* panels of pixels of one image */
+    int32_t task_panels;    /* at most, of pixels in a task */
+    int32_t row_tasks, column_tasks;
+    int64_t thread_floats;
+} conv_plan;
+
+static int32_t divide_up(int32_t a, int32_t b)
+{
+    return a / b + (a % b != 0);
+}
+
+static int32_t least(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+static int32_t most(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Input pixels that `outputs` neighbouring outputs see along one axis. */
+static int64_t seen(const dn_conv_geometry *g, int32_t outputs, int32_t stride)
+{
+    return (int64_t)(outputs - 1) * stride + (int64_t)(g->size - 1) * g->dilation + 1;
+}
+
+static int64_t stage_floats(const dn_conv_geometry *g, const conv_plan *plan)
+{
+    const int64_t columns = (int64_t)plan->task_panels * plan->kernel->columns;
+    const int64_t touched = (columns + g->out_w - 2) / g->out_w + 1;
+    const int32_t rows = touched < g->out_h ? (int32_t)touched : g->out_h;
+    const int64_t window = seen(g, rows, g->stride_y) * seen(g, g->out_w, g->stride_x);
+    return plan->block_channels * window + DN_PACK_SLACK;
+}
+
+/* Chooses the cut with the shortest estimated time of the busiest thread: its tasks times their
+ * columns times (rows + what packing a column costs, in rows). */
+static void cut(const dn_conv_args *args, conv_plan *plan)
+{
+    enum { PACKING_ROWS = 8, MOST_ROW_TASKS = 8 };
+    const int64_t outer = (int64_t)args->images * args->groups;
+    const int32_t fewest = divide_up(plan->column_panels, plan->task_panels);
+    const int32_t row_limit = args->threads == 1 ? 1 : least(MOST_ROW_TASKS, plan->row_panels);
+    const int32_t column_limit = least(plan->column_panels, fewest + 2 * args->threads);
+    int64_t best = INT64_MAX;
+    for (int32_t rows = 1; rows <= row_limit; ++rows) {
+        for (int32_t columns = fewest; columns <= column_limit; ++columns) {
+            const int64_t turns = (outer * rows * columns + args->threads - 1) / args->threads;
+            const int64_t height =
+                (int64_t)divide_up(plan->row_panels, rows) * plan->kernel->rows + PACKING_ROWS;
+            const int64_t cost = turns * divide_up(plan->column_panels, columns) * height;
+            if (cost < best) {
+                best = cost;
+                plan->row_tasks = rows;
+                plan->column_tasks = columns;
+            }
+        }
+    }
+}
+
+static conv_plan make_plan(const dn_conv_args *args)
+{
+    const dn_conv_geometry *g = &args->geometry;
+    conv_plan plan = {.kernel = dn_gemm_kernel_in_use()};
+    plan.direct = g->size == 1 && g->stride_x == 1 && g->stride_y == 1 && g->pad == 0 &&
+                  g->out_h == g->h && g->out_w == g->w;
+    plan.taps = g->size * g->size;
+    plan.columns = g->out_h * g->out_w;
+    plan.block_channels = least(g->c, most(1, BLOCK_K / plan.taps));
+    plan.row_panels = divide_up(args->filters, plan.kernel->rows);
+    plan.column_panels = divide_up(plan.columns, plan.kernel->columns);
+    const int32_t panel_floats = plan.block_channels * plan.taps * plan.kernel->columns;
+    plan.task_panels = least(plan.column_panels, most(1, BLOCK_FLOATS / panel_floats));
+    const int64_t stage = plan.direct ? 0 : stage_floats(g, &plan);
+    const int64_t packed = (int64_t)plan.task_panels * panel_floats;
+    plan.thread_floats = (packed + stage + 31) / 16 * 16;
+    return plan;
+}
+
+/* The part of one channel that a task sees: rows from y on, columns from -pad on. */
+static void stage_plane(const dn_conv_geometry *g, const float *plane /* (h, w) */, int32_t y,
+                        int32_t rows, int32_t pitch, float *out /* (rows, pitch) */)
+{
+    const int32_t left = least(g->pad, pitch);
+    const int32_t width = most(0, least(g->w, pitch - left));
+    const int32_t right = pitch - left - width;
+    for (int32_t i = 0; i < rows; ++i, ++y, out += pitch) {
+        if (y < 0 || y >= g->h) {
+            memset(out, 0, (size_t)pitch * sizeof(float));
+            continue;
+        }
+        memset(out, 0, (size_t)left * sizeof(float));
+        memcpy(out + left, plane + (ptrdiff_t)y * g->w, (size_t)width * sizeof(float));
+        memset(out + left + width, 0, (size_t)right * sizeof(float));
+    }
+}
+
+/* Packs `columns` pixels from pixel `first` on, of the block's `channels` planes at `in`. */
+static void pack_staged(const dn_conv_geometry *g, const conv_plan *plan, const float *in,
+                        int32_t channels, int32_t first, int32_t columns, float *stage, float *out)
+{
+    const int32_t y0 = first / g->out_w, y1 = (first + columns - 1) / g->out_w;
+    const int32_t rows = (int32_t)seen(g, y1 - y0 + 1, g->stride_y);
+    const int32_t pitch = (int32_t)seen(g, g->out_w, g->stride_x);
+    const ptrdiff_t plane = (ptrdiff_t)rows * pitch;
+    for (int32_t c = 0; c < channels; ++c) {
+        const float *from = in + (ptrdiff_t)c * g->h * g->w;
+        stage_plane(g, from, y0 * g->stride_y - g->pad, rows, pitch, stage + c * plane);
+    }
+    int32_t offsets[DN_TILE_MAX_COLUMNS];
+    dn_pack_window window = {stage, channels, g->size, g->dilation, pitch, plane, 0, offsets};
+    for (int32_t j = 0; j < columns; j += plan->kernel->columns) {
+        window.columns = least(plan->kernel->columns, columns - j);
+        for (int32_t i = 0; i < plan->kernel->columns; ++i) {
+            const int32_t pixel = first + j + least(i, window.columns - 1);
+            const int32_t y = pixel / g->out_w - y0, x = pixel % g->out_w;
+            offsets[i] = y * g->stride_y * pitch + x * g->stride_x;
+        }
+        plan->kernel->pack_window(&window, out + (ptrdiff_t)j * channels * plan->taps);
+    }
+}
+
+static void pack_direct(const dn_conv_geometry *g, const conv_plan *plan, const float *in,
+                        int32_t channels, int32_t first, int32_t columns, float *out)
+{
+    const ptrdiff_t plane = (ptrdiff_t)g->h * g->w;
+    const int32_t lanes = plan->kernel->lanes;
+    for (int32_t j = 0; j < columns; j += plan->kernel->columns) {
+        const int32_t width = least(plan->kernel->columns, columns - j);
+        plan->kernel->pack_copy(in + first + j, plane, channels, width,
+                                divide_up(width, lanes) * lanes, out + (ptrdiff_t)j * channels);
+    }
+}
+
+/* One image and group with its part of the weights, the scales and the shifts. */
+typedef struct conv_slice {
+    const float *in;     /* (c, h, w) */
+    const float *packed; /* (c * taps / block, panels, block, rows of the panel) */
+    float *out;          /* (filters, out_h * out_w) */
+    const float *scale, *shift;
+} conv_slice;
+
+static void activate_rest(const dn_conv_args *args, const conv_plan *plan, float *out, int32_t rows,
+                          int32_t columns)
+{
+    if (!dn_tile_activation_follows(args->activation)) return;
+    for (int32_t i = 0; i < rows; ++i) {
+        float *row = out + (ptrdiff_t)i * plan->columns;
+        dn_activate_array(args->activation, row, row, columns);
+    }
+}
+
+/* Panels first_row..last_row-1 of filters for `columns` pixels from pixel `first` on. */
+static void run_task(const dn_conv_args *args, const conv_plan *plan, const conv_slice *slice,
+                     int32_t row_task, int32_t column_task, float *workspace)
+{
+    const dn_conv_geometry *g = &args->geometry;
+    const int32_t first_row = dn_panel_begin(plan->row_panels, plan->row_tasks, row_task);
+    const int32_t last_row = dn_panel_begin(plan->row_panels, plan->row_tasks, row_task + 1);
+    const int32_t width = plan->kernel->columns;
+    const int32_t first = dn_panel_begin(plan->column_panels, plan->column_tasks, column_task);
+    const int32_t last = dn_panel_begin(plan->column_panels, plan->column_tasks, column_task + 1);
+    const int32_t columns = least(plan->columns, last * width) - first * width;
+    float *panels = workspace;
+    float *stage =
+        workspace + (ptrdiff_t)plan->task_panels * width * plan->block_channels * plan->taps;
+    for (int32_t c = 0; c < g->c; c += plan->block_channels) {
+        const int32_t channels = least(plan->block_channels, g->c - c);
+        const float *in = slice->in + (ptrdiff_t)c * g->h * g->w;
+        if (plan->direct) {
+            pack_direct(g, plan, in, channels, first * width, columns, panels);
+        } else {
+            pack_staged(g, plan, in, channels, first * width, columns, stage, panels);
+        }
+        const dn_gemm_tile block = {
+            .columns = columns,
+            .k = channels * plan->taps,
+            .a = slice->packed + (ptrdiff_t)args->filters * c * plan->taps,
+            .b = panels,
+            .alpha = 1.0f,
+            .beta = c == 0 ? 0.0f : 1.0f,
+            .c = slice->out + (ptrdiff_t)first * width,
+            .ldc = plan->columns,
+            .finish = c + channels == g->c,
+            .scale = slice->scale,
+            .shift = slice->shift,
+            .activation = dn_tile_activation_of(args->activation),
+            .slope = 0.1f,
+        };
+        dn_gemm_run_block(plan->kernel, &block, args->filters, plan->row_panels, first_row,
+                          last_row);
+    }
+    const int32_t begin = dn_panel_begin(args->filters, plan->row_panels, first_row);
+    const int32_t end = dn_panel_begin(args->filters, plan->row_panels, last_row);
+    float *out = slice->out + (ptrdiff_t)begin * plan->columns + (ptrdiff_t)first * width;
+    activate_rest(args, plan, out, end - begin, columns);
+}
+
+static conv_slice slice_of(const dn_conv_args *args, const conv_plan *plan, const float *packed,
+                           int64_t index)
+{
+    const dn_conv_geometry *g = &args->geometry;
+    const int64_t group = index % args->groups, row = group * args->filters;
+    return (conv_slice){
+        .in = args->in + index * g->c * g->h * g->w,
+        .packed = packed + row * g->c * plan->taps,
+        .out = args->out + index * args->filters * plan->columns,
+        .scale = args->scale ? args->scale + row : NULL,
+        .shift = args->shift ? args->shift + row : NULL,
+    };
+}
+
+int64_t dn_conv_packed_floats(const dn_conv_args *args)
+{
+    const dn_conv_geometry *g = &args->geometry;
+    return (int64_t)args->groups * args->filters * g->c * g->size * g->size;
+}
+
+int64_t dn_conv_workspace(const dn_conv_args *args)
+{
+    if (dn_conv_is_depthwise(args)) return dn_conv_depthwise_workspace(args);
+    const int64_t weights = args->packed ? 0 : (dn_conv_packed_floats(args) + 15) / 16 * 16;
+    return weights + make_plan(args).thread_floats * args->threads;
+}
+
+void dn_conv_pack_weights(const dn_conv_args *args, float *packed)
+{
+    const int64_t floats = dn_conv_packed_floats(args);
+    if (dn_conv_is_depthwise(args)) {
+        memcpy(packed, args->weights, (size_t)floats * sizeof(float));
+        return;
+    }
+    const conv_plan plan = make_plan(args);
+    const int32_t depth = args->geometry.c * plan.taps, step = plan.block_channels * plan.taps;
+    const int32_t panels = args->groups * plan.row_panels;
+#pragma omp parallel for num_threads(args->threads) schedule(static)
+    for (int32_t index = 0; index < panels; ++index) {
+        const int32_t panel = index % plan.row_panels;
+        const ptrdiff_t group = (ptrdiff_t)(index / plan.row_panels) * args->filters * depth;
+        const int32_t begin = dn_panel_begin(args->filters, plan.row_panels, panel);
+        const int32_t end = dn_panel_begin(args->filters, plan.row_panels, panel + 1);
+        for (int32_t k = 0; k < depth; k += step) {
+            const int32_t steps = least(step, depth - k);
+            const float *from = args->weights + group + (ptrdiff_t)begin * depth + k;
+            float *to = packed + group + (ptrdiff_t)args->filters * k + (ptrdiff_t)begin * steps;
+            plan.kernel->pack_transpose(from, depth, steps, end - begin, end - begin, to);
+        }
+    }
+}
+
+void dn_conv_forward(const dn_conv_args *args)
+{
+    if (dn_conv_is_depthwise(args)) {
+        dn_conv_depthwise(args);
+        return;
+    }
+    conv_plan plan = make_plan(args);
+    cut(args, &plan);
+    const float *packed = args->packed;
+    float *workspace = args->workspace;
+    if (packed == NULL) {
+        dn_conv_pack_weights(args, workspace);
+        packed = workspace;
+        workspace += (dn_conv_packed_floats(args) + 15) / 16 * 16;
+    }
+    const int32_t parts = plan.row_tasks * plan.column_tasks;
+    const int64_t tasks = (int64_t)args->images * args->groups * parts;
+#pragma omp parallel for num_threads(args->threads) schedule(dynamic)
+    for (int64_t task = 0; task < tasks; ++task) {
+        const conv_slice slice = slice_of(args, &plan, packed, task / parts);
+        const int32_t part = (int32_t)(task % parts);
+        run_task(args, &plan, &slice, part / plan.column_tasks, part % plan.column_tasks,
+                 workspace + plan.thread_floats * dn_thread_number());
+    }
+}
