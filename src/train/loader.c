@@ -1,0 +1,234 @@
+/* The loader: see loader.h.
+ *
+ * Method: a ring of a few batches. Workers take sample numbers from one counter; sample k goes to
+ * slot k mod batch of ring place (k / batch) mod DN_RING, once the consumer has left that place.
+ * One mutex guards the counters; loading itself runs outside it.
+ */
+#include "train/loader.h"
+
+#include "core/memory.h"
+#include "core/rng.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum { DN_RING = 3, DN_TRIES = 100 };
+
+typedef struct dn_ring_place {
+    float *input;       /* (batch, 3, height, width) */
+    dn_sample *samples; /* (batch) */
+    dn_truth *truth;    /* (batch) */
+    int32_t filled;     /* samples that are ready */
+} dn_ring_place;
+
+struct dn_loader {
+    const dn_dataset *dataset;
+    dn_loader_options options;
+    int64_t image_count, sample_floats;
+    dn_ring_place ring[DN_RING];
+    int64_t *orders[2]; /* of an even and an odd epoch: (image_count) image indices */
+    int64_t order_epochs[2];
+    bool *reported; /* (image_count) */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    pthread_t *threads;
+    int32_t thread_count;
+    int64_t next_sample; /* to be started, from 0 at first_sample */
+    int64_t next_batch;  /* to be handed out */
+    int64_t released;    /* batches the consumer has left */
+    bool stop;
+    dn_status failure;
+    char failure_text[1024];
+    char *faults[DN_TRIES]; /* waiting to be reported by the consumer */
+    int32_t fault_count;
+};
+
+/* The images of an epoch in random order (Fisher and Yates). The caller holds the lock. */
+static const int64_t *order_of(dn_loader *loader, int64_t epoch)
+{
+    int64_t *order = loader->orders[epoch & 1];
+    if (loader->order_epochs[epoch & 1] == epoch) return order;
+    dn_rng rng = dn_rng_make(loader->options.sample.seed, (uint64_t)epoch, 0, DN_RNG_SHUFFLE);
+    for (int64_t i = 0; i < loader->image_count; i++) order[i] = i;
+    for (int64_t i = loader->image_count - 1; i > 0; i--) {
+        const int64_t j = dn_rng_below(&rng, (int32_t)(i + 1));
+        const int64_t swapped = order[i];
+        order[i] = order[j];
+        order[j] = swapped;
+    }
+    loader->order_epochs[epoch & 1] = epoch;
+    return order;
+}
+
+static void note_fault(dn_loader *loader, int64_t image)
+{
+    pthread_mutex_lock(&loader->lock);
+    if (!loader->reported[image] && loader->fault_count < DN_TRIES) {
+        loader->reported[image] = true;
+        char *text = dn_strdup(dn_error_message());
+        if (text) loader->faults[loader->fault_count++] = text;
+    }
+    pthread_mutex_unlock(&loader->lock);
+}
+
+static int64_t image_of(dn_loader *loader, int64_t sample)
+{
+    pthread_mutex_lock(&loader->lock);
+    const int64_t image =
+        order_of(loader, sample / loader->image_count)[sample % loader->image_count];
+    pthread_mutex_unlock(&loader->lock);
+    return image;
+}
+
+static dn_status load(dn_loader *loader, int64_t number, float *input, dn_sample *sample)
+{
+    dn_status status = DN_OK;
+    int64_t image = image_of(loader, number);
+    for (int32_t attempt = 0; attempt < DN_TRIES; attempt++) {
+        status =
+            dn_sample_load(loader->dataset, &loader->options.sample, image, number, input, sample);
+        if (status == DN_OK || status == DN_ERROR_MEMORY || loader->options.strict) return status;
+        note_fault(loader, image);
+        image = (image + 1) % loader->image_count;
+    }
+    return dn_fail_prefix(status, "%d images one after the other cannot be used", DN_TRIES);
+}
+
+static void *work(void *context)
+{
+    dn_loader *loader = context;
+    const int32_t batch = loader->options.batch;
+    pthread_mutex_lock(&loader->lock);
+    while (!loader->stop) {
+        const int64_t index = loader->next_sample, at = index / batch;
+        if (at >= loader->released + DN_RING || loader->failure != DN_OK) {
+            pthread_cond_wait(&loader->changed, &loader->lock);
+            continue;
+        }
+        loader->next_sample++;
+        pthread_mutex_unlock(&loader->lock);
+        dn_ring_place *place = &loader->ring[at % DN_RING];
+        const int64_t slot = index % batch;
+        const dn_status status =
+            load(loader, loader->options.first_sample + index,
+                 place->input + slot * loader->sample_floats, &place->samples[slot]);
+        pthread_mutex_lock(&loader->lock);
+        place->truth[slot] = place->samples[slot].truth;
+        place->filled++;
+        if (status != DN_OK && loader->failure == DN_OK) {
+            loader->failure = status;
+            strncpy(loader->failure_text, dn_error_message(), sizeof loader->failure_text - 1);
+        }
+        pthread_cond_broadcast(&loader->changed);
+    }
+    pthread_mutex_unlock(&loader->lock);
+    return NULL;
+}
+
+static dn_status allocate(dn_loader *loader)
+{
+    const size_t batch = (size_t)loader->options.batch, images = (size_t)loader->image_count;
+    for (int32_t i = 0; i < DN_RING; i++) {
+        dn_ring_place *place = &loader->ring[i];
+        place->input = dn_alloc(batch * (size_t)loader->sample_floats * sizeof(float));
+        place->samples = dn_alloc(batch * sizeof *place->samples);
+        place->truth = dn_alloc(batch * sizeof *place->truth);
+        if (!place->input || !place->samples || !place->truth) return DN_ERROR_MEMORY;
+    }
+    for (int32_t i = 0; i < 2; i++) {
+        loader->orders[i] = dn_alloc(images * sizeof **loader->orders);
+        loader->order_epochs[i] = -1;
+        if (!loader->orders[i]) return DN_ERROR_MEMORY;
+    }
+    loader->reported = dn_alloc(images * sizeof *loader->reported);
+    loader->threads = dn_alloc((size_t)loader->options.workers * sizeof *loader->threads);
+    return loader->reported && loader->threads ? DN_OK : DN_ERROR_MEMORY;
+}
+
+static dn_status start(dn_loader *loader)
+{
+    for (; loader->thread_count < loader->options.workers; loader->thread_count++)
+        if (pthread_create(&loader->threads[loader->thread_count], NULL, work, loader) != 0)
+            return dn_fail(DN_ERROR_MEMORY, "cannot start a loader thread");
+    return DN_OK;
+}
+
+dn_status dn_loader_create(const dn_dataset *dataset, const dn_loader_options *options,
+                           dn_loader **out)
+{
+    dn_loader *loader = dn_alloc(sizeof *loader);
+    if (!loader) return DN_ERROR_MEMORY;
+    loader->dataset = dataset;
+    loader->options = *options;
+    loader->image_count = dn_dataset_get(dataset)->image_count;
+    loader->sample_floats = (int64_t)3 * options->sample.width * options->sample.height;
+    pthread_mutex_init(&loader->lock, NULL);
+    pthread_cond_init(&loader->changed, NULL);
+    dn_status status = loader->image_count > 0
+                           ? allocate(loader)
+                           : dn_fail(DN_ERROR_DATA, "the data set has no images to train on");
+    if (status == DN_OK) status = start(loader);
+    if (status != DN_OK) {
+        dn_loader_free(loader);
+        return status;
+    }
+    *out = loader;
+    return DN_OK;
+}
+
+/* Hands the waiting faults to the consumer's callback. The caller holds the lock. */
+static void report_faults(dn_loader *loader)
+{
+    for (int32_t i = 0; i < loader->fault_count; i++) {
+        if (loader->options.fault)
+            loader->options.fault(loader->options.context, loader->faults[i]);
+        dn_free(loader->faults[i]);
+    }
+    loader->fault_count = 0;
+}
+
+dn_status dn_loader_next(dn_loader *loader, dn_batch *batch)
+{
+    pthread_mutex_lock(&loader->lock);
+    if (loader->next_batch > 0) {
+        loader->ring[(loader->next_batch - 1) % DN_RING].filled = 0;
+        loader->released = loader->next_batch;
+        pthread_cond_broadcast(&loader->changed);
+    }
+    dn_ring_place *place = &loader->ring[loader->next_batch % DN_RING];
+    while (place->filled < loader->options.batch && loader->failure == DN_OK)
+        pthread_cond_wait(&loader->changed, &loader->lock);
+    const dn_status failure = loader->failure;
+    if (failure == DN_OK) loader->next_batch++;
+    report_faults(loader);
+    pthread_mutex_unlock(&loader->lock);
+    if (failure != DN_OK) return dn_fail(failure, "%s", loader->failure_text);
+    *batch = (dn_batch){place->input, place->truth, place->samples};
+    return DN_OK;
+}
+
+void dn_loader_free(dn_loader *loader)
+{
+    if (!loader) return;
+    pthread_mutex_lock(&loader->lock);
+    loader->stop = true;
+    pthread_cond_broadcast(&loader->changed);
+    pthread_mutex_unlock(&loader->lock);
+    for (int32_t i = 0; i < loader->thread_count; i++) pthread_join(loader->threads[i], NULL);
+    pthread_mutex_destroy(&loader->lock);
+    pthread_cond_destroy(&loader->changed);
+    for (int32_t i = 0; i < DN_RING; i++) {
+        dn_ring_place *place = &loader->ring[i];
+        for (int32_t j = 0; place->samples && j < loader->options.batch; j++)
+            dn_sample_free(&place->samples[j]);
+        dn_free(place->samples);
+        dn_free(place->input);
+        dn_free(place->truth);
+    }
+    for (int32_t i = 0; i < loader->fault_count; i++) dn_free(loader->faults[i]);
+    dn_free(loader->orders[0]);
+    dn_free(loader->orders[1]);
+    dn_free(loader->reported);
+    dn_free(loader->threads);
+    dn_free(loader);
+}

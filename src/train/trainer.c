@@ -1,0 +1,237 @@
+/* The training loop: load, forward, backward, update, save; one stage of it.
+ *
+ * An iteration is one weight update from `batch` images computed in `subdivisions` parts. The
+ * optimizer gets gradients summed over images. A run with a seed is the same bit for bit whatever
+ * the number of threads, and train 2N equals train N, save, resume N. A loss that is no number
+ * stops the run and leaves the last checkpoint as it was.
+ */
+#include "core/memory.h"
+#include "core/network.h"
+#include "core/optimizer.h"
+#include "core/schedule.h"
+#include "train/loader.h"
+#include "train/state.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { DN_PATH_SIZE = 4096 };
+
+typedef struct dn_trainer {
+    const dn_train_options *options;
+    dn_network *network;
+    dn_loader *loader;
+    dn_optimizer optimizer;
+    dn_schedule schedule;
+    dn_train_state state;
+    int32_t batch, subdivisions;
+    int64_t last_iteration;
+    char base[256]; /* of the cfg's name: the checkpoints' first part */
+    char saved[DN_PATH_SIZE];
+} dn_trainer;
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void forward_message(void *context, const char *sentence)
+{
+    const dn_train_options *options = context;
+    if (options->message) options->message(options->context, sentence);
+}
+
+/* Darknet's base name: behind the last slash, up to the first dot. */
+static void set_base(dn_trainer *trainer)
+{
+    const char *slash = strrchr(trainer->options->cfg, '/');
+    snprintf(trainer->base, sizeof trainer->base, "%s", slash ? slash + 1 : trainer->options->cfg);
+    char *dot = strchr(trainer->base, '.');
+    if (dot) *dot = '\0';
+}
+
+static dn_status make_folder(const char *path)
+{
+    struct stat info;
+    if (mkdir(path, 0777) == 0 || (stat(path, &info) == 0 && S_ISDIR(info.st_mode))) return DN_OK;
+    return dn_fail(DN_ERROR_IO, "%s: cannot make the backup folder: %s", path, strerror(errno));
+}
+
+static dn_status open_network(dn_trainer *trainer)
+{
+    const dn_train_options *options = trainer->options;
+    const dn_network_options network_options = {
+        .threads = options->threads,
+        .stage = options->stage,
+        .training = true,
+        .strict = options->strict,
+        .seed = options->seed,
+        .warn = forward_message,
+        .warn_context = (void *)(uintptr_t)options,
+    };
+    DN_TRY(dn_network_create(options->cfg, &network_options, &trainer->network));
+    dn_network *network = trainer->network;
+    const bool mask_stage = options->stage == DN_STAGE_MASK;
+    if (options->weights) DN_TRY(dn_network_load_weights(network, options->weights, NULL));
+    if (options->clear) network->seen = 0;
+    dn_net_batch(&network->net, mask_stage, &trainer->batch, &trainer->subdivisions);
+    const dn_status status =
+        dn_schedule_make(&network->net, mask_stage, options->seed, &trainer->schedule);
+    if (status != DN_OK) return dn_fail_prefix(status, "%s", options->cfg);
+    DN_TRY(dn_optimizer_make(network, mask_stage, &trainer->optimizer));
+    trainer->state = (dn_train_state){.average_loss = -1, .seed = options->seed};
+    if (options->state)
+        DN_TRY(dn_state_load(options->state, network, &trainer->optimizer, &trainer->state));
+    network->options.seed = trainer->state.seed;
+    trainer->last_iteration =
+        options->max_iterations > 0 ? options->max_iterations : trainer->schedule.max_batches;
+    return DN_OK;
+}
+
+static dn_status open_loader(dn_trainer *trainer)
+{
+    const dn_train_options *options = trainer->options;
+    const dn_net_options *net = &trainer->network->net;
+    const dn_augment none = {.saturation = 1, .exposure = 1};
+    const dn_augment augment = {
+        .jitter = net->mask_jitter,
+        .hue = net->hue,
+        .saturation = net->saturation,
+        .exposure = net->exposure,
+        .flip = net->flip,
+    };
+    const dn_loader_options loader_options = {
+        .sample = {.width = trainer->network->input.w,
+                   .height = trainer->network->input.h,
+                   .stretch = !net->letter_box,
+                   .augment = options->plain ? none : augment,
+                   .seed = trainer->state.seed},
+        .batch = trainer->network->batch,
+        .workers = options->workers > 0 ? options->workers : 1,
+        .first_sample = trainer->state.iteration * trainer->batch,
+        .strict = options->strict,
+        .fault = forward_message,
+        .context = (void *)(uintptr_t)options,
+    };
+    return dn_loader_create(options->dataset, &loader_options, &trainer->loader);
+}
+
+/* Writes one checkpoint, e.g. name "last": <backup>/<base>_last.weights and what belongs to it. */
+static dn_status save(dn_trainer *trainer, const char *name)
+{
+    const dn_train_options *options = trainer->options;
+    dn_network *network = trainer->network;
+    char path[DN_PATH_SIZE];
+    if (options->stage == DN_STAGE_MASK) {
+        snprintf(path, sizeof path, "%s/%s_%s.mask.weights", options->backup_folder, trainer->base,
+                 name);
+        DN_TRY(dn_network_save_weights(network, path, network->train_from, -1));
+    }
+    snprintf(path, sizeof path, "%s/%s_%s.weights", options->backup_folder, trainer->base, name);
+    DN_TRY(dn_network_save_weights(network, path, 0, -1));
+    memcpy(trainer->saved, path, sizeof path);
+    snprintf(path, sizeof path, "%s/%s_%s.state", options->backup_folder, trainer->base, name);
+    return dn_state_save(path, network, &trainer->optimizer, &trainer->state);
+}
+
+static dn_status not_a_number(const dn_trainer *trainer, const dn_batch *batch)
+{
+    const dn_network *network = trainer->network;
+    const dn_dataset_image *images = dn_dataset_get(trainer->options->dataset)->images;
+    int32_t at = network->train_from;
+    while (at < network->run_count - 1 && isfinite(network->layers[at].loss)) at++;
+    return dn_fail(
+        DN_ERROR_DATA,
+        "iteration %lld: the loss of layer %d [%s] is not a number; the batch begins with "
+        "%s; the last checkpoint is untouched",
+        (long long)trainer->state.iteration + 1, at, network->layers[at].type->name,
+        images[batch->samples[0].image].path);
+}
+
+/* One weight update; *progress gets its loss, times and mask statistics. */
+static dn_status iterate(dn_trainer *trainer, dn_train_progress *progress)
+{
+    dn_network *network = trainer->network;
+    const double start = now();
+    double loss = 0, iou = 0;
+    for (int32_t part = 0; part < trainer->subdivisions; part++) {
+        dn_batch batch;
+        const double waiting = now();
+        DN_TRY(dn_loader_next(trainer->loader, &batch));
+        progress->load_seconds += now() - waiting;
+        memcpy(&network->input.data, &batch.input, sizeof batch.input);
+        dn_pass pass = {.batch = network->batch,
+                        .nms = -1.0f,
+                        .iteration = trainer->state.iteration * trainer->subdivisions + part,
+                        .truth = batch.truth};
+        DN_TRY(dn_run_forward(network, &pass));
+        const double part_loss = dn_network_loss(network);
+        if (!isfinite(part_loss)) return not_a_number(trainer, &batch);
+        DN_TRY(dn_run_backward(network, NULL));
+        loss += part_loss / trainer->subdivisions;
+        iou += network->mask_statistics.iou_sum;
+        progress->rois += network->mask_statistics.rois;
+    }
+    trainer->state.iteration++;
+    progress->rate = dn_schedule_rate(&trainer->schedule, trainer->state.iteration);
+    dn_optimizer_step(&trainer->optimizer, network, progress->rate, trainer->batch);
+    network->seen += (uint64_t)trainer->batch;
+    double *average = &trainer->state.average_loss;
+    *average = *average < 0 ? loss : .9 * *average + .1 * loss;
+    progress->iteration = trainer->state.iteration;
+    progress->images = trainer->state.iteration * trainer->batch;
+    progress->loss = loss;
+    progress->average_loss = *average;
+    progress->mask_iou = progress->rois > 0 ? iou / (double)progress->rois : -1;
+    progress->seconds = now() - start;
+    return DN_OK;
+}
+
+static dn_status loop(dn_trainer *trainer, bool *cancelled)
+{
+    const dn_train_options *options = trainer->options;
+    const int64_t save_every = options->save_every > 0 ? options->save_every : 100;
+    double pace = 0;
+    while (trainer->state.iteration < trainer->last_iteration && !*cancelled) {
+        dn_train_progress progress = {.max_iterations = trainer->last_iteration};
+        DN_TRY(iterate(trainer, &progress));
+        pace = pace > 0 ? .98 * pace + .02 * progress.seconds : progress.seconds;
+        progress.eta_seconds = pace * (double)(trainer->last_iteration - progress.iteration);
+        *cancelled = options->cancelled && options->cancelled(options->context);
+        if (progress.iteration % save_every == 0 || *cancelled) {
+            DN_TRY(save(trainer, "last"));
+            progress.saved = trainer->saved;
+        }
+        if (options->progress) options->progress(options->context, &progress);
+    }
+    return *cancelled ? DN_OK : save(trainer, "final");
+}
+
+dn_status dn_train(const dn_train_options *options, dn_train_report *report)
+{
+    dn_trainer *trainer = dn_alloc(sizeof *trainer);
+    if (!trainer) return DN_ERROR_MEMORY;
+    trainer->options = options;
+    bool cancelled = false;
+    dn_status status;
+    set_base(trainer);
+    DN_TRY_GOTO(make_folder(options->backup_folder));
+    DN_TRY_GOTO(open_network(trainer));
+    DN_TRY_GOTO(open_loader(trainer));
+    DN_TRY_GOTO(loop(trainer, &cancelled));
+    if (report)
+        *report =
+            (dn_train_report){trainer->state.iteration, trainer->state.average_loss, cancelled};
+done:
+    dn_loader_free(trainer->loader);
+    dn_optimizer_free(&trainer->optimizer);
+    dn_network_free(trainer->network);
+    dn_free(trainer);
+    return status;
+}
