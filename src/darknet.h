@@ -438,6 +438,28 @@ DN_API dn_status dn_network_describe(const dn_network *network, int32_t layer, c
 DN_API dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,
                                     float threshold);
 
+/* An object to learn from, in network pixels. A crowd is a region to ignore: neither positive nor
+ * negative. The mask is in the original image's pixels; NULL: a box without mask. */
+typedef struct dn_truth_object {
+    dn_box box; /* clipped to the network's input */
+    int32_t class_id;
+    bool crowd;
+    const dn_rle *mask;
+} dn_truth_object;
+
+/* What the losses of one image compare with. It owns nothing. */
+typedef struct dn_truth {
+    int32_t object_count;
+    const dn_truth_object *objects;
+    dn_affine net_to_image; /* from network pixels to the pixels of the masks */
+    const float *values;    /* classifiers and [cost]: the wanted outputs, or NULL */
+} dn_truth;
+
+/* The forward of a training network: as dn_network_forward, and sets the losses. truth is (batch)
+ * and must stay until the backward; iteration selects the random numbers. */
+DN_API dn_status dn_network_train_forward(dn_network *network, const float *input, int32_t batch,
+                                          const dn_truth *truth, int64_t iteration);
+
 /* Gradients behind a forward of a training network, added to the parameters' grad. grad_out, the
  * gradient of the last layer's output, may be NULL (losses only). */
 DN_API dn_status dn_network_backward(dn_network *network, const float *grad_out);

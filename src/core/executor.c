@@ -54,8 +54,7 @@ dn_status dn_run_backward(dn_network *network, const float *grad_out)
     return DN_OK;
 }
 
-dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,
-                             float threshold)
+static dn_status set_input(dn_network *network, const float *input, int32_t batch)
 {
     if (batch < 1 || batch > network->batch)
         return dn_fail(DN_ERROR_ARGUMENT, "batch %d: this network was made for 1..%d", batch,
@@ -63,7 +62,24 @@ dn_status dn_network_forward(dn_network *network, const float *input, int32_t ba
     float *data;
     memcpy(&data, &input, sizeof data); /* layers read it only */
     network->input.data = data;
+    return DN_OK;
+}
+
+dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,
+                             float threshold)
+{
+    DN_TRY(set_input(network, input, batch));
     dn_pass pass = {.batch = batch, .threshold = threshold, .nms = -1.0f};
+    return dn_run_forward(network, &pass);
+}
+
+dn_status dn_network_train_forward(dn_network *network, const float *input, int32_t batch,
+                                   const dn_truth *truth, int64_t iteration)
+{
+    if (!network->options.training)
+        return dn_fail(DN_ERROR_ARGUMENT, "a training pass needs a network made with training");
+    DN_TRY(set_input(network, input, batch));
+    dn_pass pass = {.batch = batch, .iteration = iteration, .nms = -1.0f, .truth = truth};
     return dn_run_forward(network, &pass);
 }
 

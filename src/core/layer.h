@@ -54,7 +54,7 @@ typedef struct dn_pass {
     int64_t iteration; /* of the current stage, for random numbers */
     uint64_t seed;
     float *workspace;
-    const struct dn_truth *truth; /* `batch` of them, or NULL (truth.h) */
+    const dn_truth *truth; /* `batch` of them, or NULL (truth.h) */
     float threshold;              /* smallest score a head reports and [roialign] keeps */
     float nms;                    /* IoU threshold of suppression; negative: as the cfg says */
 } dn_pass;
