@@ -4,6 +4,7 @@
 #ifndef DN_CORE_TRUTH_H
 #define DN_CORE_TRUTH_H
 
-#include "darknet.h"
+#include "data/geometry.h"
+#include "data/rle.h"
 
 #endif
