@@ -352,6 +352,38 @@ DN_API dn_status dn_dataset_mask(const dn_dataset *dataset, int64_t image, int64
 DN_API dn_status dn_dataset_polygons(const dn_dataset *dataset, int64_t object, double **xy,
                                      int64_t **counts);
 
+/* ---- Data files ----
+ * Darknet's .data: which data set to train on, which to validate on, and where results go. Paths
+ * that are relative and do not exist from the working directory are those beside the file; texts
+ * are NULL, and numbers 0, where the file does not say. */
+typedef struct dn_data_file {
+    const char *path; /* of the .data file itself */
+    int32_t classes;
+    const char *names;                      /* file of class names */
+    const char *train;                      /* data set: COCO JSON, image list or folder */
+    const char *train_images, *train_masks; /* as images_folder, masks_folder of a source */
+    const char *valid, *valid_images, *valid_masks;
+    const char *backup;  /* folder for weights; "backup" where the file does not say */
+    const char *results; /* folder for results of `valid`; "results" where it does not say */
+    const char *eval;    /* voc, coco or imagenet */
+    const char *difficult, *map, *labels, *tree;
+    int32_t top, save_weights, save_last;
+} dn_data_file;
+
+typedef enum dn_data_part { DN_DATA_TRAIN, DN_DATA_VALID } dn_data_part;
+
+/* Reads a .data file, freed with dn_data_file_free. Unknown and repeated keys go to `warn`, in
+ * sentences with file and line; it may be NULL. */
+DN_API dn_status dn_data_file_read(const char *path,
+                                   void (*warn)(void *context, const char *sentence), void *context,
+                                   dn_data_file **out);
+DN_API void dn_data_file_free(dn_data_file *data);
+
+/* The source of one of its data sets; its texts belong to `data`. Fails, saying which path is
+ * missing and what belongs there, where a path is not given or leads nowhere. */
+DN_API dn_status dn_data_file_source(const dn_data_file *data, dn_data_part part,
+                                     dn_dataset_source *out);
+
 /* ---- networks ------------------------------------------------------------------------------ */
 
 /* What trains. Layers before the first trained one run as in inference, without gradients. */

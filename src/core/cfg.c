@@ -45,15 +45,18 @@ dn_cfg_entry *dn_cfg_find(const dn_cfg_section *section, const char *key)
     return NULL;
 }
 
-/* Removes comments and all white space from `line` in place. */
-static void strip(char *line)
+/* Removes comments and white space from `line` in place; in values only around them where
+ * `keep_blanks` is set. */
+static void strip(char *line, bool keep_blanks)
 {
-    char *to = line;
+    char *to = line, *value = NULL;
     for (const char *from = line; *from; from++) {
         const bool blank = *from == ' ' || *from == '\t' || *from == '\r' || *from == '\n';
         if (blank && from[1] == '#') break;
-        if (!blank) *to++ = *from;
+        if (!blank || (keep_blanks && value && to > value)) *to++ = *from;
+        if (*from == '=' && !value) value = to;
     }
+    while (to > line && strchr(" \t\r\n", to[-1])) to--;
     *to = '\0';
     if (*line == '#' || *line == ';') *line = '\0';
 }
@@ -110,9 +113,9 @@ static dn_status add_entry(dn_cfg *cfg, char *text, int32_t line)
     return entry->key && entry->value ? DN_OK : DN_ERROR_MEMORY;
 }
 
-static dn_status add_line(dn_cfg *cfg, char *text, int32_t line)
+static dn_status add_line(dn_cfg *cfg, char *text, int32_t line, bool keep_blanks)
 {
-    strip(text);
+    strip(text, keep_blanks);
     if (*text == '\0') return DN_OK;
     if (*text != '[') return add_entry(cfg, text, line);
     const size_t length = strlen(text);
@@ -139,7 +142,7 @@ dn_status dn_cfg_parse(const char *name, const char *text, size_t length, bool h
     for (char *start = copy; start; start = next, line++) {
         next = strchr(start, '\n');
         if (next) *next++ = '\0';
-        DN_TRY_GOTO(add_line(cfg, start, line));
+        DN_TRY_GOTO(add_line(cfg, start, line, headless));
     }
     status = DN_OK;
     *out = cfg;
