@@ -507,6 +507,53 @@ DN_API dn_status dn_network_get_rois(const dn_network *network, const dn_roi **r
  * are read) instead of the detector's or the truth's; count < 0: no longer. */
 DN_API dn_status dn_test_set_rois(dn_network *network, const dn_roi *rois, int32_t count);
 
+/* ---- predictions --------------------------------------------------------------------------- */
+
+/* How an image fills the network's input. */
+typedef enum dn_fit {
+    DN_FIT_LETTERBOX, /* its shape is kept, the rest is gray */
+    DN_FIT_STRETCH,
+} dn_fit;
+
+/* Zeroed: the defaults. */
+typedef struct dn_predict_options {
+    float threshold;     /* instances have larger scores; 0: .25 */
+    float nms;           /* overlap (IoU) above which the lower score goes; 0: .45, 1: none does */
+    dn_fit fit;          /* of the image */
+    int32_t max_objects; /* at most that many instances, the best ones; 0: all */
+} dn_predict_options;
+
+/* One object: a box and one class it may have. */
+typedef struct dn_instance {
+    int32_t class_id;
+    int32_t detection; /* instances of the same box share this number */
+    float score;       /* objectness * class probability */
+    float objectness;
+    dn_box box;        /* pixels of the image, not clipped to it */
+    dn_box mask_box;   /* the area that the mask covers, alike */
+    const float *mask; /* (mask_size, mask_size): probabilities, row by row; NULL: no mask */
+    float mask_score;  /* score * the mask's mean probability above .5; 0 where there is none */
+} dn_instance;
+
+typedef struct dn_result {
+    int32_t width, height; /* of the image */
+    int32_t instance_count;
+    dn_instance *instances;                           /* (instance_count), by falling score */
+    int32_t mask_size;                                /* 0: the network has no mask branch */
+    float *masks;                                     /* the instances' masks, or NULL */
+    double preprocess_ms, network_ms, postprocess_ms; /* of a batch: the mean over its images */
+} dn_result;
+
+/* Finds the objects of one image; *out is freed with dn_result_free. `options` may be NULL. */
+DN_API dn_status dn_network_predict(dn_network *network, const dn_image *image,
+                                    const dn_predict_options *options, dn_result **out);
+
+/* The same for `count` images, as many at a time as the network was made for; out: (count). */
+DN_API dn_status dn_network_predict_batch(dn_network *network, const dn_image *images,
+                                          int32_t count, const dn_predict_options *options,
+                                          dn_result **out);
+DN_API void dn_result_free(dn_result *result); /* NULL is allowed */
+
 /* ---- weights files ------------------------------------------------------------------------- */
 
 typedef struct dn_weights_report {

@@ -286,6 +286,7 @@ void dn_network_free(dn_network *network)
     dn_free(network->layers);
     dn_free(network->params);
     dn_free(network->param_grads);
+    dn_free(network->prepared);
     dn_free(network->arena);
     dn_free(network);
 }

@@ -1,0 +1,175 @@
+/* From images to instances: letterbox, forward, boxes, suppression, back to image pixels.
+ *
+ * The boxes of the heads before [roialign] (all heads without one) are asked with the same
+ * threshold and suppression as the RoIs were, so that an instance's `detection` is its RoI's. A box
+ * gives one instance for each class whose score is above the threshold, as Darknet prints it.
+ */
+#include "infer/predict.h"
+
+#include "core/memory.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define DN_DEFAULT_THRESHOLD 0.25f
+
+static double now_ms(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec * 1e-6;
+}
+
+static dn_status check(const dn_network *network, const dn_image *images, int32_t count)
+{
+    if (network->options.training)
+        return dn_fail(DN_ERROR_ARGUMENT, "predict needs a network made with training = false");
+    if (network->input.c != 3)
+        return dn_fail(DN_ERROR_ARGUMENT, "%s: predict needs channels=3, the cfg has %d",
+                       network->cfg->name, network->input.c);
+    for (int32_t i = 0; i < count; i++)
+        if (images[i].width < 1 || images[i].height < 1 || !images[i].data)
+            return dn_fail(DN_ERROR_ARGUMENT, "image %d is %d x %d: it has no pixels", i,
+                           images[i].width, images[i].height);
+    return DN_OK;
+}
+
+/* Higher scores first, then as they were found. */
+static int by_score(const void *a, const void *b)
+{
+    const dn_instance *left = a, *right = b;
+    if (left->score != right->score) return left->score > right->score ? -1 : 1;
+    if (left->detection != right->detection) return left->detection < right->detection ? -1 : 1;
+    return left->class_id < right->class_id ? -1 : 1;
+}
+
+/* One instance for every probability that is left. */
+static void list_instances(const dn_network *network, const dn_letterbox *letterbox,
+                           dn_instance *instances)
+{
+    const dn_detections *found = &network->detections;
+    int32_t count = 0;
+    for (int32_t i = 0; i < found->count; i++)
+        for (int32_t c = 0; c < found->classes; c++) {
+            const float score = found->probs[(int64_t)i * found->classes + c];
+            if (score <= 0.0f) continue;
+            const dn_box net_box =
+                dn_box_scale(found->items[i].box, (float)network->input.w, (float)network->input.h);
+            instances[count++] = (dn_instance){
+                .class_id = c,
+                .detection = i,
+                .score = score,
+                .objectness = found->items[i].objectness,
+                .box = dn_letterbox_to_image(letterbox, net_box),
+            };
+        }
+}
+
+static dn_status fill_result(dn_network *network, int32_t image, const dn_letterbox *letterbox,
+                             const dn_predict_options *options, dn_result *result)
+{
+    const int32_t roialign = dn_network_roialign(network);
+    const int32_t before = roialign < 0 ? network->layer_count : roialign;
+    dn_detections *found = &network->detections;
+    DN_TRY(dn_detect(network, &network->pass, before, image, found));
+    int64_t count = 0;
+    for (int64_t k = 0; k < (int64_t)found->count * found->classes; k++)
+        count += found->probs[k] > 0.0f;
+    if (count > INT32_MAX)
+        return dn_fail(DN_ERROR_ARGUMENT, "too many instances (%lld): raise the threshold",
+                       (long long)count);
+    result->instances = dn_alloc((size_t)count * sizeof *result->instances);
+    if (!result->instances) return DN_ERROR_MEMORY;
+    list_instances(network, letterbox, result->instances);
+    qsort(result->instances, (size_t)count, sizeof *result->instances, by_score);
+    if (options->max_objects > 0 && count > options->max_objects) count = options->max_objects;
+    result->instance_count = (int32_t)count;
+    return dn_attach_masks(network, image, letterbox, result);
+}
+
+/* Images of one pass: count <= the network's batch. */
+static dn_status predict_pass(dn_network *network, const dn_image *images, int32_t count,
+                              const dn_predict_options *options, dn_result **out)
+{
+    const double start = now_ms();
+    const int64_t size = dn_tensor_size(&network->input);
+    const int32_t w = network->input.w, h = network->input.h;
+    for (int32_t i = 0; i < count; i++) {
+        const dn_letterbox letterbox = dn_letterbox_make(images[i].width, images[i].height, w, h,
+                                                         options->fit == DN_FIT_STRETCH);
+        DN_TRY(dn_image_to_input(&images[i], &letterbox, network->options.threads,
+                                 network->prepared + i * size));
+    }
+    const double prepared = now_ms();
+    network->input.data = network->prepared;
+    dn_pass pass = {.batch = count, .threshold = options->threshold, .nms = options->nms};
+    DN_TRY(dn_run_forward(network, &pass));
+    const double ran = now_ms();
+    for (int32_t i = 0; i < count; i++) {
+        const dn_letterbox letterbox = dn_letterbox_make(images[i].width, images[i].height, w, h,
+                                                         options->fit == DN_FIT_STRETCH);
+        out[i]->width = images[i].width;
+        out[i]->height = images[i].height;
+        DN_TRY(fill_result(network, i, &letterbox, options, out[i]));
+    }
+    const double done = now_ms();
+    for (int32_t i = 0; i < count; i++) {
+        out[i]->preprocess_ms = (prepared - start) / count;
+        out[i]->network_ms = (ran - prepared) / count;
+        out[i]->postprocess_ms = (done - ran) / count;
+    }
+    return DN_OK;
+}
+
+static dn_status predict_all(dn_network *network, const dn_image *images, int32_t count,
+                             const dn_predict_options *options, dn_result **results)
+{
+    if (!network->prepared) {
+        const int64_t floats = network->input.n * dn_tensor_size(&network->input);
+        network->prepared = dn_alloc((size_t)floats * sizeof *network->prepared);
+        if (!network->prepared) return DN_ERROR_MEMORY;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        results[i] = dn_alloc(sizeof *results[i]);
+        if (!results[i]) return DN_ERROR_MEMORY;
+    }
+    for (int32_t i = 0; i < count; i += network->batch) {
+        const int32_t some = count - i < network->batch ? count - i : network->batch;
+        DN_TRY(predict_pass(network, images + i, some, options, results + i));
+    }
+    return DN_OK;
+}
+
+dn_status dn_network_predict_batch(dn_network *network, const dn_image *images, int32_t count,
+                                   const dn_predict_options *options, dn_result **out)
+{
+    dn_predict_options asked = options ? *options : (dn_predict_options){0};
+    if (asked.threshold <= 0.0f) asked.threshold = DN_DEFAULT_THRESHOLD;
+    if (asked.nms <= 0.0f) asked.nms = DN_DEFAULT_NMS;
+    DN_TRY(check(network, images, count));
+    dn_result **results = dn_alloc((size_t)count * sizeof *results);
+    if (!results) return DN_ERROR_MEMORY;
+    const dn_status status = predict_all(network, images, count, &asked, results);
+    for (int32_t i = 0; i < count; i++) {
+        if (status == DN_OK)
+            out[i] = results[i];
+        else
+            dn_result_free(results[i]);
+    }
+    dn_free(results);
+    return status;
+}
+
+dn_status dn_network_predict(dn_network *network, const dn_image *image,
+                             const dn_predict_options *options, dn_result **out)
+{
+    return dn_network_predict_batch(network, image, 1, options, out);
+}
+
+void dn_result_free(dn_result *result)
+{
+    if (!result) return;
+    dn_free(result->instances);
+    dn_free(result->masks);
+    dn_free(result);
+}
