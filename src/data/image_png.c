@@ -179,7 +179,7 @@ static void read_labels(dn_png *self)
     png_read_end(self->png, NULL);
     for (size_t i = 0; i < width * height; i++) {
         const uint8_t *from = self->row + i * (wide ? 2 : 1);
-        self->labels[i] = wide ? (uint16_t)(from[0] << 8 | from[1]) : from[0];
+        self->labels[i] = (uint16_t)(wide ? from[0] << 8 | from[1] : from[0]);
     }
 }
 
