@@ -271,6 +271,27 @@ DN_API dn_status dn_mask_paste(dn_rle *out, const float *mask, int32_t side, dn_
 DN_API dn_status dn_mask_paste_dense(uint8_t *out, const float *mask, int32_t side, dn_box box,
                                      int32_t height, int32_t width, float threshold);
 
+/* Outlines along pixel edges, in pixel corners: clockwise on the screen, holes the other way. */
+typedef struct dn_contours {
+    int64_t ring_count;
+    int64_t *starts;  /* (ring_count + 1): ring i has the points starts[i] .. starts[i + 1] - 1 */
+    int32_t *parents; /* (ring_count): -1, or the ring whose hole this is */
+    int32_t *points;  /* (starts[ring_count], 2): x, y */
+} dn_contours;
+
+typedef enum dn_contour_mode {
+    DN_CONTOUR_RINGS,  /* every outline; holes are rings of their own */
+    DN_CONTOUR_PARTS,  /* one ring a connected part, its holes joined to it by bridges */
+    DN_CONTOUR_SINGLE, /* one ring in all, parts bridged too */
+} dn_contour_mode;
+
+/* The outlines of a mask, freed with dn_contours_free. Drawn again (DN_CONTOUR_PARTS and _SINGLE; or
+ * by the even-odd rule) they give the same mask, or, with tolerance > 0, one whose outline was
+ * simplified by up to that many pixels. An empty mask has no ring. */
+DN_API dn_status dn_rle_contours(dn_contours *out, const dn_rle *mask, dn_contour_mode mode,
+                                 double tolerance);
+DN_API void dn_contours_free(dn_contours *contours);
+
 /* ---- Data sets ----
  * The labels of many images, whatever their files: a COCO JSON; or an image list (one path a
  * line) or a folder of images, with Darknet rows or YOLO-seg rows in text files beside the images,
