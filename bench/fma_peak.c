@@ -2,14 +2,20 @@
  *
  *     cc -O3 -march=native -fopenmp bench/fma_peak.c -o fma_peak && ./fma_peak 2
  *
- * Eight lanes times twelve independent chains a thread hide the latency of today's processors;
- * the printed figure is the best of seven runs.
+ * Twelve independent chains a thread hide the latency of today's processors; the printed figure is
+ * the best of seven runs.
  */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
+#if defined(__AVX512F__)
+typedef float vector __attribute__((vector_size(64)));
+#elif defined(__AVX__)
+typedef float vector __attribute__((vector_size(32)));
+#else
+typedef float vector __attribute__((vector_size(16)));
+#endif
 
 enum { CHAINS = 12, STEPS = 2000000, RUNS = 7 };
 

@@ -14,8 +14,8 @@
 #include <string.h>
 
 enum {
-    BLOCK_K = 256,       /* rows of the column matrix in a block: whole channels, near this */
-    BLOCK_FLOATS = 98304 /* of packed columns: 384 KiB of the L2 cache */
+    BLOCK_K = 320,       /* rows of the column matrix in a block: whole channels, at most */
+    BLOCK_FLOATS = 65536 /* of packed columns: 256 KiB of the L2 cache */
 };
 
 /* What a call derives from its arguments. */
@@ -95,7 +95,8 @@ static conv_plan make_plan(const dn_conv_args *args)
                   g->out_h == g->h && g->out_w == g->w;
     plan.taps = g->size * g->size;
     plan.columns = g->out_h * g->out_w;
-    plan.block_channels = least(g->c, most(1, BLOCK_K / plan.taps));
+    const int32_t limit = most(1, BLOCK_K / plan.taps);
+    plan.block_channels = divide_up(g->c, divide_up(g->c, limit));
     plan.row_panels = divide_up(args->filters, plan.kernel->rows);
     plan.column_panels = divide_up(plan.columns, plan.kernel->columns);
     const int32_t panel_floats = plan.block_channels * plan.taps * plan.kernel->columns;

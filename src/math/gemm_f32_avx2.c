@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { ROWS = 6, LANES = 8, VECTORS = 2 };
+enum { AHEAD = 64 }; /* steps of k from the request of A's values to their use: memory's latency */
 
 static inline __m256 finish(const dn_gemm_tile *tile, int row, __m256 x)
 {
@@ -41,10 +42,13 @@ static inline __attribute__((always_inline)) void run_tile(const dn_gemm_tile *t
     __m256 sum[ROWS][VECTORS];
     for (int i = 0; i < rows; ++i) {
         for (int v = 0; v < vectors; ++v) sum[i][v] = _mm256_setzero_ps();
-        _mm_prefetch((const char *)(tile->c + i * tile->ldc), _MM_HINT_T0);
+        const float *c = tile->c + i * tile->ldc;
+        _mm_prefetch((const char *)c, _MM_HINT_T0);
+        _mm_prefetch((const char *)(c + tile->columns - 1), _MM_HINT_T0);
     }
     const float *a = tile->a, *b = tile->b;
     for (int32_t p = 0; p < tile->k; ++p) {
+        _mm_prefetch((const char *)(a + AHEAD * rows), _MM_HINT_T0);
         __m256 right[VECTORS];
         for (int v = 0; v < vectors; ++v) right[v] = _mm256_loadu_ps(b + v * LANES);
         for (int i = 0; i < rows; ++i) {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { ROWS = 14, LANES = 16, VECTORS = 2 };
+enum { AHEAD = 32 }; /* steps of k from the request of A's values to their use: memory's latency */
 
 static inline __m512 finish(const dn_gemm_tile *tile, int row, __m512 x)
 {
@@ -43,7 +44,9 @@ static inline __attribute__((always_inline)) void run_tile(const dn_gemm_tile *t
     __m512 sum[ROWS][VECTORS];
     for (int i = 0; i < rows; ++i) {
         for (int v = 0; v < vectors; ++v) sum[i][v] = _mm512_setzero_ps();
-        _mm_prefetch((const char *)(tile->c + i * tile->ldc), _MM_HINT_T0);
+        const float *c = tile->c + i * tile->ldc;
+        for (int v = 0; v < vectors; ++v) _mm_prefetch((const char *)(c + v * LANES), _MM_HINT_T0);
+        _mm_prefetch((const char *)(c + tile->columns - 1), _MM_HINT_T0);
     }
     const float *a = tile->a, *b = tile->b;
     for (int32_t p = 0; p < tile->k; ++p) {
@@ -55,6 +58,7 @@ static inline __attribute__((always_inline)) void run_tile(const dn_gemm_tile *t
                 sum[i][v] = _mm512_fmadd_ps(left, right[v], sum[i][v]);
             }
         }
+        _mm_prefetch((const char *)(a + AHEAD * rows), _MM_HINT_T0);
         a += rows;
         b += vectors * LANES;
     }
