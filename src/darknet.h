@@ -486,6 +486,9 @@ DN_API void dn_network_touch(dn_network *network);
 DN_API dn_status dn_network_describe(const dn_network *network, int32_t layer, char *text,
                                      size_t size);
 
+/* Classes of the last head; 0 where there is none. */
+DN_API int32_t dn_network_classes(const dn_network *network);
+
 /* Runs `batch` images (batch, channels, height, width), planar RGB in 0..1; the input must stay
  * until the next call. `threshold` is the smallest score a detection may have. */
 DN_API dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,

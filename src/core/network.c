@@ -373,3 +373,9 @@ dn_status dn_network_describe(const dn_network *network, int32_t index, char *te
              in->c, to->w, to->h, to->c);
     return DN_OK;
 }
+
+int32_t dn_network_classes(const dn_network *network)
+{
+    dn_head_info head;
+    return dn_network_head(network, network->layer_count, &head) == DN_OK ? head.classes : 0;
+}

@@ -1,0 +1,43 @@
+/* The command line: flags may stand anywhere, files are recognised by what they are.
+ *
+ * `segmenter train coco.data yolomask.cfg detector.weights` (Darknet's order) and
+ * `segmenter train yolomask.cfg` mean the same: .data, .cfg and weights files are found by their
+ * content and name; what remains are images and other operands, in order.
+ */
+#ifndef DN_CLI_ARGUMENTS_H
+#define DN_CLI_ARGUMENTS_H
+
+#include "darknet.h"
+
+typedef struct dn_arguments {
+    const char *task; /* detector or segmenter; NULL for tools */
+    int count;
+    char **items; /* what has not been taken yet; items[0] is the first behind the command */
+    const char *data, *cfg, *weights;
+} dn_arguments;
+
+/* Takes a flag without a value out of the arguments: was it there? */
+bool dn_take_flag(dn_arguments *arguments, const char *name);
+
+/* Takes a flag with its value. A missing or senseless value ends the program with a sentence. */
+const char *dn_take_text(dn_arguments *arguments, const char *name, const char *initial);
+int64_t dn_take_int(dn_arguments *arguments, const char *name, int64_t initial);
+float dn_take_float(dn_arguments *arguments, const char *name, float initial);
+
+/* Moves .data, .cfg and weights files to their fields. Call it when all flags are taken: a flag
+ * that is left over ends the program with its name. */
+void dn_take_files(dn_arguments *arguments);
+
+/* The next operand, or the end of the program with "what is missing". */
+const char *dn_take_operand(dn_arguments *arguments, const char *what);
+
+/* One line to stderr, exit code 1. */
+#if defined(__GNUC__)
+__attribute__((noreturn, format(printf, 1, 2)))
+#endif
+void dn_die(const char *format, ...);
+
+/* Ends the program with the library's sentence unless `status` is DN_OK. */
+void dn_must(dn_status status);
+
+#endif

@@ -1,0 +1,36 @@
+/* The commands of the program, one function each. */
+#ifndef DN_CLI_COMMANDS_H
+#define DN_CLI_COMMANDS_H
+
+#include "cli/arguments.h"
+
+/* X(name, function, what it does): tasks read a second word (train, test, valid, ...). */
+#define DN_TASKS(X)                                                                                \
+    X("detector", "boxes")                                                                         \
+    X("segmenter", "boxes and masks")
+
+/* X(word, function, operands, what it does): the second word behind a task. */
+#define DN_TASK_COMMANDS(X)                                                                        \
+    X(test, "[data] cfg weights [images...]", "finds objects, draws them, prints them")            \
+    X(valid, "[data] cfg weights", "writes COCO results of the data file's valid set")             \
+    X(train, "[data] cfg [weights]", "trains the stage that the cfg asks for")
+
+#define DN_TOOLS(X)                                                                                \
+    X(partial, "cfg weights out N", "writes layers 0..N-1 and sets seen to 0")                     \
+    X(tail, "cfg weights out N", "writes layers N and up: a mask branch alone")                    \
+    X(ops, "cfg", "counts floating point operations")                                              \
+    X(speed, "cfg [weights] [times]", "times the forward pass")                                    \
+    X(average, "cfg out weights...", "means of the weights of several files")                      \
+    X(statistics, "cfg weights", "minimum, mean and maximum of each layer's parameters")           \
+    X(reset, "cfg weights out", "sets seen to 0")                                                  \
+    X(rgbgr, "cfg weights out", "swaps red and blue in the first layer")                           \
+    X(denormalize, "cfg weights out", "folds batch normalisation into the weights")                \
+    X(layers, "cfg", "prints the layer table")                                                     \
+    X(version, "", "prints the version")
+
+#define X(name, operands, does) int dn_command_##name(dn_arguments *arguments);
+DN_TASK_COMMANDS(X)
+DN_TOOLS(X)
+#undef X
+
+#endif

@@ -1,0 +1,41 @@
+/* From the command line to data sets: see data_sets.h. */
+#include "cli/data_sets.h"
+
+#include "cli/open_network.h"
+#include "core/cfg.h"
+
+#include <stdio.h>
+
+dn_data_file *dn_open_data_file(const dn_arguments *arguments)
+{
+    dn_data_file *data = NULL;
+    dn_cfg *cfg = NULL;
+    const char *path = arguments->data;
+    if (!path && arguments->cfg) {
+        dn_must(dn_cfg_read(arguments->cfg, false, &cfg));
+        const dn_cfg_entry *entry =
+            cfg->section_count > 0 ? dn_cfg_find(&cfg->sections[0], "data") : NULL;
+        path = entry ? entry->value : NULL;
+    }
+    if (!path) dn_die("a .data file is missing, and the cfg's [net] names none (data=)");
+    dn_must(dn_data_file_read(path, dn_print_warning, NULL, &data));
+    dn_cfg_free(cfg);
+    return data;
+}
+
+dn_dataset *dn_open_data_set(const dn_data_file *data, dn_data_part part, bool strict)
+{
+    dn_dataset_source source;
+    dn_dataset *dataset = NULL;
+    dn_must(dn_data_file_source(data, part, &source));
+    source.strict = strict;
+    dn_must(dn_dataset_load(&source, &dataset));
+    const dn_dataset_view *view = dn_dataset_get(dataset);
+    fprintf(stderr, "%s: %lld images, %lld objects, %d classes\n", source.path,
+            (long long)view->image_count, (long long)view->object_count, view->class_count);
+    const int64_t kept = view->fault_count < DN_FAULTS_KEPT ? view->fault_count : DN_FAULTS_KEPT;
+    for (int64_t i = 0; i < kept; i++) fprintf(stderr, "skipped: %s\n", view->faults[i]);
+    if (view->fault_count > kept)
+        fprintf(stderr, "skipped: %lld more\n", (long long)(view->fault_count - kept));
+    return dataset;
+}

@@ -1,0 +1,14 @@
+/* From the command line, or the cfg's `data=`, to a .data file and its data sets. */
+#ifndef DN_CLI_DATA_SETS_H
+#define DN_CLI_DATA_SETS_H
+
+#include "cli/arguments.h"
+
+/* The .data file that the command line names, else the one the cfg's [net] names; ends the program
+ * with a sentence where there is none. */
+dn_data_file *dn_open_data_file(const dn_arguments *arguments);
+
+/* Loads one of its data sets and prints what was skipped. */
+dn_dataset *dn_open_data_set(const dn_data_file *data, dn_data_part part, bool strict);
+
+#endif

@@ -1,0 +1,12 @@
+/* Class names: one a line, as many as the network has classes. */
+#ifndef DN_CLI_NAMES_H
+#define DN_CLI_NAMES_H
+
+#include "cli/arguments.h"
+
+/* The names of the data file, or of the file `names`, or "0", "1", ... where both are NULL; a count
+ * that differs from `classes` ends the program with a sentence. Freed with dn_free_names. */
+char **dn_open_names(const char *names, int32_t classes);
+void dn_free_names(char **names);
+
+#endif

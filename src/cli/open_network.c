@@ -1,0 +1,64 @@
+/* Opening a network as Darknet's programs do: see open_network.h. */
+#include "cli/open_network.h"
+
+#include <stdio.h>
+
+void dn_print_warning(void *context, const char *sentence)
+{
+    (void)context;
+    fprintf(stderr, "%s\n", sentence);
+}
+
+dn_common_arguments dn_take_common(dn_arguments *arguments)
+{
+    dn_common_arguments common = {0};
+    common.threads = (int32_t)dn_take_int(arguments, "-threads", 0);
+    common.width = (int32_t)dn_take_int(arguments, "-width", 0);
+    common.height = (int32_t)dn_take_int(arguments, "-height", 0);
+    common.seed = (uint64_t)dn_take_int(arguments, "-seed", 1);
+    common.strict = dn_take_flag(arguments, "-strict");
+    common.quiet = dn_take_flag(arguments, "-quiet");
+    dn_take_flag(arguments, "-nogpu");
+    if (dn_take_int(arguments, "-i", -1) > 0)
+        fprintf(stderr, "-i: this build has no GPU, the CPU is used\n");
+    return common;
+}
+
+void dn_print_layers(const dn_network *network)
+{
+    dn_network_info info;
+    dn_must(dn_network_get_info(network, &info));
+    fprintf(stderr, "layer     filters    size              input                output\n");
+    for (int32_t i = 0; i < info.layer_count; i++) {
+        char text[512];
+        dn_must(dn_network_describe(network, i, text, sizeof text));
+        fprintf(stderr, "%5d %s\n", i, text);
+    }
+    fprintf(stderr, "Total BFLOPS %5.3f\n", (double)info.flops / 1e9);
+}
+
+dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_arguments *common,
+                            int32_t batch)
+{
+    if (!arguments->cfg) dn_die("a cfg file is missing");
+    const dn_network_options options = {
+        .batch = batch,
+        .width = common->width,
+        .height = common->height,
+        .threads = common->threads,
+        .strict = common->strict,
+        .seed = common->seed,
+        .warn = dn_print_warning,
+    };
+    dn_network *network = NULL;
+    dn_must(dn_network_create(arguments->cfg, &options, &network));
+    if (!common->quiet) dn_print_layers(network);
+    if (!arguments->weights) return network;
+    dn_weights_report report;
+    if (!common->quiet) fprintf(stderr, "Loading weights from %s...", arguments->weights);
+    dn_must(dn_network_load_weights(network, arguments->weights, &report));
+    if (!common->quiet)
+        fprintf(stderr, "Done! Loaded %d of %d layers with weights, seen %llu images\n",
+                report.layers_loaded, report.layers_total, (unsigned long long)report.seen);
+    return network;
+}

@@ -1,0 +1,26 @@
+/* Opening a network as Darknet's programs do: layer table, totals, "Loading weights ... Done!". */
+#ifndef DN_CLI_OPEN_NETWORK_H
+#define DN_CLI_OPEN_NETWORK_H
+
+#include "cli/arguments.h"
+
+/* Options that every command with a network knows. */
+typedef struct dn_common_arguments {
+    int32_t threads, width, height;
+    bool strict, quiet;
+    uint64_t seed;
+} dn_common_arguments;
+
+dn_common_arguments dn_take_common(dn_arguments *arguments);
+
+/* Builds the cfg's network for inference and loads the weights where some are named. */
+dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_arguments *common,
+                            int32_t batch);
+
+/* The table itself, to stderr as Darknet does. */
+void dn_print_layers(const dn_network *network);
+
+/* A dn_network_options.warn that prints to stderr. */
+void dn_print_warning(void *context, const char *sentence);
+
+#endif

@@ -1,0 +1,166 @@
+/* `darknet detector test`, `segmenter test`: finds objects, prints Darknet's lines, draws them.
+ *
+ * Images come from the command line, or one a line from standard input. -out x.json writes all
+ * results as JSON; -out NAME names the picture (default predictions.jpg; with several images
+ * NAME_1.jpg, NAME_2.jpg, ...). -ext_output adds pixels, -save_labels writes label rows.
+ */
+#include "cli/commands.h"
+#include "cli/data_sets.h"
+#include "cli/names.h"
+#include "cli/open_network.h"
+#include "cli/overlay.h"
+#include "cli/result_json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DN_PATH_SIZE = 4096 };
+
+typedef struct dn_test {
+    dn_network *network;
+    dn_predict_options predict;
+    char **names;
+    FILE *json;
+    const char *picture; /* base name */
+    bool ext_output, save_labels, dont_draw;
+    int64_t done, failed;
+} dn_test;
+
+static void print_instance(const dn_test *test, const dn_instance *instance)
+{
+    const dn_box *box = &instance->box;
+    printf("%s: %.0f%%", test->names[instance->class_id], (double)(100 * instance->score));
+    if (test->ext_output)
+        printf("\t(left_x: %4.0f   top_y: %4.0f   width: %4.0f   height: %4.0f)", (double)box->x0,
+               (double)box->y0, (double)(box->x1 - box->x0), (double)(box->y1 - box->y0));
+    printf("\n");
+}
+
+static void save_labels(const dn_result *result, const char *path)
+{
+    char name[DN_PATH_SIZE];
+    const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
+    const size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
+    snprintf(name, sizeof name, "%.*s.txt", (int)stem, path);
+    FILE *file = fopen(name, "w");
+    if (!file) dn_die("%s: cannot write", name);
+    for (int32_t i = 0; i < result->instance_count; i++) {
+        const dn_instance *instance = &result->instances[i];
+        const dn_box *box = &instance->box;
+        fprintf(file, "%d %.4f %.4f %.4f %.4f\n", instance->class_id,
+                (double)(box->x0 + box->x1) / 2 / result->width,
+                (double)(box->y0 + box->y1) / 2 / result->height,
+                (double)(box->x1 - box->x0) / result->width,
+                (double)(box->y1 - box->y0) / result->height);
+    }
+    fclose(file);
+}
+
+static void save_picture(const dn_test *test, dn_image *image, const dn_result *result,
+                         bool several)
+{
+    char name[DN_PATH_SIZE];
+    if (several)
+        snprintf(name, sizeof name, "%s_%lld.jpg", test->picture, (long long)test->done);
+    else
+        snprintf(name, sizeof name, "%s.jpg", test->picture);
+    dn_must(dn_draw_result(image, result));
+    dn_must(dn_image_save(name, image));
+    fprintf(stderr, "Picture: %s\n", name);
+}
+
+/* One image; a file that cannot be read is told and counted, the others go on. */
+static void run(dn_test *test, const char *path, bool several)
+{
+    dn_image image;
+    dn_result *result = NULL;
+    if (dn_image_load(path, &image) != DN_OK) {
+        fprintf(stderr, "%s\n", dn_error_message());
+        test->failed++;
+        return;
+    }
+    dn_must(dn_network_predict(test->network, &image, &test->predict, &result));
+    test->done++;
+    printf("%s: Predicted in %f milli-seconds.\n", path,
+           result->preprocess_ms + result->network_ms + result->postprocess_ms);
+    for (int32_t i = 0; i < result->instance_count; i++)
+        print_instance(test, &result->instances[i]);
+    if (test->json) dn_json_image(test->json, result, path, test->done, test->names);
+    if (test->save_labels) save_labels(result, path);
+    if (!test->dont_draw) save_picture(test, &image, result, several);
+    dn_result_free(result);
+    dn_image_free(&image);
+}
+
+static void run_from_input(dn_test *test)
+{
+    char line[DN_PATH_SIZE];
+    for (;;) {
+        printf("Enter Image Path: ");
+        fflush(stdout);
+        if (!fgets(line, sizeof line, stdin)) break;
+        line[strcspn(line, "\r\n")] = '\0';
+        if (*line) run(test, line, false);
+    }
+    printf("\n");
+}
+
+static void take_options(dn_arguments *arguments, dn_test *test, const char **names,
+                         const char **out)
+{
+    test->predict.threshold = dn_take_float(arguments, "-thresh", .25f);
+    test->predict.nms = dn_take_float(arguments, "-nms", .45f);
+    if (dn_take_flag(arguments, "-stretch")) test->predict.fit = DN_FIT_STRETCH;
+    test->ext_output = dn_take_flag(arguments, "-ext_output");
+    test->save_labels = dn_take_flag(arguments, "-save_labels");
+    test->dont_draw = dn_take_flag(arguments, "-dont_draw");
+    dn_take_flag(arguments, "-dont_show");
+    dn_take_flag(arguments, "-letter_box");
+    dn_take_text(arguments, "-hier", NULL);
+    *names = dn_take_text(arguments, "-names", NULL);
+    *out = dn_take_text(arguments, "-out", NULL);
+}
+
+static void open_output(dn_test *test, const char *out)
+{
+    const size_t length = out ? strlen(out) : 0;
+    test->picture = "predictions";
+    if (length > 5 && strcmp(out + length - 5, ".json") == 0) {
+        test->json = fopen(out, "w");
+        if (!test->json) dn_die("%s: cannot write", out);
+        fprintf(test->json, "[\n");
+    } else if (out) {
+        test->picture = out;
+    }
+}
+
+int dn_command_test(dn_arguments *arguments)
+{
+    dn_test test = {0};
+    const char *names, *out;
+    take_options(arguments, &test, &names, &out);
+    const dn_common_arguments common = dn_take_common(arguments);
+    dn_take_files(arguments);
+    if (!arguments->weights) dn_die("a weights file is missing");
+    dn_data_file *data = NULL;
+    if (!names) {
+        data = dn_open_data_file(arguments);
+        names = data->names;
+    }
+    test.network = dn_open_network(arguments, &common, 1);
+    test.names = dn_open_names(names, dn_network_classes(test.network));
+    open_output(&test, out);
+    if (arguments->count == 0) run_from_input(&test);
+    const bool several = arguments->count > 1;
+    for (int i = 0; i < arguments->count; i++) run(&test, arguments->items[i], several);
+    if (test.json) {
+        fprintf(test.json, "\n]\n");
+        if (fclose(test.json) != 0) dn_die("%s: cannot write", out);
+    }
+    dn_free_names(test.names);
+    dn_network_free(test.network);
+    dn_data_file_free(data);
+    return test.failed > 0 ? 1 : 0;
+}
