@@ -9,6 +9,10 @@ import numpy as np
 
 from yolomask._native import check, ffi, lib
 
+# Looked up once: cffi's first look-up of a function takes a lock that ffi.new may hold while the
+# garbage collector runs __del__.
+free_network = lib.dn_network_free
+
 
 class Net:
     """A network of the library and the arrays that must live as long as it does."""
@@ -33,7 +37,7 @@ class Net:
 
     def __del__(self):
         if self.handle != ffi.NULL:
-            lib.dn_network_free(self.handle)
+            free_network(self.handle)
 
     def _on_warning(self, _context, sentence):
         self.warnings.append(ffi.string(sentence).decode())
@@ -46,9 +50,7 @@ class Net:
 
     def layer(self, index: int):
         info = ffi.new("dn_layer_info *")
-        check(
-            lib.dn_network_get_layer(self.handle, index % self.info.layer_count, info)
-        )
+        check(lib.dn_network_get_layer(self.handle, index % self.info.layer_count, info))
         return info[0]
 
     def _array(self, pointer, shape) -> np.ndarray:
@@ -65,23 +67,15 @@ class Net:
         return self._array(layer.grad, (layer.live, layer.c, layer.h, layer.w)).copy()
 
     def input_grad(self) -> np.ndarray:
-        return self._array(
-            lib.dn_network_input_grad(self.handle), self._input.shape
-        ).copy()
+        return self._array(lib.dn_network_input_grad(self.handle), self._input.shape).copy()
 
     def params(self, index: int) -> dict[str, np.ndarray]:
         """Writable views of a layer's parameters, by name."""
         layer, views = self.layer(index), {}
         for k in range(layer.param_count):
             info = ffi.new("dn_param_info *")
-            check(
-                lib.dn_network_get_param(
-                    self.handle, index % self.info.layer_count, k, info
-                )
-            )
-            views[ffi.string(info.name).decode()] = self._array(
-                info.data, (info.count,)
-            )
+            check(lib.dn_network_get_param(self.handle, index % self.info.layer_count, k, info))
+            views[ffi.string(info.name).decode()] = self._array(info.data, (info.count,))
         return views
 
     def _set_input(self, values: np.ndarray):
