@@ -6,8 +6,9 @@
  *   2. `connect` names the layers it reads (default: the one before);
  *   3. `setup` validates, sets the output shape (dn_set_output), declares parameters in .weights
  *      order (dn_add_param, first time only) and asks for memory: layer->workspace_floats (scratch,
- *      shared by all layers, valid within one call) and layer->saved_floats (kept from this
- *      layer's forward to its backward; in inference from forward to the layer's end of life);
+ *      shared by all layers, valid within one call), layer->saved_floats (kept from this layer's
+ *      forward to its backward; in inference from forward to the last use of its output) and
+ *      layer->cache_floats (kept from this setup to the next: what is derived from parameters);
  *      `setup` runs again when the input size changes;
  *   4. forward / backward run with pointers placed in one planned arena. No allocation there.
  * backward reads layer->out.grad and adds to dn_input(...)->grad (unless NULL) and to the
@@ -113,6 +114,8 @@ struct dn_layer {
     int64_t workspace_floats;
     int64_t saved_floats;
     float *saved;
+    int64_t cache_floats;
+    float *cache;
     bool trains;       /* not frozen: gradients pass through */
     bool keeps_input;  /* setup: the first input must stay readable to the end of the pass */
     bool keeps_output; /* setup: so must the output (heads, masks) */

@@ -248,6 +248,7 @@ dn_status dn_network_create(const char *cfg_path, const dn_network_options *opti
     if (!network) return DN_ERROR_MEMORY;
     network->options = *options;
     network->weights_version = 1;
+    network->frozen_version = 1;
     network->mask_scale_factor = 1;
     network->version[1] = 2;
     network->version[2] = 5;
@@ -353,6 +354,7 @@ dn_status dn_network_get_param(dn_network *network, int32_t index, int32_t k, dn
 void dn_network_touch(dn_network *network)
 {
     network->weights_version++;
+    network->frozen_version++;
 }
 
 void dn_network_set_seen(dn_network *network, uint64_t seen)

@@ -50,6 +50,7 @@ struct dn_network {
     float mask_scale_factor;  /* multiplies [mask]'s mask_scale: the joint stage's ramp, else 1 */
     float *prepared;          /* (batch, channels, height, width): predict's input, or NULL */
     uint64_t weights_version; /* changes when parameters change: caches compare it */
+    uint64_t frozen_version;  /* the same for layers that do not train: no optimizer step counts */
     uint64_t seen;            /* images, as the weights file says */
     int32_t version[3];       /* header words of the weights file read */
 };

@@ -115,6 +115,8 @@ static void list_items(dn_network *network, dn_plan *plan)
         layer->saved = NULL;
         if (layer->saved_floats)
             add_item(plan, &layer->saved, layer->saved_floats, i, trains ? end - i : last);
+        layer->cache = NULL;
+        if (layer->cache_floats) add_item(plan, &layer->cache, layer->cache_floats, 0, end);
         if (layer->workspace_floats > workspace) workspace = layer->workspace_floats;
     }
     if (network->options.input_grad)
@@ -125,7 +127,7 @@ static void list_items(dn_network *network, dn_plan *plan)
 
 dn_status dn_network_plan(dn_network *network)
 {
-    const size_t capacity = 3 * (size_t)network->run_count + 2;
+    const size_t capacity = 4 * (size_t)network->run_count + 2;
     dn_plan plan = {dn_alloc(capacity * sizeof *plan.items), 0};
     const dn_plan_item **alive = dn_alloc(capacity * sizeof *alive);
     dn_status status = plan.items && alive ? DN_OK : DN_ERROR_MEMORY;

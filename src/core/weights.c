@@ -183,6 +183,7 @@ dn_status dn_network_load_weights(dn_network *network, const char *paths, dn_wei
     }
     dn_free(list);
     network->weights_version++;
+    network->frozen_version++;
     const int32_t total = layers_with_params(network);
     if (status == DN_OK && files > 1 && cursor.loaded < total)
         status =

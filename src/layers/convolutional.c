@@ -1,15 +1,16 @@
 /* [convolutional]: a convolution, batch normalisation or bias, an activation.
  *
  * out = f(scale * norm(W * in) + bias); cross-correlation, symmetric zero padding, groups,
- * dilation. Weights are (filters, c / groups, size, size). Forward is im2col and one matrix product
- * an image and group; backward the two transposed products. In inference batch normalisation is
- * folded into a factor and a shift a channel.
+ * dilation. Weights are (filters, c / groups, size, size). Forward is math/conv.h; where the layer
+ * does not train, batch normalisation is folded into the factor and shift of its last step and the
+ * weights are packed once. Backward is im2col and the two transposed products.
  * Dilation scales the padding of pad=1; the output size is the true dilated one.
  */
 #include "core/layer.h"
 #include "core/network.h"
 #include "math/activation.h"
 #include "math/batchnorm.h"
+#include "math/conv.h"
 #include "math/gemm.h"
 #include "math/im2col.h"
 
@@ -26,6 +27,7 @@ typedef struct dn_convolutional {
     float *pre;        /* (n, filters, out_h, out_w) before norm and activation, training only */
     float *batch_mean; /* (filters) */
     float *batch_variance;
+    uint64_t packed_version; /* of the weights that layer->cache holds; 0: none */
 } dn_convolutional;
 
 #define S dn_convolutional_options
@@ -153,13 +155,28 @@ static int64_t product_workspace(const dn_layer *layer, int32_t threads)
     return most;
 }
 
-static dn_status setup(dn_layer *layer, dn_network *network)
+/* The forward convolution of `images`, without its last step. */
+static dn_conv_args convolution(const dn_layer *layer, int32_t images, int32_t threads)
 {
     const dn_convolutional_options *o = layer->options;
-    dn_convolutional *state = layer->state;
+    const dn_convolutional *state = layer->state;
+    return (dn_conv_args){
+        .geometry = state->geometry,
+        .images = images,
+        .groups = o->groups,
+        .filters = o->filters / o->groups,
+        .weights = state->weights->data,
+        .packed = layer->cache,
+        .activation = DN_ACTIVATION_linear,
+        .threads = threads,
+    };
+}
+
+static dn_status set_geometry(dn_layer *layer, const dn_network *network)
+{
+    const dn_convolutional_options *o = layer->options;
     const dn_tensor *in = dn_input_shape(layer, network, 0);
-    DN_TRY(check(layer, network));
-    dn_conv_geometry *g = &state->geometry;
+    dn_conv_geometry *g = &((dn_convolutional *)layer->state)->geometry;
     *g = (dn_conv_geometry){.c = in->c / o->groups, .h = in->h, .w = in->w, .size = o->size};
     g->stride_x = o->stride_x ? o->stride_x : o->stride;
     g->stride_y = o->stride_y ? o->stride_y : o->stride;
@@ -175,15 +192,32 @@ static dn_status setup(dn_layer *layer, dn_network *network)
                          room_x / g->stride_x + 1));
     g->out_h = layer->out.h;
     g->out_w = layer->out.w;
+    return DN_OK;
+}
+
+static dn_status setup(dn_layer *layer, dn_network *network)
+{
+    const dn_convolutional_options *o = layer->options;
+    dn_convolutional *state = layer->state;
+    const int32_t threads = network->options.threads;
+    DN_TRY(check(layer, network));
+    DN_TRY(set_geometry(layer, network));
     DN_TRY(add_params(layer, network));
+    const int32_t images = layer->out.n;
     const dn_gemm_args args = product(layer, 1);
-    const int64_t columns = (int64_t)args.k * args.n;
-    layer->workspace_floats = columns + product_workspace(layer, network->options.threads) +
-                              2 * (int64_t)o->filters + (int64_t)g->out_h * g->out_w;
-    layer->flops = 2 * layer->out.c * (int64_t)args.k * args.n;
+    const int64_t pixels = args.n, norm_floats = 2 * (int64_t)o->filters;
+    const dn_conv_args forward = convolution(layer, images, threads);
+    layer->cache = NULL;
+    state->packed_version = 0;
+    layer->cache_floats = layer->trains ? 0 : dn_conv_packed_floats(&forward);
+    const int64_t convolving = dn_conv_workspace(&forward, !layer->trains);
+    const int64_t backward = (int64_t)args.k * pixels + product_workspace(layer, threads);
+    layer->workspace_floats =
+        norm_floats + pixels + (convolving > backward || !layer->trains ? convolving : backward);
+    layer->flops = 2 * layer->out.c * (int64_t)args.k * pixels;
     layer->saved_floats = 0;
     if (layer->trains && needs_pre(o))
-        layer->saved_floats = layer->out.n * dn_tensor_size(&layer->out) + 2 * o->filters;
+        layer->saved_floats = images * dn_tensor_size(&layer->out) + norm_floats;
     return DN_OK;
 }
 
@@ -191,29 +225,6 @@ static dn_status setup(dn_layer *layer, dn_network *network)
 static bool is_pointwise(const dn_conv_geometry *g)
 {
     return g->size == 1 && g->stride_x == 1 && g->stride_y == 1 && g->pad == 0;
-}
-
-/* z = W * in for all images. */
-static void convolve(const dn_layer *layer, const dn_pass *pass, float *z)
-{
-    const dn_convolutional_options *o = layer->options;
-    const dn_convolutional *state = layer->state;
-    const dn_conv_geometry *g = &state->geometry;
-    const dn_tensor *in = dn_input(layer, pass, 0);
-    dn_gemm_args args = product(layer, pass->threads);
-    float *cols = pass->workspace;
-    args.workspace = cols + (int64_t)args.k * args.n;
-    args.lda = args.k;
-    args.ldb = args.ldc = args.n;
-    const int64_t group_in = (int64_t)g->c * g->h * g->w;
-    for (int32_t i = 0; i < dn_live(layer, pass) * o->groups; i++) {
-        const float *image = in->data + i * group_in;
-        if (!is_pointwise(g)) dn_im2col(g, image, cols);
-        args.a = state->weights->data + i % o->groups * (int64_t)args.m * args.k;
-        args.b = is_pointwise(g) ? image : cols;
-        args.c = z + i * (int64_t)args.m * args.n;
-        dn_gemm(&args);
-    }
 }
 
 static dn_batchnorm norm_of(const dn_layer *layer, const dn_pass *pass)
@@ -245,32 +256,70 @@ static void finish(const dn_layer *layer, const dn_pass *pass, const float *z, c
     }
 }
 
-static dn_status forward(dn_layer *layer, const dn_pass *pass)
+/* Packs the weights if they have changed since. */
+static void refresh_cache(dn_layer *layer, const dn_pass *pass)
+{
+    dn_convolutional *state = layer->state;
+    if (!layer->cache || state->packed_version == pass->network->frozen_version) return;
+    const dn_conv_args args = convolution(layer, 1, pass->threads);
+    dn_conv_pack_weights(&args, layer->cache);
+    state->packed_version = pass->network->frozen_version;
+}
+
+/* out = f(factor * (W * in) + shift) in one step, with the statistics of the parameters. */
+static void forward_folded(const dn_layer *layer, const dn_pass *pass)
+{
+    const dn_convolutional_options *o = layer->options;
+    const dn_convolutional *state = layer->state;
+    float *factor = pass->workspace, *shift = factor + o->filters;
+    dn_conv_args args = convolution(layer, dn_live(layer, pass), pass->threads);
+    args.in = dn_input(layer, pass, 0)->data;
+    args.out = layer->out.data;
+    args.activation = (dn_activation)o->activation;
+    args.shift = state->biases->data;
+    args.workspace = shift + o->filters;
+    if (o->batch_normalize) {
+        const dn_batchnorm norm = norm_of(layer, pass);
+        dn_batchnorm_fold(&norm, state->mean->data, state->variance->data, factor, shift);
+        args.scale = factor;
+        args.shift = shift;
+    }
+    dn_conv_forward(&args);
+}
+
+/* The same in steps, which keep what backward needs. */
+static void forward_training(dn_layer *layer, const dn_pass *pass)
 {
     const dn_convolutional_options *o = layer->options;
     dn_convolutional *state = layer->state;
     const dn_batchnorm norm = norm_of(layer, pass);
-    float *z = layer->out.data;
-    if (pass->training && needs_pre(o)) {
-        z = state->pre = layer->saved;
-        state->batch_mean = layer->saved + layer->out.n * dn_tensor_size(&layer->out);
-        state->batch_variance = state->batch_mean + o->filters;
-    }
-    convolve(layer, pass, z);
-    if (!o->batch_normalize) {
-        finish(layer, pass, z, NULL, state->biases->data);
-        return DN_OK;
-    }
-    const float *mean = state->mean->data, *variance = state->variance->data;
-    if (pass->training) {
-        dn_batchnorm_statistics(&norm, z, state->batch_mean, state->batch_variance,
-                                state->mean->data, state->variance->data);
-        mean = state->batch_mean;
-        variance = state->batch_variance;
-    }
     float *factor = pass->workspace, *shift = factor + o->filters;
-    dn_batchnorm_fold(&norm, mean, variance, factor, shift);
-    finish(layer, pass, z, factor, shift);
+    state->pre = layer->saved;
+    state->batch_mean = layer->saved + layer->out.n * dn_tensor_size(&layer->out);
+    state->batch_variance = state->batch_mean + o->filters;
+    dn_conv_args args = convolution(layer, dn_live(layer, pass), pass->threads);
+    args.in = dn_input(layer, pass, 0)->data;
+    args.out = state->pre;
+    args.workspace = shift + o->filters;
+    dn_conv_forward(&args);
+    if (!o->batch_normalize) {
+        finish(layer, pass, state->pre, NULL, state->biases->data);
+        return;
+    }
+    dn_batchnorm_statistics(&norm, state->pre, state->batch_mean, state->batch_variance,
+                            state->mean->data, state->variance->data);
+    dn_batchnorm_fold(&norm, state->batch_mean, state->batch_variance, factor, shift);
+    finish(layer, pass, state->pre, factor, shift);
+}
+
+static dn_status forward(dn_layer *layer, const dn_pass *pass)
+{
+    refresh_cache(layer, pass);
+    if (pass->training && needs_pre(layer->options)) {
+        forward_training(layer, pass);
+    } else {
+        forward_folded(layer, pass);
+    }
     return DN_OK;
 }
 

@@ -246,10 +246,10 @@ int64_t dn_conv_packed_floats(const dn_conv_args *args)
     return (int64_t)args->groups * args->filters * g->c * g->size * g->size;
 }
 
-int64_t dn_conv_workspace(const dn_conv_args *args)
+int64_t dn_conv_workspace(const dn_conv_args *args, bool packed)
 {
     if (dn_conv_is_depthwise(args)) return dn_conv_depthwise_workspace(args);
-    const int64_t weights = args->packed ? 0 : (dn_conv_packed_floats(args) + 15) / 16 * 16;
+    const int64_t weights = packed ? 0 : (dn_conv_packed_floats(args) + 15) / 16 * 16;
     return weights + make_plan(args).thread_floats * args->threads;
 }
 

@@ -11,6 +11,7 @@
 #include "math/activation.h"
 #include "math/im2col.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct dn_conv_args {
@@ -28,9 +29,9 @@ typedef struct dn_conv_args {
     float *workspace; /* (dn_conv_workspace(args)), not shared with a call that runs meanwhile */
 } dn_conv_args;
 
-/* How many floats dn_conv_forward needs at `workspace`. Looks at the sizes, at threads and at
- * whether `packed` is NULL; never falls when images or threads grow. */
-int64_t dn_conv_workspace(const dn_conv_args *args);
+/* How many floats dn_conv_forward needs at `workspace`, given packed weights or not. Looks at the
+ * sizes and at threads; never falls when images or threads grow. */
+int64_t dn_conv_workspace(const dn_conv_args *args, bool packed);
 
 /* Floats of the packed weights: as many as there are weights. */
 int64_t dn_conv_packed_floats(const dn_conv_args *args);

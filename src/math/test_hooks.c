@@ -70,7 +70,7 @@ double dn_test_conv(const dn_test_conv_args *args, const float *in, const float 
         dn_conv_pack_weights(&conv, packed);
         conv.packed = packed;
     }
-    conv.workspace = dn_alloc((size_t)dn_conv_workspace(&conv) * sizeof(float));
+    conv.workspace = dn_alloc((size_t)dn_conv_workspace(&conv, args->packed) * sizeof(float));
     const double start = now();
     if (conv.workspace != NULL) dn_conv_forward(&conv);
     const double seconds = conv.workspace != NULL ? now() - start : -1.0;
