@@ -285,8 +285,8 @@ typedef enum dn_contour_mode {
     DN_CONTOUR_SINGLE, /* one ring in all, parts bridged too */
 } dn_contour_mode;
 
-/* The outlines of a mask, freed with dn_contours_free. Drawn again (DN_CONTOUR_PARTS and _SINGLE; or
- * by the even-odd rule) they give the same mask, or, with tolerance > 0, one whose outline was
+/* The outlines of a mask, freed with dn_contours_free. Drawn again (DN_CONTOUR_PARTS and _SINGLE;
+ * or by the even-odd rule) they give the same mask, or, with tolerance > 0, one whose outline was
  * simplified by up to that many pixels. An empty mask has no ring. */
 DN_API dn_status dn_rle_contours(dn_contours *out, const dn_rle *mask, dn_contour_mode mode,
                                  double tolerance);
@@ -598,6 +598,19 @@ DN_API dn_status dn_network_save_weights(dn_network *network, const char *path, 
 DN_API void dn_network_set_seen(dn_network *network, uint64_t seen);
 
 /* ---- training ------------------------------------------------------------------------------ */
+
+/* The learning rate that the cfg gives for a stage's iteration (1, 2, ...). */
+DN_API dn_status dn_network_rate(const dn_network *network, dn_stage stage, int64_t iteration,
+                                 float *rate);
+
+/* The optimizer that the cfg asks for, for training loops of one's own: forward, backward, step.
+ * Freed with dn_optimizer_free. A step uses gradients summed over `batch` images and zeroes them.
+ */
+typedef struct dn_optimizer dn_optimizer;
+DN_API dn_status dn_optimizer_create(const dn_network *network, dn_optimizer **out);
+DN_API void dn_optimizer_step(dn_optimizer *optimizer, dn_network *network, float rate,
+                              int32_t batch);
+DN_API void dn_optimizer_free(dn_optimizer *optimizer);
 
 typedef struct dn_train_progress {
     int64_t iteration, max_iterations; /* of the stage, from 1 */

@@ -56,8 +56,8 @@ typedef struct dn_pass {
     uint64_t seed;
     float *workspace;
     const dn_truth *truth; /* `batch` of them, or NULL (truth.h) */
-    float threshold;              /* smallest score a head reports and [roialign] keeps */
-    float nms;                    /* IoU threshold of suppression; negative: as the cfg says */
+    float threshold;       /* smallest score a head reports and [roialign] keeps */
+    float nms;             /* IoU threshold of suppression; negative: as the cfg says */
 } dn_pass;
 
 typedef dn_status (*dn_layer_function)(dn_layer *layer, const dn_pass *pass);

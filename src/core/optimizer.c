@@ -6,11 +6,14 @@
 #include <math.h>
 #include <string.h>
 
-dn_status dn_optimizer_make(const dn_network *network, bool mask_stage, dn_optimizer *out)
+dn_status dn_optimizer_create(const dn_network *network, dn_optimizer **out)
 {
     const dn_net_options *net = &network->net;
+    const bool mask_stage = network->options.stage == DN_STAGE_MASK;
     const int64_t trained = network->param_floats - network->param_grad_start;
-    dn_optimizer optimizer = {
+    dn_optimizer *optimizer = dn_alloc(sizeof *optimizer);
+    if (!optimizer) return DN_ERROR_MEMORY;
+    *optimizer = (dn_optimizer){
         .adam = mask_stage ? net->mask_adam : net->adam,
         .momentum = mask_stage ? net->mask_momentum : net->momentum,
         .decay = mask_stage ? net->mask_decay : net->decay,
@@ -18,17 +21,21 @@ dn_status dn_optimizer_make(const dn_network *network, bool mask_stage, dn_optim
         .beta2 = net->beta2,
         .epsilon = net->epsilon,
     };
-    optimizer.floats = optimizer.adam ? 2 * trained : trained;
-    optimizer.moments = dn_alloc((size_t)optimizer.floats * sizeof(float));
-    if (!optimizer.moments) return DN_ERROR_MEMORY;
+    optimizer->floats = optimizer->adam ? 2 * trained : trained;
+    optimizer->moments = dn_alloc((size_t)optimizer->floats * sizeof(float));
+    if (!optimizer->moments) {
+        dn_free(optimizer);
+        return DN_ERROR_MEMORY;
+    }
     *out = optimizer;
     return DN_OK;
 }
 
 void dn_optimizer_free(dn_optimizer *optimizer)
 {
+    if (!optimizer) return;
     dn_free(optimizer->moments);
-    optimizer->moments = NULL;
+    dn_free(optimizer);
 }
 
 typedef struct update {

@@ -10,19 +10,14 @@
 
 #include "core/network.h"
 
-typedef struct dn_optimizer {
+struct dn_optimizer {
     bool adam;
     float momentum, decay, beta1, beta2, epsilon;
     int64_t steps;  /* done */
     int64_t floats; /* of `moments` */
     float *moments; /* SGD: v; Adam: first, then second moments */
-} dn_optimizer;
+};
 
-/* Makes the optimizer of a training network's stage; freed with dn_optimizer_free. */
-dn_status dn_optimizer_make(const dn_network *network, bool mask_stage, dn_optimizer *out);
-void dn_optimizer_free(dn_optimizer *optimizer);
-
-/* Updates the parameters from gradients summed over `batch` images, and zeroes the gradients. */
-void dn_optimizer_step(dn_optimizer *optimizer, dn_network *network, float rate, int32_t batch);
+/* The public functions are in darknet.h: dn_optimizer_create, _step, _free. */
 
 #endif

@@ -1,7 +1,7 @@
 /* The learning rate of an iteration: see schedule.h. Formulas: docs/numerics.md. */
 #include "core/schedule.h"
 
-#include "core/rng.h"
+#include "core/network.h"
 
 #include <math.h>
 
@@ -98,4 +98,13 @@ float dn_schedule_rate(const dn_schedule *s, int64_t iteration)
         return (float)cosine(s, t);
     }
     return s->learning_rate;
+}
+
+dn_status dn_network_rate(const dn_network *network, dn_stage stage, int64_t iteration, float *rate)
+{
+    dn_schedule schedule;
+    DN_TRY(
+        dn_schedule_make(&network->net, stage == DN_STAGE_MASK, network->options.seed, &schedule));
+    *rate = dn_schedule_rate(&schedule, iteration);
+    return DN_OK;
 }

@@ -25,7 +25,7 @@ typedef struct dn_trainer {
     const dn_train_options *options;
     dn_network *network;
     dn_loader *loader;
-    dn_optimizer optimizer;
+    dn_optimizer *optimizer;
     dn_schedule schedule;
     dn_train_state state;
     int32_t batch, subdivisions;
@@ -84,10 +84,10 @@ static dn_status open_network(dn_trainer *trainer)
     const dn_status status =
         dn_schedule_make(&network->net, mask_stage, options->seed, &trainer->schedule);
     if (status != DN_OK) return dn_fail_prefix(status, "%s", options->cfg);
-    DN_TRY(dn_optimizer_make(network, mask_stage, &trainer->optimizer));
+    DN_TRY(dn_optimizer_create(network, &trainer->optimizer));
     trainer->state = (dn_train_state){.average_loss = -1, .seed = options->seed};
     if (options->state)
-        DN_TRY(dn_state_load(options->state, network, &trainer->optimizer, &trainer->state));
+        DN_TRY(dn_state_load(options->state, network, trainer->optimizer, &trainer->state));
     network->options.seed = trainer->state.seed;
     trainer->last_iteration =
         options->max_iterations > 0 ? options->max_iterations : trainer->schedule.max_batches;
@@ -137,7 +137,7 @@ static dn_status save(dn_trainer *trainer, const char *name)
     DN_TRY(dn_network_save_weights(network, path, 0, -1));
     memcpy(trainer->saved, path, sizeof path);
     snprintf(path, sizeof path, "%s/%s_%s.state", options->backup_folder, trainer->base, name);
-    return dn_state_save(path, network, &trainer->optimizer, &trainer->state);
+    return dn_state_save(path, network, trainer->optimizer, &trainer->state);
 }
 
 static dn_status not_a_number(const dn_trainer *trainer, const dn_batch *batch)
@@ -180,7 +180,7 @@ static dn_status iterate(dn_trainer *trainer, dn_train_progress *progress)
     }
     trainer->state.iteration++;
     progress->rate = dn_schedule_rate(&trainer->schedule, trainer->state.iteration);
-    dn_optimizer_step(&trainer->optimizer, network, progress->rate, trainer->batch);
+    dn_optimizer_step(trainer->optimizer, network, progress->rate, trainer->batch);
     network->seen += (uint64_t)trainer->batch;
     double *average = &trainer->state.average_loss;
     *average = *average < 0 ? loss : .9 * *average + .1 * loss;
@@ -230,7 +230,7 @@ dn_status dn_train(const dn_train_options *options, dn_train_report *report)
             (dn_train_report){trainer->state.iteration, trainer->state.average_loss, cancelled};
 done:
     dn_loader_free(trainer->loader);
-    dn_optimizer_free(&trainer->optimizer);
+    dn_optimizer_free(trainer->optimizer);
     dn_network_free(trainer->network);
     dn_free(trainer);
     return status;
