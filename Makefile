@@ -1,9 +1,8 @@
-# YOLO-Mask. Type `make` for ./darknet and libdarknet.so; `make help` lists the rest.
-#   GPU=1         CUDA kernels (nvcc)          CUDNN=1       cuDNN convolutions (with GPU=1)
-#   CUDNN_HALF=1  half precision there         OPENMP=0      one thread
-#   DEBUG=1       -O0 -g                       ARCH=...      nvcc -gencode flags
+# YOLO-Mask. `make` builds ./darknet and ./libdarknet.so; `make help` lists the rest.
 # The sources are found, never listed: src/*/*.c, cuda/*.cu. Files named *_avx2.c and *_avx512.c
 # are the only ones compiled for those instruction sets; which one runs is chosen at run time.
+
+# ---- Switches --------------------------------------------------------------------------------
 
 GPU        ?= 0
 CUDNN      ?= 0
@@ -11,53 +10,135 @@ CUDNN_HALF ?= 0
 OPENMP     ?= 1
 DEBUG      ?= 0
 SANITIZE   ?= 0
+TORCH      ?= 0
 CC         ?= cc
 NVCC       ?= nvcc
-BUILD      ?= build/$(if $(filter 1,$(SANITIZE)),sanitize,$(if $(filter 1,$(DEBUG)),debug,release))$(if $(filter 1,$(GPU)),-gpu,)
+PYTHON     ?= python3
+VENV       ?= .venv
+# Warnings stop the build with the compiler that CI has; a newer one's new warnings stop nobody.
+WERROR     ?= $(if $(filter 12 12.%,$(shell $(CC) -dumpversion 2>/dev/null)),1,0)
 
-WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes \
-           -Wmissing-prototypes -Wvla -Werror
-CFLAGS  ?=
-CPPFLAGS += -Isrc -D_POSIX_C_SOURCE=200809L
-OPTIMISE = $(if $(filter 1,$(DEBUG)),-O0 -g,-O3 -g1 -fno-math-errno -fno-trapping-math)
-BASE    = -std=c11 $(OPTIMISE) -fPIC -fvisibility=hidden -ffp-contract=off $(WARNINGS)
-LDLIBS  += -lyajl -ljpeg -lpng -lm -lpthread
-ifeq ($(OPENMP),1)
-BASE    += -fopenmp
-LDLIBS  += -fopenmp
-else
-BASE    += -Wno-unknown-pragmas
-endif
-ifeq ($(SANITIZE),1)
-BASE    += -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
-LDLIBS  += -fsanitize=address,undefined
-endif
+on    = $(filter 1,$($(1)))
+BUILD ?= build/$(if $(call on,SANITIZE),sanitize,$(if $(call on,DEBUG),debug,release))$(if \
+         $(call on,GPU),-gpu)
+# Sanitized files stay beside their objects: ./darknet is always one that runs anywhere.
+PLACE := $(if $(call on,SANITIZE),$(BUILD)/)
 
-x86 := $(filter x86_64 amd64,$(shell uname -m))
+# ---- Compiler and flags ----------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion \
+            -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(call on,WERROR),-Werror)
+OPTIMISE := $(if $(call on,DEBUG),-O0 -g,-O3 -g1 -fno-math-errno -fno-trapping-math)
+PARALLEL := $(if $(call on,OPENMP),-fopenmp,-Wno-unknown-pragmas)
+CHECKED  := $(if $(call on,SANITIZE),-fsanitize=address -fsanitize=undefined \
+            -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+COMPILE  := $(CC) -Isrc -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 $(OPTIMISE) -fPIC \
+            -fvisibility=hidden -ffp-contract=off $(WARNINGS) $(PARALLEL) $(CHECKED) $(CFLAGS)
+LINK     := $(CC) $(CHECKED) $(filter -fopenmp,$(PARALLEL)) $(LDFLAGS)
+LIBS     := -lyajl -ljpeg -lpng -lm -lpthread $(LDLIBS)
+NEEDS    := jpeg png yajl $(if $(call on,OPENMP),openmp)
+
+# ---- Sources ---------------------------------------------------------------------------------
+
 SOURCES := $(filter-out src/cli/%,$(wildcard src/*/*.c))
-ifeq ($(x86),)
+ifeq ($(filter x86_64 amd64,$(shell uname -m)),)
 SOURCES := $(filter-out %_avx2.c %_avx512.c,$(SOURCES))
 endif
 LIB_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 CLI_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
 
-all: darknet libdarknet.so
+# ---- Program and library ---------------------------------------------------------------------
 
-darknet: $(CLI_OBJECTS) $(LIB_OBJECTS)
-	$(CC) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+all: $(PLACE)darknet $(PLACE)libdarknet.so
 
-libdarknet.so: $(LIB_OBJECTS)
-	$(CC) -shared -Wl,-z,defs -o $@ $^ $(LDFLAGS) $(LDLIBS)
+$(PLACE)darknet: $(CLI_OBJECTS) $(LIB_OBJECTS) build/flavour
+	$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
+
+$(PLACE)libdarknet.so: $(LIB_OBJECTS) build/flavour
+	$(LINK) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) $(LIBS)
 
 $(BUILD)/%_avx2.o: ISA = -mavx2 -mfma
 $(BUILD)/%_avx512.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/libraries
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(BASE) $(ISA) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(COMPILE) $(ISA) -MMD -MP -c -o $@ $<
+
+# Other flags or another flavour rebuild what they touch: these files change only with their text.
+keep = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
+$(BUILD)/flags: always
+	$(call keep,$(filter-out -Werror,$(COMPILE)))
+build/flavour: always
+	$(call keep,$(BUILD) $(LINK) $(LIBS))
+
+# INSTALL=--install (make demo, make test): root installs what is missing; others are told how.
+$(BUILD)/libraries: tools/needs.sh
+	@mkdir -p $(@D)
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' NVCC='$(NVCC)' \
+	    tools/needs.sh $(INSTALL) $(NEEDS)
+	@touch $@
+
+-include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d)
+
+# ---- Python environment ----------------------------------------------------------------------
+
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
+
+env: $(VENV)/ready $(if $(call on,TORCH),$(VENV)/torch)
+
+$(VENV)/ready: requirements.txt
+	@PYTHON='$(PYTHON)' CC='$(CC)' tools/needs.sh $(INSTALL) venv
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/torch: $(VENV)/ready
+	$(PIP) torch==2.13.0
+	@touch $@
+
+# ---- What people type ------------------------------------------------------------------------
+
+demo: INSTALL = --install
+demo: all env
+	PYTHONPATH=python $(VENV)/bin/python -m yolomask fetch
+	$(VENV)/bin/python python/detect.py
+
+# The tests that need published weights take them from models/, where `make demo` puts them.
+PYTEST = PYTHONPATH=python $(VENV)/bin/python -m pytest -q
+test: INSTALL = --install
+test: all env
+	$(PYTEST) -m 'not slow' $(ARGS)
+
+test-slow: all env
+	$(PYTEST) -m slow $(ARGS)
+
+lint: env
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/clang-format --dry-run -Werror $(wildcard src/*.h src/*/*.[ch] src/*/*.def \
+	    cuda/*.cu cuda/*.cuh cuda/*.h tests/*.[ch] bench/*.[ch])
+
+docs: all env
+	./darknet reference > docs/cfg-reference.md
 
 clean:
 	rm -rf build darknet libdarknet.so
 
--include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d)
+help:
+	@sed -n 's/^#: \{0,1\}//p' Makefile
 
-.PHONY: all clean
+#: make                  ./darknet and ./libdarknet.so
+#: make demo             all that a fresh machine needs, then segments a real photo
+#: make test             all that a fresh machine needs, then the tests; TORCH=1: PyTorch's, too
+#:                       ARGS='-k roialign': what pytest is to do besides
+#: make test-slow        the tests that take minutes
+#: make sanitize         the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#: make bench            times the kernels and the networks
+#: make lint             ruff and clang-format
+#: make docs             writes docs/cfg-reference.md anew
+#: make env              the Python environment alone, in .venv
+#: make clean            removes what was built; keeps .venv and models/
+#:
+#: Switches: GPU=1 CUDNN=1 CUDNN_HALF=1 ARCH='-gencode ...'  OPENMP=0  DEBUG=1  SANITIZE=1
+#:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV=
+
+.PHONY: all env demo test test-slow lint docs clean help always
