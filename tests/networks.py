@@ -93,3 +93,15 @@ class Net:
         joined = ",".join(str(path) for path in paths).encode()
         check(lib.dn_network_load_weights(self.handle, joined, report))
         return report[0]
+
+    def predict(self, images: list[np.ndarray], **options):
+        """The dn_results, as objects that free themselves, of uint8 arrays (height, width, 3)."""
+        arrays = [np.ascontiguousarray(image, np.uint8) for image in images]
+        given = ffi.new("dn_image[]", len(arrays))
+        for k, array in enumerate(arrays):
+            given[k].height, given[k].width = array.shape[:2]
+            given[k].data = ffi.from_buffer("uint8_t[]", array)
+        out = ffi.new("dn_result *[]", len(arrays))
+        asked = ffi.new("dn_predict_options *", options)
+        check(lib.dn_network_predict_batch(self.handle, given, len(arrays), asked, out))
+        return [ffi.gc(result, lib.dn_result_free) for result in out]
