@@ -516,6 +516,19 @@ typedef struct dn_truth {
 DN_API dn_status dn_network_train_forward(dn_network *network, const float *input, int32_t batch,
                                           const dn_truth *truth, int64_t iteration);
 
+/* What a head prints about its last training pass. Means over the boxes that learn an object, but
+ * no_objectness over all boxes; all 0 where count is 0. */
+typedef struct dn_head_statistics {
+    int64_t count; /* boxes that learn an object */
+    double iou, class_probability, objectness, no_objectness;
+    double recall_50, recall_75; /* shares with IoU > .5 and > .75 */
+    double box_loss, class_loss; /* parts of the layer's loss, per image */
+} dn_head_statistics;
+
+/* The statistics of a [yolo] or [region] layer. */
+DN_API dn_status dn_network_get_head_statistics(const dn_network *network, int32_t layer,
+                                                dn_head_statistics *statistics);
+
 /* Gradients behind a forward of a training network, added to the parameters' grad. grad_out, the
  * gradient of the last layer's output, may be NULL (losses only). */
 DN_API dn_status dn_network_backward(dn_network *network, const float *grad_out);

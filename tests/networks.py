@@ -88,6 +88,33 @@ class Net:
         check(lib.dn_network_forward(self.handle, data, len(self._input), threshold))
         return self.output(-1)
 
+    def train_forward(self, values: np.ndarray, objects: list[list[tuple]], iteration: int = 0):
+        """A training pass; objects[image] = [(box in network pixels, class[, crowd]), ...]."""
+        data = self._set_input(values)
+        truth = ffi.new("dn_truth[]", len(objects))
+        self._objects = []  # must stay until the backward
+        for one, rows in zip(truth, objects, strict=True):
+            fields = [
+                {"box": tuple(map(float, row[0])), "class_id": int(row[1]), "crowd": row[2:] == (1,)}
+                for row in rows
+            ]
+            self._objects.append(ffi.new("dn_truth_object[]", fields))
+            one.object_count, one.objects = len(rows), self._objects[-1]
+        self._truth = truth
+        check(
+            lib.dn_network_train_forward(self.handle, data, len(self._input), truth, iteration)
+        )
+        return self.output(-1)
+
+    def backward(self):
+        check(lib.dn_network_backward(self.handle, ffi.NULL))
+
+    def head_statistics(self, index: int):
+        statistics = ffi.new("dn_head_statistics *")
+        layer = index % self.info.layer_count
+        check(lib.dn_network_get_head_statistics(self.handle, layer, statistics))
+        return statistics[0]
+
     def load(self, *paths: Path):
         report = ffi.new("dn_weights_report *")
         joined = ",".join(str(path) for path in paths).encode()

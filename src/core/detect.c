@@ -25,6 +25,18 @@ dn_status dn_network_head(const dn_network *network, int32_t before, dn_head_inf
     return DN_OK;
 }
 
+dn_status dn_network_get_head_statistics(const dn_network *network, int32_t layer,
+                                         dn_head_statistics *statistics)
+{
+    const bool inside = layer >= 0 && layer < network->layer_count;
+    const dn_head_info *head = inside ? head_of(&network->layers[layer]) : NULL;
+    if (!head)
+        return dn_fail(DN_ERROR_ARGUMENT, "layer %d is no head of the network's layers 0..%d",
+                       layer, network->layer_count - 1);
+    *statistics = head->statistics;
+    return DN_OK;
+}
+
 static void set_best_classes(dn_detections *detections)
 {
     for (int32_t i = 0; i < detections->count; i++) {

@@ -16,8 +16,9 @@ typedef struct dn_head_info {
     int32_t classes;
     dn_nms_kind nms_kind;
     float beta_nms;
-    float jitter, random, resize; /* augmentation and multi-scale training */
-    int32_t *class_map;           /* (classes): what a label's class becomes, or NULL */
+    float jitter, random, resize;  /* augmentation and multi-scale training */
+    int32_t *class_map;            /* (classes): what a label's class becomes, or NULL */
+    dn_head_statistics statistics; /* of the last training pass */
 } dn_head_info;
 
 /* What [mask] saw in the last training pass. */

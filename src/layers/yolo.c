@@ -47,12 +47,13 @@ static const dn_option options[] = {
     DN_FLOAT(S, delta_normalizer, "delta_normalizer", 1, 0, 1e6, "weight of the whole loss"),
     DN_CHOICE(S, nms_kind, "nms_kind", DN_NMS_DEFAULT, nms_kinds, "how boxes are suppressed"),
     DN_FLOAT(S, beta_nms, "beta_nms", .6, 0, 100, "exponent of nms_kind=diounms"),
-    DN_FLOAT(S, max_delta, "max_delta", 3e38, 0, 3.4e38, "largest gradient of a box coordinate"),
+    DN_FLOAT(S, max_delta, "max_delta", 3e38, 0, 3.4e38,
+             "largest gradient of a box coordinate; not of iou_loss=mse"),
     DN_FLOAT(S, label_smooth_eps, "label_smooth_eps", 0, 0, 1, "classes aim at 1-eps/2 and eps/2"),
     DN_FLAG(S, focal_loss, "focal_loss", 0, "classes learn by the focal loss"),
     DN_FLAG(S, objectness_smooth, "objectness_smooth", 0,
             "boxes near an object learn their IoU as objectness"),
-    DN_FLOATS(S, counters_per_class, "counters_per_class", 0, 0,
+    DN_FLOATS(S, counters_per_class, "counters_per_class", 1, 1e12,
               "labels of each class: rare classes get larger gradients"),
     DN_FLOAT(S, jitter, "jitter", .2, 0, 1, "augmentation: change of aspect and place"),
     DN_FLOAT(S, random, "random", 0, 0, 10, "multi-scale training: 1, or the largest factor"),
@@ -93,6 +94,25 @@ static dn_status set_anchors(dn_layer *layer, const dn_network *network)
     return DN_OK;
 }
 
+/* Rare classes weigh more: the largest counter over each class's. */
+static dn_status set_class_weights(dn_layer *layer, const dn_network *network)
+{
+    const dn_yolo_options *o = layer->options;
+    dn_yolo_state *state = layer->state;
+    const int32_t count = o->counters_per_class.count;
+    if (count == 0 || state->class_weights) return DN_OK;
+    if (count != o->classes)
+        return dn_layer_fail(layer, network, "counters_per_class has %d numbers, classes=%d", count,
+                             o->classes);
+    state->class_weights = dn_alloc((size_t)count * sizeof *state->class_weights);
+    if (!state->class_weights) return DN_ERROR_MEMORY;
+    float most = 0.0f;
+    for (int32_t c = 0; c < count; c++) most = fmaxf(most, o->counters_per_class.items[c]);
+    for (int32_t c = 0; c < count; c++)
+        state->class_weights[c] = most / o->counters_per_class.items[c];
+    return DN_OK;
+}
+
 static dn_status setup(dn_layer *layer, dn_network *network)
 {
     const dn_yolo_options *o = layer->options;
@@ -108,8 +128,12 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     DN_TRY(set_anchors(layer, network));
     DN_TRY(dn_head_check_filters(layer, network, state->slots, DN_YOLO_CLASSES + o->classes));
     DN_TRY(dn_head_read_map(&state->info, layer, network, o->map));
+    DN_TRY(set_class_weights(layer, network));
     layer->keeps_output = true;
-    return dn_set_output(layer, network, in->c, in->h, in->w);
+    layer->has_loss = layer->trains;
+    DN_TRY(dn_set_output(layer, network, in->c, in->h, in->w));
+    layer->saved_floats = layer->trains ? dn_yolo_loss_floats(layer) : 0;
+    return DN_OK;
 }
 
 /* The output of one slot of one image, (5 + classes, h, w), from its input. */
@@ -140,6 +164,16 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t k = 0; k < (int64_t)pass->batch * state->slots; k++)
         activate_slot(o, in + k * slot_size, out + k * slot_size, plane);
+    return pass->training ? dn_yolo_loss(layer, pass) : DN_OK;
+}
+
+static dn_status backward(dn_layer *layer, const dn_pass *pass)
+{
+    const dn_yolo_options *o = layer->options;
+    float *grad = dn_input(layer, pass, 0)->grad; /* (n, slots * (5 + classes), h, w) */
+    if (!grad) return DN_OK;
+    const int64_t count = pass->batch * dn_tensor_size(&layer->out);
+    for (int64_t k = 0; k < count; k++) grad[k] += o->delta_normalizer * layer->saved[k];
     return DN_OK;
 }
 
@@ -161,28 +195,10 @@ dn_box dn_yolo_box(const dn_layer *layer, const dn_network *network, const float
                               high * anchor[1] / (float)network->input.h);
 }
 
-/* Appends one box, unless its size overflowed. */
-static dn_status add_box(const dn_layer *layer, const dn_pass *pass, dn_candidate candidate,
-                         const float *cell_classes, dn_detections *detections)
-{
-    const dn_yolo_options *o = layer->options;
-    const int64_t plane = (int64_t)layer->out.h * layer->out.w;
-    const dn_box box = candidate.box;
-    float *probs;
-    if (!isfinite(box.x0) || !isfinite(box.y0) || !isfinite(box.x1) || !isfinite(box.y1))
-        return DN_OK;
-    DN_TRY(dn_detections_add(detections, candidate, &probs));
-    memset(probs, 0, (size_t)detections->classes * sizeof *probs);
-    for (int32_t c = 0; c < o->classes; c++) {
-        const float prob = candidate.objectness * cell_classes[c * plane];
-        if (prob > pass->threshold) probs[c] = prob;
-    }
-    return DN_OK;
-}
-
 static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
                         dn_detections *detections)
 {
+    const dn_yolo_options *o = layer->options;
     const dn_yolo_state *state = layer->state;
     const dn_tensor *out = &layer->out;
     const int64_t plane = (int64_t)out->h * out->w;
@@ -198,7 +214,8 @@ static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t imag
                     .objectness = objectness,
                     .image = image,
                     .best_class = -1};
-                DN_TRY(add_box(layer, pass, candidate, cell + DN_YOLO_CLASSES * plane, detections));
+                DN_TRY(dn_head_add_box(pass, candidate, cell + DN_YOLO_CLASSES * plane, o->classes,
+                                       plane, detections));
             }
     return DN_OK;
 }
@@ -216,6 +233,7 @@ static void destroy(dn_layer *layer)
     dn_free(state->info.class_map);
     dn_free(state->anchor_of_slot);
     dn_free(state->anchors);
+    dn_free(state->class_weights);
 }
 
 const dn_layer_type dn_yolo_layer = {
@@ -224,7 +242,7 @@ const dn_layer_type dn_yolo_layer = {
     .options = options,
     .state_size = sizeof(dn_yolo_state),
     .setup = setup,
-    .cpu = {forward, NULL},
+    .cpu = {forward, backward},
     .detect = detect,
     .describe = describe,
     .destroy = destroy,

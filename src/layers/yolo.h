@@ -4,15 +4,7 @@
 
 #include "core/network.h"
 #include "layers/head.h"
-
-/* iou_loss; iou_thresh_kind counts from DN_BOX_IOU. */
-typedef enum dn_box_loss {
-    DN_BOX_MSE,
-    DN_BOX_IOU,
-    DN_BOX_GIOU,
-    DN_BOX_DIOU,
-    DN_BOX_CIOU
-} dn_box_loss;
+#include "math/box_loss.h"
 
 typedef struct dn_yolo_options {
     int32_t classes, num;
@@ -22,7 +14,7 @@ typedef struct dn_yolo_options {
     const char *map;
     float scale_x_y;
     bool new_coords;
-    int32_t iou_loss, iou_thresh_kind, nms_kind;
+    int32_t iou_loss, iou_thresh_kind, nms_kind; /* the former two: dn_box_loss */
     float iou_normalizer, obj_normalizer, cls_normalizer, delta_normalizer, iou_thresh, beta_nms;
     float max_delta, label_smooth_eps;
     bool focal_loss, objectness_smooth;
@@ -35,6 +27,7 @@ typedef struct dn_yolo_state {
     int32_t slots;
     int32_t *anchor_of_slot; /* (slots): indices of anchors */
     float *anchors;          /* (num, 2): width and height in network pixels */
+    float *class_weights;    /* (classes) or NULL */
 } dn_yolo_state;
 
 /* Entries of an anchor slot: x, y, w, h, objectness, then the classes. */
@@ -52,5 +45,12 @@ static inline float *dn_yolo_slot(const dn_layer *layer, float *values, int32_t 
 /* Box of the cell (row, column) of a slot, relative to the network's input. */
 dn_box dn_yolo_box(const dn_layer *layer, const dn_network *network, const float *slot_values,
                    int32_t slot, int32_t row, int32_t column);
+
+/* Sets layer->loss, the statistics and layer->saved from the output of this pass. */
+dn_status dn_yolo_loss(dn_layer *layer, const dn_pass *pass);
+
+/* Floats that dn_yolo_loss keeps: the gradients of the input, then how many objects each slot of
+ * each cell learns. */
+int64_t dn_yolo_loss_floats(const dn_layer *layer);
 
 #endif
