@@ -554,8 +554,9 @@ typedef enum dn_fit {
 
 /* Zeroed: the defaults. */
 typedef struct dn_predict_options {
-    float threshold;     /* instances have larger scores; 0: .25 */
-    float nms;           /* overlap (IoU) above which the lower score goes; 0: .45, 1: none does */
+    float threshold; /* instances have larger scores; 0: .25 */
+    float
+        nms; /* overlap (IoU) above which the lower score goes; 0: [roialign]'s, or .45; 1: none */
     dn_fit fit;          /* of the image */
     int32_t max_objects; /* at most that many instances, the best ones; 0: all */
 } dn_predict_options;
@@ -589,6 +590,12 @@ DN_API dn_status dn_network_predict(dn_network *network, const dn_image *image,
 DN_API dn_status dn_network_predict_batch(dn_network *network, const dn_image *images,
                                           int32_t count, const dn_predict_options *options,
                                           dn_result **out);
+
+/* The objects of image `image` of the last dn_network_forward, as if its input had been made from
+ * an image of width x height. The pass's threshold counts; of the options fit and max_objects. */
+DN_API dn_status dn_network_get_result(dn_network *network, int32_t image, int32_t width,
+                                       int32_t height, const dn_predict_options *options,
+                                       dn_result **out);
 DN_API void dn_result_free(dn_result *result); /* NULL is allowed */
 
 /* ---- weights files ------------------------------------------------------------------------- */

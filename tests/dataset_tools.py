@@ -48,7 +48,9 @@ class Dataset:
 
     def __init__(self, path, strict=False, classes=0, **paths):
         source = ffi.new("dn_dataset_source *", {"strict": strict, "classes": classes})
-        keep = [ffi.new("char[]", str(value).encode()) for value in (path, *paths.values())]
+        keep = [
+            ffi.new("char[]", str(value).encode()) for value in (path, *paths.values())
+        ]
         for name, value in zip(("path", *paths), keep, strict=True):
             setattr(source, name, value)
         out = ffi.new("dn_dataset **")

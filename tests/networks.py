@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
 from yolomask._native import check, ffi, lib
 
 # Looked up once: cffi's first look-up of a function takes a lock that ffi.new may hold while the
@@ -50,7 +49,9 @@ class Net:
 
     def layer(self, index: int):
         info = ffi.new("dn_layer_info *")
-        check(lib.dn_network_get_layer(self.handle, index % self.info.layer_count, info))
+        check(
+            lib.dn_network_get_layer(self.handle, index % self.info.layer_count, info)
+        )
         return info[0]
 
     def _array(self, pointer, shape) -> np.ndarray:
@@ -67,15 +68,23 @@ class Net:
         return self._array(layer.grad, (layer.live, layer.c, layer.h, layer.w)).copy()
 
     def input_grad(self) -> np.ndarray:
-        return self._array(lib.dn_network_input_grad(self.handle), self._input.shape).copy()
+        return self._array(
+            lib.dn_network_input_grad(self.handle), self._input.shape
+        ).copy()
 
     def params(self, index: int) -> dict[str, np.ndarray]:
         """Writable views of a layer's parameters, by name."""
         layer, views = self.layer(index), {}
         for k in range(layer.param_count):
             info = ffi.new("dn_param_info *")
-            check(lib.dn_network_get_param(self.handle, index % self.info.layer_count, k, info))
-            views[ffi.string(info.name).decode()] = self._array(info.data, (info.count,))
+            check(
+                lib.dn_network_get_param(
+                    self.handle, index % self.info.layer_count, k, info
+                )
+            )
+            views[ffi.string(info.name).decode()] = self._array(
+                info.data, (info.count,)
+            )
         return views
 
     def _set_input(self, values: np.ndarray):
@@ -88,21 +97,29 @@ class Net:
         check(lib.dn_network_forward(self.handle, data, len(self._input), threshold))
         return self.output(-1)
 
-    def train_forward(self, values: np.ndarray, objects: list[list[tuple]], iteration: int = 0):
+    def train_forward(
+        self, values: np.ndarray, objects: list[list[tuple]], iteration: int = 0
+    ):
         """A training pass; objects[image] = [(box in network pixels, class[, crowd]), ...]."""
         data = self._set_input(values)
         truth = ffi.new("dn_truth[]", len(objects))
         self._objects = []  # must stay until the backward
         for one, rows in zip(truth, objects, strict=True):
             fields = [
-                {"box": tuple(map(float, row[0])), "class_id": int(row[1]), "crowd": row[2:] == (1,)}
+                {
+                    "box": tuple(map(float, row[0])),
+                    "class_id": int(row[1]),
+                    "crowd": row[2:] == (1,),
+                }
                 for row in rows
             ]
             self._objects.append(ffi.new("dn_truth_object[]", fields))
             one.object_count, one.objects = len(rows), self._objects[-1]
         self._truth = truth
         check(
-            lib.dn_network_train_forward(self.handle, data, len(self._input), truth, iteration)
+            lib.dn_network_train_forward(
+                self.handle, data, len(self._input), truth, iteration
+            )
         )
         return self.output(-1)
 
@@ -120,6 +137,13 @@ class Net:
         joined = ",".join(str(path) for path in paths).encode()
         check(lib.dn_network_load_weights(self.handle, joined, report))
         return report[0]
+
+    def result(self, image: int, width: int, height: int, **options):
+        """The dn_result of an image of the last forward."""
+        out = ffi.new("dn_result **")
+        asked = ffi.new("dn_predict_options *", options)
+        check(lib.dn_network_get_result(self.handle, image, width, height, asked, out))
+        return ffi.gc(out[0], lib.dn_result_free)
 
     def predict(self, images: list[np.ndarray], **options):
         """The dn_results, as objects that free themselves, of uint8 arrays (height, width, 3)."""

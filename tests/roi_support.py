@@ -87,6 +87,7 @@ def nearest_level(box, strides) -> int:
     x0, y0, x1, y1 = box
     wanted = math.log2(math.sqrt((x1 - x0) * (y1 - y0)) / 14)
     order = sorted(
-        range(len(strides)), key=lambda k: (abs(math.log2(strides[k]) - wanted), strides[k])
+        range(len(strides)),
+        key=lambda k: (abs(math.log2(strides[k]) - wanted), strides[k]),
     )
     return order[0]

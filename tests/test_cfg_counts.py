@@ -87,8 +87,14 @@ def function(section: cfg_oracle.Section) -> dict[str, object]:
             meaning[key] = value
     if section.name == "convolutional":
         pad = meaning.pop("pad", [0.0]) == [1.0]
-        meaning["padding"] = section.number("size", 1) // 2 if pad else section.number("padding", 0)
-        for key, default in (("stride", 1.0), ("groups", 1.0), ("batch_normalize", 0.0)):
+        meaning["padding"] = (
+            section.number("size", 1) // 2 if pad else section.number("padding", 0)
+        )
+        for key, default in (
+            ("stride", 1.0),
+            ("groups", 1.0),
+            ("batch_normalize", 0.0),
+        ):
             meaning.setdefault(key, [default])
     return meaning | {"": section.name}
 
@@ -165,7 +171,9 @@ def test_the_shipped_branch_fits_three_mebibytes():
 def test_pooled_maps_of_the_shipped_branch_have_strides_4_to_32():
     model = count("yolomask-v4-tiny")
     (roialign,) = [layer for layer in model.layers if layer.section.name == "roialign"]
-    maps = [model.layers[roialign.index + i] for i in roialign.section.numbers("layers")]
+    maps = [
+        model.layers[roialign.index + i] for i in roialign.section.numbers("layers")
+    ]
     assert [416 // layer.shape[1] for layer in maps] == [4, 8, 16, 32]
 
 
@@ -175,7 +183,9 @@ def test_headers_state_the_branch(name):
     model = count(name)
     parameters = model.parameters_from(model.first_branch_layer)
     text = (CFG / f"{name}.cfg").read_text(encoding="utf-8")
-    assert f"the branch: {parameters:,} parameters ({20 + 4 * parameters:,} bytes" in text
+    assert (
+        f"the branch: {parameters:,} parameters ({20 + 4 * parameters:,} bytes" in text
+    )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -190,7 +200,11 @@ def test_headers_state_the_counts(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["yolov3-tiny", "yolov4-tiny", *(name for name in PUBLISHED if name.startswith("yolo-f"))],
+    [
+        "yolov3-tiny",
+        "yolov4-tiny",
+        *(name for name in PUBLISHED if name.startswith("yolo-f")),
+    ],
 )
 def test_same_function_as_the_published_cfg(models, name):
     theirs = cfg_oracle.count(published_file(models, f"{name}.cfg"))
@@ -199,7 +213,15 @@ def test_same_function_as_the_published_cfg(models, name):
     for mine, other in zip(ours.layers, theirs.layers, strict=True):
         assert function(mine.section) == function(other.section), mine.index
         assert mine.shape == other.shape
-    for key in ("width", "height", "channels", "momentum", "decay", "learning_rate", "steps"):
+    for key in (
+        "width",
+        "height",
+        "channels",
+        "momentum",
+        "decay",
+        "learning_rate",
+        "steps",
+    ):
         assert float(ours.net.options[key].split(",")[0]) == float(
             theirs.net.options[key].split(",")[0]
         )

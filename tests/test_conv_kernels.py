@@ -19,7 +19,9 @@ def reference(x, weights, stride_y, stride_x, pad, dilation, out_h, out_w, group
     padded = np.zeros((n, channels, tall, wide))
     padded[:, :, pad : pad + h, pad : pad + w] = x
     padded = padded.reshape(n, groups, c, tall, wide)
-    kernels = weights.astype(np.float64).reshape(groups, filters // groups, c, size, size)
+    kernels = weights.astype(np.float64).reshape(
+        groups, filters // groups, c, size, size
+    )
     total = np.zeros((n, groups, filters // groups, out_h, out_w))
     bound = np.zeros_like(total)
     for ky in range(size):
@@ -59,26 +61,44 @@ def convolve(shape, x, weights, scale, shift, activation, packed, threads):
     )
     scale = ffi.NULL if scale is None else pointer(scale)
     shift = ffi.NULL if shift is None else pointer(shift)
-    assert lib.dn_test_conv(args, pointer(x), pointer(weights), scale, shift, pointer(out)) >= 0
+    assert (
+        lib.dn_test_conv(args, pointer(x), pointer(weights), scale, shift, pointer(out))
+        >= 0
+    )
     return out
 
 
-def check(rng, n, groups, filters, c, h, w, size, sy, sx, pad, dilation, activation="linear"):
+def check(
+    rng, n, groups, filters, c, h, w, size, sy, sx, pad, dilation, activation="linear"
+):
     """One random convolution against NumPy, packed or not, with one thread and with three."""
     reach = (size - 1) * dilation + 1
     out_h, out_w = (h + 2 * pad - reach) // sy + 1, (w + 2 * pad - reach) // sx + 1
     shape = (n, groups, filters, c, h, w, size, sy, sx, pad, dilation, out_h, out_w)
     x = rng.standard_normal((n, groups * c, h, w), np.float32)
     weights = rng.standard_normal((groups * filters, c, size, size), np.float32)
-    scale = rng.uniform(0.5, 2, groups * filters).astype(np.float32) if rng.random() < 0.6 else None
-    shift = rng.standard_normal(groups * filters, np.float32) if rng.random() < 0.6 else None
+    scale = (
+        rng.uniform(0.5, 2, groups * filters).astype(np.float32)
+        if rng.random() < 0.6
+        else None
+    )
+    shift = (
+        rng.standard_normal(groups * filters, np.float32)
+        if rng.random() < 0.6
+        else None
+    )
     truth, bound = reference(x, weights, sy, sx, pad, dilation, out_h, out_w, groups)
     if scale is not None:
         truth, bound = truth * scale[:, None, None], bound * scale[:, None, None]
     if shift is not None:
-        truth, bound = truth + shift[:, None, None], bound + np.abs(shift[:, None, None])
+        truth, bound = (
+            truth + shift[:, None, None],
+            bound + np.abs(shift[:, None, None]),
+        )
     found = convolve(shape, x, weights, scale, shift, activation, True, 1)
-    assert (np.abs(found - activated(truth, activation)) <= 3e-6 * bound + 1e-6).all(), shape
+    assert (
+        np.abs(found - activated(truth, activation)) <= 3e-6 * bound + 1e-6
+    ).all(), shape
     for packed, threads in [(False, 1), (True, 3), (False, 2)]:
         again = convolve(shape, x, weights, scale, shift, activation, packed, threads)
         assert again.tobytes() == found.tobytes(), (shape, packed, threads)

@@ -34,9 +34,9 @@ class DataFile:
         check(lib.dn_data_file_source(self.handle, part, source))
         names = ("path", "images_folder", "masks_folder", "names")
         found = {name: getattr(source, name) for name in names}
-        return {name: text(value) if value else None for name, value in found.items()} | {
-            "classes": source.classes
-        }
+        return {
+            name: text(value) if value else None for name, value in found.items()
+        } | {"classes": source.classes}
 
 
 def test_keys_and_defaults(tmp_path):
@@ -48,7 +48,11 @@ def test_keys_and_defaults(tmp_path):
     )
     data = DataFile(path)
     assert (data.classes, data.top, data.save_weights, data.save_last) == (80, 5, 7, 9)
-    assert (data.train, data.names, data.eval) == ("my data/train 1.txt", "x.names", "coco")
+    assert (data.train, data.names, data.eval) == (
+        "my data/train 1.txt",
+        "x.names",
+        "coco",
+    )
     assert (data.valid, data.map, data.tree, data.train_masks) == (None,) * 4
     assert (data.backup, data.results, data.path) == ("backup", "results", str(path))
     assert data.warnings == [
@@ -67,14 +71,20 @@ def test_paths_from_the_working_directory_then_beside(tmp_path, monkeypatch):
         f"train=a.txt\nvalid=b/c.json\nnames=missing\nvalid_images={tmp_path}\nbackup=out\n",
     )
     data = DataFile(path)
-    assert (data.train, data.valid, data.names) == ("a.txt", f"{there}/b/c.json", "missing")
+    assert (data.train, data.valid, data.names) == (
+        "a.txt",
+        f"{there}/b/c.json",
+        "missing",
+    )
     assert (data.valid_images, data.backup) == (str(tmp_path), f"{there}/out")
 
 
 def test_sources(tmp_path):
     for name in ("a.json", "b.txt", "n"):
         write(tmp_path / name, "x")
-    content = "classes=3\nnames=n\ntrain=a.json\ntrain_images=.\nvalid=b.txt\nvalid_masks=.\n"
+    content = (
+        "classes=3\nnames=n\ntrain=a.json\ntrain_images=.\nvalid=b.txt\nvalid_masks=.\n"
+    )
     data = DataFile(write(tmp_path / "a.data", content.replace("=.", f"={tmp_path}")))
     common = {"names": f"{tmp_path}/n", "classes": 3}
     assert data.source(lib.DN_DATA_TRAIN) == common | {
@@ -107,7 +117,9 @@ def test_shipped_coco_data_says_how_to_get_coco(root, tmp_path, monkeypatch):
 
 
 def test_missing_paths(tmp_path):
-    path = write(tmp_path / "a.data", "names=my.names\n\ntrain=a.txt\ntrain_masks=masks\n")
+    path = write(
+        tmp_path / "a.data", "names=my.names\n\ntrain=a.txt\ntrain_masks=masks\n"
+    )
     place = f"is not there (from the working directory or beside {path});"
     wanted = "the path of a COCO JSON, of an image list or of a folder of images"
     with raises(ConfigError, f"{path}: has no valid=; give {wanted}"):
@@ -119,7 +131,9 @@ def test_missing_paths(tmp_path):
     with raises(OSError, sentence):
         DataFile(path).source(lib.DN_DATA_TRAIN)
     (tmp_path / "masks").mkdir()
-    sentence = f"{path}:1: names=my.names {place} give a file of class names, one a line"
+    sentence = (
+        f"{path}:1: names=my.names {place} give a file of class names, one a line"
+    )
     with raises(OSError, sentence):
         DataFile(path).source(lib.DN_DATA_TRAIN)
 
@@ -127,7 +141,10 @@ def test_missing_paths(tmp_path):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ("classes=80\nno equals sign\n", "2: 'noequalssign' is not of the form key=value"),
+        (
+            "classes=80\nno equals sign\n",
+            "2: 'noequalssign' is not of the form key=value",
+        ),
         ("\nclasses=many\n", "2: ..."),
         ("classes=-1\n", "1: ..."),
         ("classes=2\n[net]\n", "2: a .data file has no [sections]; is it a .cfg?"),

@@ -35,11 +35,17 @@ def raises(error, sentence: str):
 BROKEN = {
     "not JSON: lexical error...": ("{\n\n\n\n  nope", 5),
     "not JSON: parse error: premature EOF": (document(f'{{"id": 1, {GOOD}')[:-4], 5),
-    "not JSON: parse error: invalid object key (must be a string)": ('{"images": [],\n\n ]}', 3),
+    "not JSON: parse error: invalid object key (must be a string)": (
+        '{"images": [],\n\n ]}',
+        3,
+    ),
     "not JSON: parse error: trailing garbage": ('{"images": []}\n{', 2),
     "not JSON: lexical error: invalid bytes...": (b'{"images":\n"\xff"}', 2),
     "lists and objects are nested more than 64 deep": ('{"info":\n' + "[" * 100, 2),
-    "the number 1e999 is not finite or too long": (document(f'{{"area": 1e999, {GOOD}}}'), 5),
+    "the number 1e999 is not finite or too long": (
+        document(f'{{"area": 1e999, {GOOD}}}'),
+        5,
+    ),
     "the number 1111111111111111111111111111111111111111... is not finite or too long": (
         document("\n" + "1" * 500),
         6,
@@ -49,9 +55,15 @@ BROKEN = {
     '"images" must be a list': ('{\n"images": {}}', 2),
     '"annotations" must be a list': ('{"images": [],\n"annotations":\n 3}', 3),
     "images[0]: it must be an object": ('{"images":\n[3]}', 2),
-    "images[1]: it has no id": ('{"images": [{"id":1,"file_name":"a"},\n{"file_name":"b"}]}', 2),
+    "images[1]: it has no id": (
+        '{"images": [{"id":1,"file_name":"a"},\n{"file_name":"b"}]}',
+        2,
+    ),
     "image 1: it has no file_name": ('{"images": [\n{"id":1}]}', 2),
-    "image 1: its width must be a whole number": ('{"images": [\n{"id":1,"width":"9"}]}', 2),
+    "image 1: its width must be a whole number": (
+        '{"images": [\n{"id":1,"width":"9"}]}',
+        2,
+    ),
     "image 1: its width or height is negative or too large": (
         '{"images": [\n{"id":1,"file_name":"a","width":99999999,"height":99999999}]}',
         2,
@@ -69,10 +81,22 @@ BROKEN = {
         document(f'{{{GOOD}}},\n{{"bbox": [1, 2, 3, 4, 5]}}'),
         6,
     ),
-    "annotation 8: its bbox must be a list of 4 numbers": (document('{"id": 8, "bbox": "x"}'), 5),
-    "annotation 9: it has no image_id": (document('{"id": 9,\n\n"category_id": 2\n}'), 5),
-    "annotation 9: it has no category_id": (document('{"id": 9,\n\n"image_id": 2\n}'), 5),
-    "annotation 9: its iscrowd must be 0 or 1": (document('{"id": 9, "iscrowd": 2}'), 5),
+    "annotation 8: its bbox must be a list of 4 numbers": (
+        document('{"id": 8, "bbox": "x"}'),
+        5,
+    ),
+    "annotation 9: it has no image_id": (
+        document('{"id": 9,\n\n"category_id": 2\n}'),
+        5,
+    ),
+    "annotation 9: it has no category_id": (
+        document('{"id": 9,\n\n"image_id": 2\n}'),
+        5,
+    ),
+    "annotation 9: its iscrowd must be 0 or 1": (
+        document('{"id": 9, "iscrowd": 2}'),
+        5,
+    ),
     "annotation 9: its area must be a number": (document('{"id": 9, "area": [2]}'), 5),
     "annotation 9: its segmentation must be a list of polygons or an RLE object": (
         document('{"id": 9, "segmentation": 2}'),
@@ -107,7 +131,9 @@ BROKEN = {
         5,
     ),
     "annotation 9: its image_id 3 is none of the images": (
-        document(f'{{{GOOD}}},\n{{"id": 9, "image_id": 3, "category_id": 2, "bbox": [1,1,1,1]}}'),
+        document(
+            f'{{{GOOD}}},\n{{"id": 9, "image_id": 3, "category_id": 2, "bbox": [1,1,1,1]}}'
+        ),
         6,
     ),
     "image 1 is there twice (first in line 2)": (
@@ -130,7 +156,15 @@ def test_broken_json(tmp_path, what, strict):
 
 @pytest.mark.parametrize(
     "name",
-    ["/etc/passwd", "../a.jpg", "b/../../a.jpg", "..", "c:\\a.jpg", "\\\\host\\a", "x\\..\\a.jpg"],
+    [
+        "/etc/passwd",
+        "../a.jpg",
+        "b/../../a.jpg",
+        "..",
+        "c:\\a.jpg",
+        "\\\\host\\a",
+        "x\\..\\a.jpg",
+    ],
 )
 def test_file_names_stay_in_their_folder(tmp_path, name):
     images = json.dumps([{"id": 5, "file_name": name}])
@@ -149,9 +183,13 @@ def test_file_names_may_look_odd(tmp_path):
 
 @pytest.mark.parametrize("section", ["images", "annotations", "categories"])
 def test_missing_sections(tmp_path, section):
-    parts = {name: [] for name in ("images", "annotations", "categories") if name != section}
+    parts = {
+        name: [] for name in ("images", "annotations", "categories") if name != section
+    }
     path = write(tmp_path / "a.json", json.dumps(parts))
-    with raises(DataError, f'{path}: has no "{section}": it is not a COCO instances file'):
+    with raises(
+        DataError, f'{path}: has no "{section}": it is not a COCO instances file'
+    ):
         Dataset(path)
 
 
@@ -163,9 +201,14 @@ def test_categories(tmp_path):
         Dataset(path, names=names)
     with raises(ConfigError, f"{names}: holds 2 class names, but classes=3"):
         Dataset(path, names=names, classes=3)
-    with raises(DataError, f"{path}: has 3 categories, but classes=80; give names= (a file of..."):
+    with raises(
+        DataError,
+        f"{path}: has 3 categories, but classes=80; give names= (a file of...",
+    ):
         Dataset(path, classes=80)
-    two = write(tmp_path / "b.json", simple([], None, [{"id": 7, "name": n} for n in "ab"]))
+    two = write(
+        tmp_path / "b.json", simple([], None, [{"id": 7, "name": n} for n in "ab"])
+    )
     with raises(DataError, f"{two}: category 7 is there twice"):
         Dataset(two)
 
@@ -185,12 +228,18 @@ def test_missing_images_of_a_json(tmp_path):
 # ---- labels that cannot be used: an error when strict, else skipped and reported ----
 
 FAULTS = {
-    "annotation 4: a polygon has 2 points, at least 3 are needed": {"segmentation": [[1, 1, 9, 9]]},
-    "annotation 4: a polygon has 0 points, at least 3 are needed": {"segmentation": [[]]},
+    "annotation 4: a polygon has 2 points, at least 3 are needed": {
+        "segmentation": [[1, 1, 9, 9]]
+    },
+    "annotation 4: a polygon has 0 points, at least 3 are needed": {
+        "segmentation": [[]]
+    },
     "annotation 4: a polygon has an odd number of coordinates, 7": {
         "segmentation": [[1, 2, 3, 4, 5, 6, 7]]
     },
-    "annotation 4: a coordinate is beyond +-10000000": {"segmentation": [[1, 1, 1e8, 1, 1, 1e8]]},
+    "annotation 4: a coordinate is beyond +-10000000": {
+        "segmentation": [[1, 1, 1e8, 1, 1, 1e8]]
+    },
     "annotation 4: it has neither bbox nor segmentation": {"bbox": []},
     "annotation 4: its category_id 77 is none of the categories": {"category_id": 77},
     "annotation 4: its box has no area": {"bbox": [5, 5, 0, 3]},
@@ -207,7 +256,9 @@ FAULTS = {
     "annotation 4: RLE: run 1 of 5000 pixels begins at pixel 4 and leaves the image of ...": {
         "segmentation": {"size": [50, 100], "counts": [4, 5000]}
     },
-    "annotation 4: RLE string: ...": {"segmentation": {"size": [50, 100], "counts": "~~"}},
+    "annotation 4: RLE string: ...": {
+        "segmentation": {"size": [50, 100], "counts": "~~"}
+    },
     "annotation 4: RLE: a mask of 100 x 0 pixels ...": {
         "segmentation": {"size": [0, 100], "counts": []}
     },
@@ -222,7 +273,9 @@ def test_faults_of_a_json(tmp_path, what):
     lines = content.split("\n")
     start = lines.index('"id": 4,')  # the brace of the annotation, counted from 1
     pattern = re.escape(what.strip()).replace(r"\.\.\.", ".*")
-    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}:(\d+): {pattern}$") as error:
+    with pytest.raises(
+        DataError, match=rf"^{re.escape(str(path))}:(\d+): {pattern}$"
+    ) as error:
         Dataset(path, strict=True)
     line = int(re.search(r"a\.json:(\d+):", str(error.value)).group(1))
     assert start <= line < start + 25 and line < len(lines) - 25
@@ -342,7 +395,8 @@ def test_sources_that_do_not_go_together(tmp_path):
     with raises(ConfigError, f"{path}: a COCO JSON brings its own masks; ..."):
         Dataset(path, masks_folder=tmp_path)
     with raises(
-        ConfigError, f"{tmp_path}: an images folder ({tmp_path}) goes with a COCO JSON; ..."
+        ConfigError,
+        f"{tmp_path}: an images folder ({tmp_path}) goes with a COCO JSON; ...",
     ):
         Dataset(tmp_path, images_folder=tmp_path)
     with raises(ConfigError, f"{path}: classes=-1 is out of range 0..65536"):
@@ -371,7 +425,10 @@ def test_label_images(tmp_path):
     with raises(OSError, f"{masks}: there is no such folder of mask images"):
         Dataset(images, masks_folder=masks)
     write(masks / "d.png", b"\x89PNG\r\n\x1a\nrubbish that goes on")
-    with raises(DataError, f"{masks}: none of the 4 images has a mask image there that can be ..."):
+    with raises(
+        DataError,
+        f"{masks}: none of the 4 images has a mask image there that can be ...",
+    ):
         Dataset(images, masks_folder=masks)
     write_png(masks / "a.png", np.ones((4, 5), np.uint16), 16)
     write_png(masks / "b.png", np.ones((4, 5, 3), np.uint8), 8, 2)
@@ -390,7 +447,9 @@ def test_label_images(tmp_path):
     assert [image.file_name for image in dataset.images] == ["a.jpg"]
     with raises(DataError, colour):
         Dataset(images, masks_folder=masks, strict=True)
-    for length in range(len(whole)):  # cut at every byte: left out or, without its end, read
+    for length in range(
+        len(whole)
+    ):  # cut at every byte: left out or, without its end, read
         write(masks / "b.png", whole[:length])
         assert Dataset(images, masks_folder=masks).fault_count >= 2
     huge = bytearray(whole)
@@ -413,7 +472,9 @@ def test_masks_need_the_size_of_the_labels(tmp_path):
     size = "is 50 x 100 (width x height), but"
     with raises(DataError, f"{tmp_path}/a.jpg: {size} {path} says 100 x 50"):
         dataset.mask(0, 0, 50, 100)
-    with raises(DataError, f"{tmp_path}/b.jpg: {size} its runs in {path} are for 100 x 50"):
+    with raises(
+        DataError, f"{tmp_path}/b.jpg: {size} its runs in {path} are for 100 x 50"
+    ):
         dataset.mask(1, 1, 50, 100)
     assert dataset.mask(1, 1, 100, 50).sum() == 4996
     with raises(ValueError, "data set: image 2 of 2"):
@@ -443,7 +504,20 @@ def test_truncated_and_damaged_json(tmp_path):
         for _ in range(chooser.randint(1, 3)):
             at = chooser.randrange(len(damaged))
             damaged[at : at + chooser.randint(0, 4)] = chooser.choice(
-                [b"", b"0", b'"', b"[", b"]", b"{", b"}", b",", b"9" * 9, b"-", b"e9", b"null"]
+                [
+                    b"",
+                    b"0",
+                    b'"',
+                    b"[",
+                    b"]",
+                    b"{",
+                    b"}",
+                    b",",
+                    b"9" * 9,
+                    b"-",
+                    b"e9",
+                    b"null",
+                ]
             )
         write(path, bytes(damaged))
         try:
@@ -466,10 +540,17 @@ def test_every_allocation_may_fail(tmp_path, fail_allocations):
     assert fail_allocations(lambda: Dataset(bad)) > 10
     assert fail_allocations(lambda: Dataset(tmp_path / "i/images")) > 5
     assert fail_allocations(lambda: Dataset(tmp_path / "list")) > 5
-    assert fail_allocations(lambda: Dataset(tmp_path / "i/images", masks_folder=tmp_path / "m")) > 5
+    assert (
+        fail_allocations(
+            lambda: Dataset(tmp_path / "i/images", masks_folder=tmp_path / "m")
+        )
+        > 5
+    )
     dataset = Dataset(path)
     for index, image in enumerate(dataset.images):
         for found in image.objects:
-            fail_allocations(partial(dataset.mask, index, found.number, image.width, image.height))
+            fail_allocations(
+                partial(dataset.mask, index, found.number, image.width, image.height)
+            )
             if found.kind == lib.DN_OBJECT_POLYGONS:
                 fail_allocations(partial(dataset.polygons, found.number))

@@ -74,9 +74,17 @@ def test_letterbox_round_trip(stretch):
         box = letterbox(image, net, stretch)
         x, y = np.sort(random.random((2, 2)), axis=1) * np.array(image)[:, None]
         for x0, y0, x1, y1 in ((x[0], y[0], x[1], y[1]), (0, 0, *image)):
-            there = lib.dn_letterbox_to_net(box, {"x0": x0, "y0": y0, "x1": x1, "y1": y1})
-            assert -1e-3 <= there.x0 - box.pad_x and there.x1 - box.pad_x <= box.new_w + 1e-3
-            assert -1e-3 <= there.y0 - box.pad_y and there.y1 - box.pad_y <= box.new_h + 1e-3
+            there = lib.dn_letterbox_to_net(
+                box, {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
+            )
+            assert (
+                -1e-3 <= there.x0 - box.pad_x
+                and there.x1 - box.pad_x <= box.new_w + 1e-3
+            )
+            assert (
+                -1e-3 <= there.y0 - box.pad_y
+                and there.y1 - box.pad_y <= box.new_h + 1e-3
+            )
             # A side that the rule cut down to few pixels: the map must be scale and padding.
             wanted = x0 * box.new_w / image[0] + box.pad_x
             assert abs(there.x0 - wanted) < 1e-3
@@ -86,7 +94,11 @@ def test_letterbox_round_trip(stretch):
 
 def test_letterbox_as_a_map_moves_boxes_alike():
     random = np.random.default_rng(5)
-    for image, net in [((640, 427), (416, 416)), ((1, 4096), (608, 320)), ((4096, 1), (32, 32))]:
+    for image, net in [
+        ((640, 427), (416, 416)),
+        ((1, 4096), (608, 320)),
+        ((4096, 1), (32, 32)),
+    ]:
         box = letterbox(image, net)
         affine = ffi.new("dn_affine *", lib.dn_affine_from_letterbox(box))
         for _ in range(20):
@@ -109,7 +121,12 @@ def test_affine_between_rectangles_and_mirrors():
     assert corners(moved).tolist() == [-5, 7, 295, 87]
     flipped = ffi.new("dn_affine *", lib.dn_affine_flip_x(affine, 200))
     mirrored = {"x0": 200 - 110, "y0": 20, "x1": 200 - 10, "y1": 60}
-    assert corners(lib.dn_affine_to_image(flipped, mirrored)).tolist() == [-5, 7, 295, 87]
+    assert corners(lib.dn_affine_to_image(flipped, mirrored)).tolist() == [
+        -5,
+        7,
+        295,
+        87,
+    ]
     assert corners(lib.dn_affine_to_net(flipped, image)).tolist() == [90, 20, 190, 60]
     upside = ffi.new("dn_affine *", lib.dn_affine_flip_y(affine, 80))
     assert corners(lib.dn_affine_to_net(upside, image)).tolist() == [10, 20, 110, 60]
@@ -136,7 +153,9 @@ def formulas(a, b):
     both = inner.prod() if (inner > 0).all() else 0.0
     union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - both
     iou = both / union
-    distance = (((a[:2] + a[2:]) / 2 - (b[:2] + b[2:]) / 2) ** 2).sum() / (outer**2).sum()
+    distance = (((a[:2] + a[2:]) / 2 - (b[:2] + b[2:]) / 2) ** 2).sum() / (
+        outer**2
+    ).sum()
     angles = [math.atan((box[2] - box[0]) / (box[3] - box[1])) for box in (a, b)]
     v = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
     alpha = v / (1 - iou + v + 1e-6)
@@ -154,13 +173,21 @@ def test_overlaps():
     for a, b in itertools.pairwise(boxes):
         iou, giou, diou, ciou = formulas(a, b)
         overlapping += iou > 0
-        first, second = ffi.new("dn_box *", a.tolist())[0], ffi.new("dn_box *", b.tolist())[0]
+        first, second = (
+            ffi.new("dn_box *", a.tolist())[0],
+            ffi.new("dn_box *", b.tolist())[0],
+        )
         assert lib.dn_box_iou(first, second) == pytest.approx(iou, abs=2e-5)
         assert lib.dn_box_giou(first, second) == pytest.approx(giou, abs=2e-5)
         assert lib.dn_box_diou(first, second, 0.6) == pytest.approx(diou, abs=2e-5)
         assert lib.dn_box_ciou(first, second) == pytest.approx(ciou, abs=2e-5)
-        xywh = [[*box[:2], *(box[2:] - box[:2])] for box in (a.astype(float), b.astype(float))]
-        assert coco_mask.iou(xywh[:1], xywh[1:], [0])[0, 0] == pytest.approx(iou, abs=2e-5)
+        xywh = [
+            [*box[:2], *(box[2:] - box[:2])]
+            for box in (a.astype(float), b.astype(float))
+        ]
+        assert coco_mask.iou(xywh[:1], xywh[1:], [0])[0, 0] == pytest.approx(
+            iou, abs=2e-5
+        )
     assert 80 < overlapping < 199  # both cases were met
 
 
@@ -182,9 +209,19 @@ def test_empty_boxes_overlap_nothing():
 
 
 def test_clip_and_expand():
-    assert corners(lib.dn_box_clip(box(-5, 3, 700, 500), 640, 480)).tolist() == [0, 3, 640, 480]
+    assert corners(lib.dn_box_clip(box(-5, 3, 700, 500), 640, 480)).tolist() == [
+        0,
+        3,
+        640,
+        480,
+    ]
     outside = lib.dn_box_clip(box(700, -50, 800, -10), 640, 480)
     assert lib.dn_box_area(outside) == 0
     grown = lib.dn_box_expand(box(10, 20, 30, 60), 0.2)
     assert np.allclose(corners(grown), [8, 16, 32, 64], atol=1e-5)
-    assert corners(lib.dn_box_expand(box(10, 20, 30, 60), 0)).tolist() == [10, 20, 30, 60]
+    assert corners(lib.dn_box_expand(box(10, 20, 30, 60), 0)).tolist() == [
+        10,
+        20,
+        30,
+        60,
+    ]

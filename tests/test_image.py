@@ -32,7 +32,9 @@ def load(path):
 
 
 def load_bytes(content, name="memory"):
-    return load_with(lib.dn_image_load_memory, bytes(content), len(content), name.encode())
+    return load_with(
+        lib.dn_image_load_memory, bytes(content), len(content), name.encode()
+    )
 
 
 def size_of(path):
@@ -42,7 +44,11 @@ def size_of(path):
 
 
 def load_labels(path):
-    labels, width, height = ffi.new("uint16_t **"), ffi.new("int32_t *"), ffi.new("int32_t *")
+    labels, width, height = (
+        ffi.new("uint16_t **"),
+        ffi.new("int32_t *"),
+        ffi.new("int32_t *"),
+    )
     check(lib.dn_label_png_load(str(path).encode(), labels, width, height))
     data = ffi.buffer(labels[0], width[0] * height[0] * 2)
     array = np.frombuffer(data, np.uint16).reshape(height[0], width[0]).copy()
@@ -126,7 +132,12 @@ def test_png(shape, channels, dtype):
 
 
 def png_chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return (
+        struct.pack(">I", len(body))
+        + kind
+        + body
+        + struct.pack(">I", zlib.crc32(kind + body))
+    )
 
 
 def make_png(width, height, depth, kind, rows, extra=b"", interlace=0):
@@ -148,7 +159,10 @@ PALETTE = np.array([[0, 0, 0], [255, 10, 3], [4, 200, 90], [7, 8, 250]], np.uint
 def make_palette_png(indices, transparent=False):
     """Two bits a pixel; `indices` is (height, width) of 0..3 with a width that 4 divides."""
     packed = (
-        indices[:, 0::4] << 6 | indices[:, 1::4] << 4 | indices[:, 2::4] << 2 | indices[:, 3::4]
+        indices[:, 0::4] << 6
+        | indices[:, 1::4] << 4
+        | indices[:, 2::4] << 2
+        | indices[:, 3::4]
     )
     rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in packed)
     extra = png_chunk(b"PLTE", PALETTE.tobytes())
@@ -165,14 +179,18 @@ def test_png_with_a_palette(transparent, tmp_path):
     assert np.array_equal(load_bytes(content), PALETTE[indices])
     path = tmp_path / "palette.png"
     path.write_bytes(content)
-    assert np.array_equal(load_labels(path), indices)  # labels are the indices themselves
+    assert np.array_equal(
+        load_labels(path), indices
+    )  # labels are the indices themselves
 
 
 def test_png_of_single_bits():
     rows = b"\0\xa5\x80" + b"\0\x0f\x00"
     bits = [[1, 0, 1, 0, 0, 1, 0, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1, 0]]
     pixels = load_bytes(make_png(9, 2, 1, 0, rows))
-    assert np.array_equal(pixels, np.repeat(np.array(bits)[:, :, None] * 255, 3, axis=2))
+    assert np.array_equal(
+        pixels, np.repeat(np.array(bits)[:, :, None] * 255, 3, axis=2)
+    )
 
 
 def test_png_interlaced():
@@ -209,7 +227,9 @@ def test_ppm(ending, channels):
 def test_ppm_headers_and_depths():
     samples = bytes(range(6))
     wanted = np.array([0, 51, 102, 153, 204, 255], np.uint8).reshape(1, 2, 3)
-    assert np.array_equal(load_bytes(b"P6\n# by hand\n2 # wide\n1\n5\n" + samples), wanted)
+    assert np.array_equal(
+        load_bytes(b"P6\n# by hand\n2 # wide\n1\n5\n" + samples), wanted
+    )
     wide = np.array([0, 13107, 26214, 39321, 52428, 65535], ">u2").tobytes()
     assert np.array_equal(load_bytes(b"P6 2 1 65535\n" + wide), wanted)
 
@@ -239,7 +259,13 @@ def exif_block(orientation, order="<", kind=3):
 
 def jpeg_with_exif(content, block):
     body = b"Exif\0\0" + block
-    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + content[2:]
+    return (
+        content[:2]
+        + b"\xff\xe1"
+        + struct.pack(">H", len(body) + 2)
+        + body
+        + content[2:]
+    )
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -249,7 +275,8 @@ def test_exif_orientation(orientation, order, tmp_path):
     stored[:8, :8] = 255  # a mark that tells all eight apart
     stored[:8, 32:] = 0
     content = jpeg_with_exif(
-        encode(".jpg", stored, cv2.IMWRITE_JPEG_QUALITY, 95), exif_block(orientation, order)
+        encode(".jpg", stored, cv2.IMWRITE_JPEG_QUALITY, 95),
+        exif_block(orientation, order),
     )
     theirs = opencv(content)
     assert theirs.shape[:2] == ((40, 24) if orientation >= 5 else (24, 40))
@@ -380,7 +407,10 @@ def png_of_size(width, height):
     [
         (jpeg_of_size(65000, 65000), ["65000 x 65000", "268435456"]),
         (jpeg_of_size(65535, 1), ["JPEG"]),  # more than libjpeg takes
-        (jpeg_of_size(16000, 16000), ["ends early"]),  # allowed, but not in these few bytes
+        (
+            jpeg_of_size(16000, 16000),
+            ["ends early"],
+        ),  # allowed, but not in these few bytes
         (png_of_size(2**31 - 1, 2**31 - 1), ["2147483647 x 2147483647"]),
         (png_of_size(65536, 1), ["65536 x 1", "65535"]),
         (png_of_size(0, 7), ["0 x 7"]),
@@ -391,7 +421,9 @@ def png_of_size(width, height):
 def test_absurd_sizes_are_refused_before_memory_is_asked_for(content, words, tmp_path):
     path = tmp_path / "bomb"
     path.write_bytes(content)
-    lib.dn_test_fail_allocation(1)  # the first is the file itself; another one would be the pixels
+    lib.dn_test_fail_allocation(
+        1
+    )  # the first is the file itself; another one would be the pixels
     try:
         assert_refused(path, DataError, *words)
     finally:
@@ -430,7 +462,11 @@ def test_damaged_bytes_never_crash():
             damaged = bytearray(content)
             for at in random.integers(0, len(content), random.integers(1, 6)):
                 damaged[at] = random.integers(0, 256)
-            cut = len(damaged) if random.random() < 0.7 else random.integers(0, len(damaged))
+            cut = (
+                len(damaged)
+                if random.random() < 0.7
+                else random.integers(0, len(damaged))
+            )
             try:
                 load_bytes(damaged[:cut])
                 fine += 1
@@ -577,7 +613,11 @@ def to_input(pixels, net, stretch=False, threads=1):
     height, width = pixels.shape[:2]
     box = ffi.new("dn_letterbox *", lib.dn_letterbox_make(width, height, *net, stretch))
     out = np.full((3, net[1], net[0]), np.nan, np.float32)
-    check(lib.dn_image_to_input(view(pixels), box, threads, ffi.from_buffer("float[]", out)))
+    check(
+        lib.dn_image_to_input(
+            view(pixels), box, threads, ffi.from_buffer("float[]", out)
+        )
+    )
     return out, box
 
 
@@ -603,7 +643,9 @@ def published_input(pixels, box):
     planes = resize_axis(planes, box.new_w)
     planes = resize_axis(planes.transpose(0, 2, 1), box.new_h).transpose(0, 2, 1)
     out = np.full((3, box.net_h, box.net_w), 0.5, np.float32)
-    out[:, box.pad_y : box.pad_y + box.new_h, box.pad_x : box.pad_x + box.new_w] = planes
+    out[:, box.pad_y : box.pad_y + box.new_h, box.pad_x : box.pad_x + box.new_w] = (
+        planes
+    )
     return out
 
 
@@ -682,17 +724,25 @@ def whole(pixels, size):
 
 def test_sample_identity_and_mirrors():
     pixels = noise(20, 30)
-    assert np.array_equal(sample(pixels, {"scale_x": 1, "scale_y": 1}, (30, 20)), planar(pixels))
+    assert np.array_equal(
+        sample(pixels, {"scale_x": 1, "scale_y": 1}, (30, 20)), planar(pixels)
+    )
     mirrored = {"scale_x": -1, "scale_y": 1, "offset_x": 30}
-    assert np.array_equal(sample(pixels, mirrored, (30, 20)), planar(pixels)[:, :, ::-1])
+    assert np.array_equal(
+        sample(pixels, mirrored, (30, 20)), planar(pixels)[:, :, ::-1]
+    )
     upside = {"scale_x": 1, "scale_y": -1, "offset_y": 20}
     assert np.array_equal(sample(pixels, upside, (30, 20)), planar(pixels)[:, ::-1])
 
 
-@pytest.mark.parametrize("size", [(60, 40), (47, 31), (30, 20), (23, 13), (15, 10), (300, 10)])
+@pytest.mark.parametrize(
+    "size", [(60, 40), (47, 31), (30, 20), (23, 13), (15, 10), (300, 10)]
+)
 def test_sample_is_bilinear_up_to_half_the_size(size):
     pixels = noise(20, 30)
-    theirs = cv2.resize(planar(pixels).transpose(1, 2, 0), size, interpolation=cv2.INTER_LINEAR)
+    theirs = cv2.resize(
+        planar(pixels).transpose(1, 2, 0), size, interpolation=cv2.INTER_LINEAR
+    )
     ours = sample(pixels, whole(pixels, size), size).transpose(1, 2, 0)
     assert np.abs(ours - theirs).max() < 1e-4
 
@@ -746,7 +796,11 @@ def test_sample_is_where_the_box_map_says():
     box = {"x0": 30, "y0": 50, "x1": 150, "y1": 100}
     net = {"x0": 12, "y0": 7, "x1": 112, "y1": 107}
     affine = lib.dn_affine_between(net, {"x0": 0, "y0": 0, "x1": 300, "y1": 200})
-    for turned in (affine, lib.dn_affine_flip_x(affine, 128), lib.dn_affine_flip_y(affine, 128)):
+    for turned in (
+        affine,
+        lib.dn_affine_flip_x(affine, 128),
+        lib.dn_affine_flip_y(affine, 128),
+    ):
         pointer = ffi.new("dn_affine *", turned)
         out = sample(
             pixels,
@@ -772,7 +826,9 @@ def test_sample_refuses(fail_allocations):
             sample(pixels, {"scale_x": bad, "scale_y": 1}, (4, 4))
     with pytest.raises(ValueError, match="sampling 0 x 4"):
         sample(pixels, {"scale_x": 1, "scale_y": 1}, (0, 4))
-    assert (sample(pixels, {"scale_x": 1e30, "scale_y": -1e30}, (4, 4), 0.5) == 0.5).all()
+    assert (
+        sample(pixels, {"scale_x": 1e30, "scale_y": -1e30}, (4, 4), 0.5) == 0.5
+    ).all()
     assert np.isfinite(sample(pixels, {"scale_x": 0, "scale_y": 0}, (4, 4))).all()
     fail_allocations(lambda: sample(pixels, {"scale_x": 1, "scale_y": 1}, (4, 4)))
     fail_allocations(lambda: to_input(pixels, (4, 4)))
@@ -789,7 +845,8 @@ def hsv(planes, hue, saturation, exposure, threads=1):
 
 
 @pytest.mark.parametrize(
-    "change", [(0, 1, 1), (0.1, 1, 1), (-0.35, 0.6, 1.2), (0.5, 1.5, 0.7), (-0.1, 1 / 1.5, 1.5)]
+    "change",
+    [(0, 1, 1), (0.1, 1, 1), (-0.35, 0.6, 1.2), (0.5, 1.5, 0.7), (-0.1, 1 / 1.5, 1.5)],
 )
 def test_hsv(change):
     colours = np.random.default_rng(7).random((3, 500)).astype(np.float32)
@@ -813,11 +870,14 @@ def test_thread_count_changes_nothing():
     affine = {"scale_x": 2.3, "scale_y": -1.9, "offset_x": -4, "offset_y": 90}
     for threads in (0, 2, 3, 200):
         assert np.array_equal(
-            to_input(pixels, (96, 64))[0], to_input(pixels, (96, 64), threads=threads)[0]
+            to_input(pixels, (96, 64))[0],
+            to_input(pixels, (96, 64), threads=threads)[0],
         )
         assert np.array_equal(
-            sample(pixels, affine, (50, 40)), sample(pixels, affine, (50, 40), threads=threads)
+            sample(pixels, affine, (50, 40)),
+            sample(pixels, affine, (50, 40), threads=threads),
         )
         assert np.array_equal(
-            hsv(planar(pixels), 0.1, 1.2, 0.9), hsv(planar(pixels), 0.1, 1.2, 0.9, threads)
+            hsv(planar(pixels), 0.1, 1.2, 0.9),
+            hsv(planar(pixels), 0.1, 1.2, 0.9, threads),
         )

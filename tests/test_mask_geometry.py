@@ -39,7 +39,9 @@ def target_oracle(mask: np.ndarray, roi, size: int, affine=(1, 1, 0, 0)) -> np.n
     return down @ mask.astype(float) @ across.T / area
 
 
-def paste_oracle(cells: np.ndarray, box, h: int, w: int, corners: bool = False) -> np.ndarray:
+def paste_oracle(
+    cells: np.ndarray, box, h: int, w: int, corners: bool = False
+) -> np.ndarray:
     """(h, w) probabilities; corners: the mistake of putting the outer cells' centres on the box."""
     side = len(cells)
     padded = np.pad(cells.astype(float), 1)
@@ -81,7 +83,10 @@ def test_target_of_a_worked_example():
     assert rle.target((0, 1, 2, 3), 2, False).tolist() == [[0, 1], [0, 1]]
     assert rle.target((0, 0, 2, 4), 1, False, (1, 1, 0.75, 0)).tolist() == [[0]]
     assert rle.target((1, 1, 2.5, 3), 1, False).tolist() == [[1]]
-    assert rle.target((2, 0, 4, 4), 2, True, (-1, 1, 4, 0)).tolist() == [[0.5, 0], [0.5, 0]]
+    assert rle.target((2, 0, 4, 4), 2, True, (-1, 1, 4, 0)).tolist() == [
+        [0.5, 0],
+        [0.5, 0],
+    ]
 
 
 def test_targets_equal_the_integral():
@@ -114,7 +119,13 @@ def test_largest_target():
 
 def test_empty_rois_have_empty_targets():
     rle = Rle.from_mask(np.ones((5, 5)))
-    for roi in ((2, 2, 2, 4), (2, 4, 3, 4), (4, 1, 2, 3), (-9, 0, -5, 5), (50, 50, 60, 60)):
+    for roi in (
+        (2, 2, 2, 4),
+        (2, 4, 3, 4),
+        (4, 1, 2, 3),
+        (-9, 0, -5, 5),
+        (50, 50, 60, 60),
+    ):
         assert not rle.target(roi, 7).any()
     assert not rle.target((0, 0, 5, 5), 7, True, (0, 1, 2, 0)).any()
     assert not Rle.from_mask(np.zeros((5, 5))).target((0, 0, 5, 5), 7).any()
@@ -134,7 +145,11 @@ def paste_dense(cells: np.ndarray, box, h: int, w: int, threshold: float) -> np.
     pixels = ffi.from_buffer("uint8_t[]", out)
     cells = np.ascontiguousarray(cells, np.float32)
     pointer = ffi.from_buffer("float[]", cells)
-    check(lib.dn_mask_paste_dense(pixels, pointer, len(cells), tuple(box), h, w, threshold))
+    check(
+        lib.dn_mask_paste_dense(
+            pixels, pointer, len(cells), tuple(box), h, w, threshold
+        )
+    )
     return out
 
 
@@ -174,16 +189,28 @@ def test_boxes_that_no_float_subtraction_survives():
 
 
 BAD = {
-    "size 0": (lambda rle: rle.target((0, 0, 1, 1), 0), "size 0 is out of range 1..256"),
+    "size 0": (
+        lambda rle: rle.target((0, 0, 1, 1), 0),
+        "size 0 is out of range 1..256",
+    ),
     "size 257": (lambda rle: rle.target((0, 0, 1, 1), 257), "size 257 is out of range"),
     "RoI of NaN": (lambda rle: rle.target((0, np.nan, 1, 1), 7), "must be finite"),
-    "map of NaN": (lambda rle: rle.target((0, 0, 1, 1), 7, True, (np.nan, 1, 0, 0)), "finite"),
+    "map of NaN": (
+        lambda rle: rle.target((0, 0, 1, 1), 7, True, (np.nan, 1, 0, 0)),
+        "finite",
+    ),
     "threshold 0": (
         lambda rle: Rle.paste(np.ones((2, 2)), (0, 0, 1, 1), 4, 4, 0),
         r"threshold 0 is not in \(0, 1\]",
     ),
-    "threshold 2": (lambda rle: Rle.paste(np.ones((2, 2)), (0, 0, 1, 1), 4, 4, 2), "threshold 2"),
-    "box of NaN": (lambda rle: Rle.paste(np.ones((2, 2)), (0, 0, np.nan, 1), 4, 4), "finite"),
+    "threshold 2": (
+        lambda rle: Rle.paste(np.ones((2, 2)), (0, 0, 1, 1), 4, 4, 2),
+        "threshold 2",
+    ),
+    "box of NaN": (
+        lambda rle: Rle.paste(np.ones((2, 2)), (0, 0, np.nan, 1), 4, 4),
+        "finite",
+    ),
     "side 257": (
         lambda rle: Rle.paste(np.ones((257, 257)), (0, 0, 1, 1), 4, 4),
         "mask side 257 is out of range 1..256",
@@ -224,7 +251,10 @@ class Ceiling:
         for raster, box, area, h, w in self.instances:
             size = np.tile(box[2:] - box[:2], 2)
             roi = box + jitter * rng.normal(size=4) * size
-            middle, half = (roi[2:] + roi[:2]) / 2, (roi[2:] - roi[:2]) * (1 + expand) / 2
+            middle, half = (
+                (roi[2:] + roi[:2]) / 2,
+                (roi[2:] - roi[:2]) * (1 + expand) / 2,
+            )
             roi = np.concatenate([middle - half, middle + half])
             target = Rle.from_string(raster["counts"], h, w).target(roi, SIDE, soft)
             overlap = coco.iou([paste(target, roi, h, w)], [raster], [0])[0, 0]
@@ -251,8 +281,12 @@ def shifted(target, roi, h: int, w: int) -> dict:
 
 
 def align_corners(target, roi, h: int, w: int) -> dict:
-    left, top = (int(np.clip(np.floor(roi[k]), 0, size)) for k, size in ((0, w), (1, h)))
-    right, bottom = (int(np.clip(np.ceil(roi[k]), 0, size)) for k, size in ((2, w), (3, h)))
+    left, top = (
+        int(np.clip(np.floor(roi[k]), 0, size)) for k, size in ((0, w), (1, h))
+    )
+    right, bottom = (
+        int(np.clip(np.ceil(roi[k]), 0, size)) for k, size in ((2, w), (3, h))
+    )
     pasted = np.zeros((h, w), np.uint8, order="F")
     box = np.subtract(roi, [left, top, left, top])
     inside = paste_oracle(target, box, bottom - top, right - left, corners=True)
@@ -260,7 +294,9 @@ def align_corners(target, roi, h: int, w: int) -> dict:
     return coco.encode(pasted)
 
 
-@pytest.mark.parametrize("setting", [PERFECT, JITTERED], ids=["perfect boxes", "jittered boxes"])
+@pytest.mark.parametrize(
+    "setting", [PERFECT, JITTERED], ids=["perfect boxes", "jittered boxes"]
+)
 class TestCeiling:
     def split(self, setting):
         options = dict(setting)

@@ -56,7 +56,10 @@ def test_runs_of_a_worked_example():
     mask = np.array([[1, 0, 0], [1, 1, 0]])
     rle = Rle.from_mask(mask)
     assert rle.runs == [0, 2, 1, 1, 2]
-    assert rle.text == coco.frPyObjects({"size": [2, 3], "counts": rle.runs}, 2, 3)["counts"]
+    assert (
+        rle.text
+        == coco.frPyObjects({"size": [2, 3], "counts": rle.runs}, 2, 3)["counts"]
+    )
     assert Rle.from_runs(rle.runs, 2, 3).runs == rle.runs
 
 
@@ -83,7 +86,9 @@ def test_row_major_runs_with_a_rest():
     for mask in random_masks(2, 200):
         flat = mask.ravel()
         edges = np.flatnonzero(np.diff(flat)) + 1
-        runs = np.diff(np.concatenate([[0], edges])).tolist()  # the last run is left out
+        runs = np.diff(
+            np.concatenate([[0], edges])
+        ).tolist()  # the last run is left out
         if flat[0] == 1:
             runs = [0, *runs]
         assert np.array_equal(Rle.from_row_runs(runs, *mask.shape).mask, mask)
@@ -108,7 +113,9 @@ def test_label_images():
         for i, value in enumerate(found):
             text = ffi.new("char[]", lib.dn_rle_string(masks[0] + i, ffi.NULL) + 1)
             lib.dn_rle_string(masks[0] + i, text)
-            assert ffi.string(text) == encode((labels == value).astype(np.uint8))["counts"]
+            assert (
+                ffi.string(text) == encode((labels == value).astype(np.uint8))["counts"]
+            )
         lib.dn_rles_free(masks[0], count[0])
         lib.dn_buffer_free(values[0])
 
@@ -131,14 +138,21 @@ def test_ious_equal_pycocotools():
         detections = [random_mask(rng, h, w) for _ in range(rng.integers(1, 6))]
         truths = [random_mask(rng, h, w) for _ in range(rng.integers(1, 6))]
         crowd = rng.integers(0, 2, len(truths)).tolist()
-        wanted = coco.iou([encode(m) for m in detections], [encode(m) for m in truths], crowd)
-        ours = [Rle.from_mask(m) for m in detections], [Rle.from_mask(m) for m in truths]
+        wanted = coco.iou(
+            [encode(m) for m in detections], [encode(m) for m in truths], crowd
+        )
+        ours = (
+            [Rle.from_mask(m) for m in detections],
+            [Rle.from_mask(m) for m in truths],
+        )
         assert np.array_equal(ious(*ours, crowd), wanted)
         for d, detection in enumerate(ours[0]):
             for t, truth in enumerate(ours[1]):
                 assert iou(detection, truth, bool(crowd[t])) == wanted[d, t]
         plain = coco.iou(
-            [encode(m) for m in detections], [encode(m) for m in truths], [0] * len(truths)
+            [encode(m) for m in detections],
+            [encode(m) for m in truths],
+            [0] * len(truths),
         )
         assert np.array_equal(ious(*ours), plain)
     assert ious([], [Rle.from_mask(np.ones((2, 2)))]).shape == (0, 1)
@@ -194,7 +208,9 @@ def test_coco125_equals_pycocotools(datasets):
             assert rle.text == raster(segmentation, h, w)
         else:
             reference = coco.frPyObjects(segmentation, h, w)
-            assert Rle.from_runs(segmentation["counts"], h, w).text == reference["counts"]
+            assert (
+                Rle.from_runs(segmentation["counts"], h, w).text == reference["counts"]
+            )
 
 
 def test_far_vertices_cost_no_time():
@@ -205,29 +221,74 @@ def test_far_vertices_cost_no_time():
 
 SQUARE = [(1, 1), (3, 1), (3, 3)]
 BAD = {
-    "no height": (lambda: Rle.from_runs([0], 0, 4), "mask of 4 x 0 pixels .*at least 1"),
+    "no height": (
+        lambda: Rle.from_runs([0], 0, 4),
+        "mask of 4 x 0 pixels .*at least 1",
+    ),
     "too many pixels": (lambda: Rle.from_runs([0], 65536, 65536), "at most 4294967295"),
-    "negative size": (lambda: Rle.from_polygons([SQUARE], -3, 4), "mask of 4 x -3 pixels"),
-    "run too long": (lambda: Rle.from_runs([3, 6], 2, 4), "run 1 of 6 .*at pixel 3 .*= 8 pixels"),
-    "sum wraps": (lambda: Rle.from_runs([7, 2**32 - 1, 2], 2, 4), "run 1 of 4294967295"),
-    "runs too short": (lambda: Rle.from_runs([3, 4], 2, 4), "2 runs cover 7 pixels.*has 8"),
+    "negative size": (
+        lambda: Rle.from_polygons([SQUARE], -3, 4),
+        "mask of 4 x -3 pixels",
+    ),
+    "run too long": (
+        lambda: Rle.from_runs([3, 6], 2, 4),
+        "run 1 of 6 .*at pixel 3 .*= 8 pixels",
+    ),
+    "sum wraps": (
+        lambda: Rle.from_runs([7, 2**32 - 1, 2], 2, 4),
+        "run 1 of 4294967295",
+    ),
+    "runs too short": (
+        lambda: Rle.from_runs([3, 4], 2, 4),
+        "2 runs cover 7 pixels.*has 8",
+    ),
     "no runs": (lambda: Rle.from_runs([], 2, 4), "0 runs cover 0 pixels"),
-    "row run too long": (lambda: Rle.from_row_runs([3, 6], 2, 4), "row-major RLE: run 1 of 6"),
-    "string: stray byte": (lambda: Rle.from_string(b"0 0", 2, 4), "byte 0x20 at character 1"),
-    "string: high byte": (lambda: Rle.from_string(b"\xf0", 2, 4), "byte 0xf0 at character 0"),
-    "string: cut": (lambda: Rle.from_string(b"1P", 2, 4), "ends inside the number at character 1"),
-    "string: endless": (lambda: Rle.from_string(b"Poooooooo", 2, 4), "at character 0 has more"),
-    "string: negative": (lambda: Rle.from_string(b"O", 2, 4), "run 0 is -1, allowed is 0..42949"),
-    "string: too long a run": (lambda: Rle.from_string(b"9", 2, 4), "run 0 of 9 pixels"),
+    "row run too long": (
+        lambda: Rle.from_row_runs([3, 6], 2, 4),
+        "row-major RLE: run 1 of 6",
+    ),
+    "string: stray byte": (
+        lambda: Rle.from_string(b"0 0", 2, 4),
+        "byte 0x20 at character 1",
+    ),
+    "string: high byte": (
+        lambda: Rle.from_string(b"\xf0", 2, 4),
+        "byte 0xf0 at character 0",
+    ),
+    "string: cut": (
+        lambda: Rle.from_string(b"1P", 2, 4),
+        "ends inside the number at character 1",
+    ),
+    "string: endless": (
+        lambda: Rle.from_string(b"Poooooooo", 2, 4),
+        "at character 0 has more",
+    ),
+    "string: negative": (
+        lambda: Rle.from_string(b"O", 2, 4),
+        "run 0 is -1, allowed is 0..42949",
+    ),
+    "string: too long a run": (
+        lambda: Rle.from_string(b"9", 2, 4),
+        "run 0 of 9 pixels",
+    ),
     "string: empty": (lambda: Rle.from_string(b"", 2, 4), "0 runs cover 0 pixels"),
-    "two points": (lambda: Rle.from_polygons([SQUARE, SQUARE[:2]], 4, 4), "ring 1 has 2 points"),
+    "two points": (
+        lambda: Rle.from_polygons([SQUARE, SQUARE[:2]], 4, 4),
+        "ring 1 has 2 points",
+    ),
     "no ring": (lambda: Rle.from_polygons([], 4, 4), "no ring"),
     "not a number": (
         lambda: Rle.from_polygons([[*SQUARE, (np.nan, 1)]], 4, 4),
         "point 3 of ring 0 is .*nan, 1.*finite",
     ),
-    "infinite": (lambda: Rle.from_polygons([[*SQUARE, (1, np.inf)]], 4, 4), "point 3 .*inf"),
-    "far away": (lambda: Rle.from_polygons([[*SQUARE, (1, 3e8)]], 4, 4), "within .*2e.08"),
+    "infinite": (
+        lambda: Rle.from_polygons([[*SQUARE, (1, np.inf)]], 4, 4),
+        "point 3 .*inf",
+    ),
+    "far away": (
+        lambda: Rle.from_polygons([[*SQUARE, (1, 3e8)]], 4, 4),
+        "within .*2e.08",
+    ),
     "different sizes": (
         lambda: Rle.merge([Rle.from_runs([8], 2, 4), Rle.from_runs([8], 4, 2)], 0),
         "4 x 2 and 2 x 4 pixels do not go together",
@@ -276,9 +337,9 @@ def test_any_string_is_a_mask_or_an_error():
         text = bytearray(reference["counts"])
         text[rng.integers(len(text))] = rng.integers(48, 112)
         try:
-            assert sum(Rle.from_string(bytes(text), *reference["size"]).runs) == np.prod(
-                reference["size"]
-            )
+            assert sum(
+                Rle.from_string(bytes(text), *reference["size"]).runs
+            ) == np.prod(reference["size"])
         except DataError:
             continue
         fine += 1
@@ -288,7 +349,11 @@ def test_any_string_is_a_mask_or_an_error():
 def test_allocation_failures(fail_allocations):
     noise = (np.random.default_rng(9).random((40, 40)) < 0.5).astype(np.uint8)
     labels = ffi.new("uint16_t[]", [1, 2, 2, 3])
-    masks, values, count = ffi.new("dn_rle **"), ffi.new("uint16_t **"), ffi.new("int64_t *")
+    masks, values, count = (
+        ffi.new("dn_rle **"),
+        ffi.new("uint16_t **"),
+        ffi.new("int64_t *"),
+    )
 
     def from_labels():
         check(lib.dn_rles_from_labels(masks, values, count, labels, 2, 2))

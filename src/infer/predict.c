@@ -7,6 +7,8 @@
 #include "infer/predict.h"
 
 #include "core/memory.h"
+#include "core/roi_sampling.h"
+#include "layers/roialign.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -71,7 +73,10 @@ static dn_status fill_result(dn_network *network, int32_t image, const dn_letter
     const int32_t roialign = dn_network_roialign(network);
     const int32_t before = roialign < 0 ? network->layer_count : roialign;
     dn_detections *found = &network->detections;
-    DN_TRY(dn_detect(network, &network->pass, before, image, found));
+    dn_pass pass = network->pass;
+    if (roialign >= 0)
+        pass = dn_roi_detector_pass(&pass, dn_roialign_rules(&network->layers[roialign]));
+    DN_TRY(dn_detect(network, &pass, before, image, found));
     int64_t count = 0;
     for (int64_t k = 0; k < (int64_t)found->count * found->classes; k++)
         count += found->probs[k] > 0.0f;
@@ -145,7 +150,7 @@ dn_status dn_network_predict_batch(dn_network *network, const dn_image *images, 
 {
     dn_predict_options asked = options ? *options : (dn_predict_options){0};
     if (asked.threshold <= 0.0f) asked.threshold = DN_DEFAULT_THRESHOLD;
-    if (asked.nms <= 0.0f) asked.nms = DN_DEFAULT_NMS;
+    if (asked.nms <= 0.0f) asked.nms = -1.0f; /* as the cfg says */
     DN_TRY(check(network, images, count));
     dn_result **results = dn_alloc((size_t)count * sizeof *results);
     if (!results) return DN_ERROR_MEMORY;
@@ -164,6 +169,29 @@ dn_status dn_network_predict(dn_network *network, const dn_image *image,
                              const dn_predict_options *options, dn_result **out)
 {
     return dn_network_predict_batch(network, image, 1, options, out);
+}
+
+dn_status dn_network_get_result(dn_network *network, int32_t image, int32_t width, int32_t height,
+                                const dn_predict_options *options, dn_result **out)
+{
+    const dn_predict_options asked = options ? *options : (dn_predict_options){0};
+    if (image < 0 || image >= network->pass.batch)
+        return dn_fail(DN_ERROR_ARGUMENT, "image %d: the last pass had %d", image,
+                       network->pass.batch);
+    if (width < 1 || height < 1)
+        return dn_fail(DN_ERROR_ARGUMENT, "an image of %d x %d has no pixels", width, height);
+    const dn_letterbox letterbox = dn_letterbox_make(width, height, network->input.w,
+                                                     network->input.h, asked.fit == DN_FIT_STRETCH);
+    dn_result *result = dn_alloc(sizeof *result);
+    if (!result) return DN_ERROR_MEMORY;
+    result->width = width;
+    result->height = height;
+    const dn_status status = fill_result(network, image, &letterbox, &asked, result);
+    if (status == DN_OK)
+        *out = result;
+    else
+        dn_result_free(result);
+    return status;
 }
 
 void dn_result_free(dn_result *result)
