@@ -6,10 +6,9 @@
  * weights are packed once. Backward is im2col and the two transposed products.
  * Dilation scales the padding of pad=1; the output size is the true dilated one.
  */
-#include "core/layer.h"
+#include "core/memory.h"
 #include "core/network.h"
-#include "math/activation.h"
-#include "math/batchnorm.h"
+#include "layers/output_stage.h"
 #include "math/conv.h"
 #include "math/gemm.h"
 #include "math/im2col.h"
@@ -23,10 +22,8 @@ typedef struct dn_convolutional_options {
 
 typedef struct dn_convolutional {
     dn_conv_geometry geometry; /* of one group */
-    dn_param *biases, *scales, *mean, *variance, *weights;
-    float *pre;        /* (n, filters, out_h, out_w) before norm and activation, training only */
-    float *batch_mean; /* (filters) */
-    float *batch_variance;
+    dn_output_stage stage;
+    dn_param *weights;
     uint64_t packed_version; /* of the weights that layer->cache holds; 0: none */
 } dn_convolutional;
 
@@ -64,44 +61,40 @@ static dn_status check(const dn_layer *layer, const dn_network *network)
     return DN_OK;
 }
 
+/* The products' sizes fit the types that hold them. */
+static dn_status check_products(const dn_layer *layer, const dn_network *network)
+{
+    const dn_convolutional_options *o = layer->options;
+    const dn_conv_geometry *g = &((const dn_convolutional *)layer->state)->geometry;
+    int64_t fan_in, floats;
+    if (dn_product(&fan_in, INT32_MAX, g->c, o->size, o->size, 1) != DN_OK ||
+        dn_product(&floats, INT32_MAX, g->out_h, g->out_w, 1, 1) != DN_OK ||
+        dn_product(&floats, INT64_C(1) << 33, fan_in, g->out_h, g->out_w, 1) != DN_OK ||
+        dn_product(&floats, INT64_C(1) << 33, fan_in, o->filters, 1, 1) != DN_OK)
+        return dn_layer_fail(layer, network, "%d filters of %d x %d x %d on %d x %d are too large",
+                             o->filters, o->size, o->size, g->c, g->out_w, g->out_h);
+    return DN_OK;
+}
+
 static dn_status add_params(dn_layer *layer, const dn_network *network)
 {
     const dn_convolutional_options *o = layer->options;
     dn_convolutional *state = layer->state;
     const int32_t n = o->filters;
     const int64_t fan_in = (int64_t)state->geometry.c * o->size * o->size;
-    const dn_param biases = {.name = "biases", .count = n, .outputs = n};
-    dn_param norm = {.count = n, .outputs = n, .flags = DN_PARAM_NORM, .init_value = 1};
     const dn_param weights = {.name = "weights",
                               .count = n * fan_in,
                               .outputs = n,
                               .flags = DN_PARAM_DECAY,
                               .init = DN_INIT_UNIFORM,
                               .init_value = sqrtf(2.0f / (float)fan_in)};
-    DN_TRY(dn_add_param(layer, network, biases));
-    if (o->batch_normalize) {
-        norm.name = "scales";
-        DN_TRY(dn_add_param(layer, network, norm));
-        norm.flags |= DN_PARAM_STATISTIC;
-        norm.name = "mean";
-        norm.init_value = 0;
-        DN_TRY(dn_add_param(layer, network, norm));
-        norm.name = "variance";
-        norm.init_value = 1;
-        DN_TRY(dn_add_param(layer, network, norm));
-    }
+    state->stage.batch_normalize = o->batch_normalize;
+    state->stage.activation = (dn_activation)o->activation;
+    DN_TRY(dn_stage_add_biases(layer, network, &state->stage, n));
+    DN_TRY(dn_stage_add_norm(layer, network, &state->stage, n));
     DN_TRY(dn_add_param(layer, network, weights));
-    state->biases = dn_find_param(layer, "biases");
-    state->scales = dn_find_param(layer, "scales");
-    state->mean = dn_find_param(layer, "mean");
-    state->variance = dn_find_param(layer, "variance");
     state->weights = dn_find_param(layer, "weights");
     return DN_OK;
-}
-
-static bool needs_pre(const dn_convolutional_options *o)
-{
-    return o->batch_normalize || dn_activation_needs_input((dn_activation)o->activation);
 }
 
 /* The forward product of one group of one image: sizes only. */
@@ -202,10 +195,11 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     const int32_t threads = network->options.threads;
     DN_TRY(check(layer, network));
     DN_TRY(set_geometry(layer, network));
+    DN_TRY(check_products(layer, network));
     DN_TRY(add_params(layer, network));
     const int32_t images = layer->out.n;
     const dn_gemm_args args = product(layer, 1);
-    const int64_t pixels = args.n, norm_floats = 2 * (int64_t)o->filters;
+    const int64_t pixels = args.n, stage = dn_stage_workspace(layer, network);
     const dn_conv_args forward = convolution(layer, images, threads);
     layer->cache = NULL;
     state->packed_version = 0;
@@ -213,11 +207,9 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     const int64_t convolving = dn_conv_workspace(&forward, !layer->trains);
     const int64_t backward = (int64_t)args.k * pixels + product_workspace(layer, threads);
     layer->workspace_floats =
-        norm_floats + pixels + (convolving > backward || !layer->trains ? convolving : backward);
+        stage + (convolving > backward || !layer->trains ? convolving : backward);
     layer->flops = 2 * layer->out.c * (int64_t)args.k * pixels;
-    layer->saved_floats = 0;
-    if (layer->trains && needs_pre(o))
-        layer->saved_floats = images * dn_tensor_size(&layer->out) + norm_floats;
+    layer->saved_floats = dn_stage_saved(layer, &state->stage);
     return DN_OK;
 }
 
@@ -225,35 +217,6 @@ static dn_status setup(dn_layer *layer, dn_network *network)
 static bool is_pointwise(const dn_conv_geometry *g)
 {
     return g->size == 1 && g->stride_x == 1 && g->stride_y == 1 && g->pad == 0;
-}
-
-static dn_batchnorm norm_of(const dn_layer *layer, const dn_pass *pass)
-{
-    const dn_convolutional *state = layer->state;
-    return (dn_batchnorm){.n = dn_live(layer, pass),
-                          .c = layer->out.c,
-                          .spatial = (int64_t)layer->out.h * layer->out.w,
-                          .scales = state->scales ? state->scales->data : NULL,
-                          .biases = state->biases->data,
-                          .threads = pass->threads};
-}
-
-/* out = f(factor * z + shift), channel by channel; factor NULL: 1. */
-static void finish(const dn_layer *layer, const dn_pass *pass, const float *z, const float *factor,
-                   const float *shift)
-{
-    const dn_convolutional_options *o = layer->options;
-    const int64_t spatial = (int64_t)layer->out.h * layer->out.w;
-    const int64_t rows = (int64_t)dn_live(layer, pass) * layer->out.c;
-#pragma omp parallel for num_threads(pass->threads)
-    for (int64_t row = 0; row < rows; row++) {
-        const int32_t c = (int32_t)(row % layer->out.c);
-        const float *from = z + row * spatial;
-        float *to = layer->out.data + row * spatial;
-        const float f = factor ? factor[c] : 1.0f, s = shift[c];
-        for (int64_t i = 0; i < spatial; i++) to[i] = f * from[i] + s;
-        dn_activate_array((dn_activation)o->activation, to, to, spatial);
-    }
 }
 
 /* Packs the weights if they have changed since. */
@@ -269,98 +232,39 @@ static void refresh_cache(dn_layer *layer, const dn_pass *pass)
 /* out = f(factor * (W * in) + shift) in one step, with the statistics of the parameters. */
 static void forward_folded(const dn_layer *layer, const dn_pass *pass)
 {
-    const dn_convolutional_options *o = layer->options;
     const dn_convolutional *state = layer->state;
-    float *factor = pass->workspace, *shift = factor + o->filters;
+    const dn_output_stage *stage = &state->stage;
+    float *factor = pass->workspace, *shift = factor + layer->out.c;
     dn_conv_args args = convolution(layer, dn_live(layer, pass), pass->threads);
     args.in = dn_input(layer, pass, 0)->data;
     args.out = layer->out.data;
-    args.activation = (dn_activation)o->activation;
-    args.shift = state->biases->data;
-    args.workspace = shift + o->filters;
-    if (o->batch_normalize) {
-        const dn_batchnorm norm = norm_of(layer, pass);
-        dn_batchnorm_fold(&norm, state->mean->data, state->variance->data, factor, shift);
+    args.activation = stage->activation;
+    args.shift = stage->biases->data;
+    args.workspace = shift + layer->out.c;
+    if (stage->batch_normalize) {
+        dn_stage_fold(layer, stage, factor, shift);
         args.scale = factor;
         args.shift = shift;
     }
     dn_conv_forward(&args);
 }
 
-/* The same in steps, which keep what backward needs. */
-static void forward_training(dn_layer *layer, const dn_pass *pass)
-{
-    const dn_convolutional_options *o = layer->options;
-    dn_convolutional *state = layer->state;
-    const dn_batchnorm norm = norm_of(layer, pass);
-    float *factor = pass->workspace, *shift = factor + o->filters;
-    state->pre = layer->saved;
-    state->batch_mean = layer->saved + layer->out.n * dn_tensor_size(&layer->out);
-    state->batch_variance = state->batch_mean + o->filters;
-    dn_conv_args args = convolution(layer, dn_live(layer, pass), pass->threads);
-    args.in = dn_input(layer, pass, 0)->data;
-    args.out = state->pre;
-    args.workspace = shift + o->filters;
-    dn_conv_forward(&args);
-    if (!o->batch_normalize) {
-        finish(layer, pass, state->pre, NULL, state->biases->data);
-        return;
-    }
-    dn_batchnorm_statistics(&norm, state->pre, state->batch_mean, state->batch_variance,
-                            state->mean->data, state->variance->data);
-    dn_batchnorm_fold(&norm, state->batch_mean, state->batch_variance, factor, shift);
-    finish(layer, pass, state->pre, factor, shift);
-}
-
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
-    refresh_cache(layer, pass);
-    if (pass->training && needs_pre(layer->options)) {
-        forward_training(layer, pass);
-    } else {
-        forward_folded(layer, pass);
-    }
-    return DN_OK;
-}
-
-/* grad *= f' for one row of one channel; `pre` is scratch for a row. */
-static void backward_activation_row(const dn_layer *layer, const dn_batchnorm *norm, int64_t row,
-                                    const float *factor, const float *shift, float *pre)
-{
-    const dn_convolutional_options *o = layer->options;
-    const dn_convolutional *state = layer->state;
-    const dn_activation kind = (dn_activation)o->activation;
-    const int64_t at = row * norm->spatial;
-    const int32_t c = (int32_t)(row % norm->c);
-    const float *x = NULL;
-    if (dn_activation_needs_input(kind)) {
-        const float f = o->batch_normalize ? factor[c] : 1.0f;
-        const float s = o->batch_normalize ? shift[c] : norm->biases[c];
-        for (int64_t i = 0; i < norm->spatial; i++) pre[i] = f * state->pre[at + i] + s;
-        x = pre;
-    }
-    dn_activation_gradient_array(kind, x, layer->out.data + at, layer->out.grad + at,
-                                 norm->spatial);
-}
-
-/* out.grad becomes the gradient at the product's output; biases and scales get theirs. */
-static void backward_outputs(const dn_layer *layer, const dn_pass *pass)
-{
-    const dn_convolutional_options *o = layer->options;
     dn_convolutional *state = layer->state;
-    const dn_batchnorm norm = norm_of(layer, pass);
-    float *factor = pass->workspace, *shift = factor + norm.c;
-    if (o->batch_normalize)
-        dn_batchnorm_fold(&norm, state->batch_mean, state->batch_variance, factor, shift);
-    const bool shares_row = dn_activation_needs_input((dn_activation)o->activation);
-#pragma omp parallel for num_threads(shares_row ? 1 : pass->threads)
-    for (int64_t row = 0; row < (int64_t)norm.n * norm.c; row++)
-        backward_activation_row(layer, &norm, row, factor, shift, shift + norm.c);
-    if (o->batch_normalize)
-        dn_batchnorm_backward(&norm, state->pre, state->batch_mean, state->batch_variance,
-                              layer->out.grad, state->scales->grad, state->biases->grad);
-    else
-        dn_bias_backward(&norm, layer->out.grad, state->biases->grad);
+    refresh_cache(layer, pass);
+    float *z = dn_stage_target(layer, pass, &state->stage);
+    if (z == layer->out.data) { /* nothing to keep for backward */
+        forward_folded(layer, pass);
+        return DN_OK;
+    }
+    dn_conv_args args = convolution(layer, dn_live(layer, pass), pass->threads);
+    args.in = dn_input(layer, pass, 0)->data;
+    args.out = z;
+    args.workspace = pass->workspace;
+    dn_conv_forward(&args);
+    dn_stage_forward(layer, pass, &state->stage);
+    return DN_OK;
 }
 
 static dn_status backward(dn_layer *layer, const dn_pass *pass)
@@ -370,7 +274,7 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     const dn_conv_geometry *g = &state->geometry;
     const dn_tensor *in = dn_input(layer, pass, 0);
     const bool pointwise = is_pointwise(g);
-    backward_outputs(layer, pass);
+    dn_stage_backward(layer, pass, &state->stage);
     dn_gemm_args weights = weights_product(layer, pass->threads);
     dn_gemm_args inputs = inputs_product(layer, pass->threads);
     const int64_t columns = (int64_t)weights.n * weights.k,

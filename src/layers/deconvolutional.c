@@ -1,0 +1,245 @@
+/* [deconvolutional]: a transposed convolution, batch normalisation or bias, an activation.
+ *
+ * Every input value adds its filters, times the value, to the output at `stride` times its place:
+ * out size = (in - 1) * stride + size - 2 * padding + output_padding. Weights are (c, filters,
+ * size, size), as in PyTorch. Forward is one matrix product an image, W' * in, whose columns are
+ * added up to the output; backward the products of the convolution that has this one as gradient.
+ * Limits: no groups, no dilation.
+ */
+#include "core/memory.h"
+#include "core/network.h"
+#include "layers/output_stage.h"
+#include "math/gemm.h"
+#include "math/im2col.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct dn_deconvolutional_options {
+    int32_t filters, size, stride, padding, output_padding, activation;
+    bool pad, batch_normalize;
+} dn_deconvolutional_options;
+
+typedef struct dn_deconvolutional {
+    dn_conv_geometry geometry; /* of the convolution from the output back to the input */
+    dn_output_stage stage;
+    dn_param *weights;
+} dn_deconvolutional;
+
+#define S dn_deconvolutional_options
+static const dn_option options[] = {
+    DN_INT(S, filters, "filters", 1, 1, 1 << 24, "output channels"),
+    DN_INT(S, size, "size", 1, 1, 1024, "filter width and height"),
+    DN_INT(S, stride, "stride", 1, 1, 1024, "enlargement in both directions"),
+    DN_FLAG(S, pad, "pad", 0, "1: padding is size/2"),
+    DN_INT(S, padding, "padding", 0, 0, 1024, "cut from each side where pad=0"),
+    DN_INT(S, output_padding, "output_padding", 0, 0, 1023,
+           "rows and columns added at the end, fewer than stride"),
+    DN_CHOICE(S, activation, "activation", DN_ACTIVATION_logistic, dn_activation_names,
+              "what follows"),
+    DN_FLAG(S, batch_normalize, "batch_normalize", 0, "batch normalisation instead of a bias"),
+    DN_OPTIONS_END,
+};
+#undef S
+
+/* cols (k, n) = W (m, k)' * in (m, n) with m input channels, k filter values of one of them and n
+ * input pixels: sizes only. */
+static dn_gemm_args forward_product(const dn_layer *layer, const dn_network *network,
+                                    int32_t threads)
+{
+    const dn_conv_geometry *g = &((const dn_deconvolutional *)layer->state)->geometry;
+    const int32_t columns = g->out_h * g->out_w, rows = g->c * g->size * g->size;
+    return (dn_gemm_args){
+        .trans_a = true,
+        .m = rows,
+        .n = columns,
+        .k = dn_input_shape(layer, network, 0)->c,
+        .alpha = 1,
+        .lda = rows,
+        .ldb = columns,
+        .ldc = columns,
+        .threads = threads,
+    };
+}
+
+/* dW (m, k) += in (m, n) * cols (k, n)': sizes only. */
+static dn_gemm_args weights_product(const dn_layer *layer, const dn_network *network,
+                                    int32_t threads)
+{
+    const dn_gemm_args forward = forward_product(layer, network, threads);
+    dn_gemm_args args = forward;
+    args.trans_a = false;
+    args.trans_b = true;
+    args.m = forward.k;
+    args.n = forward.m;
+    args.k = forward.n;
+    args.lda = args.ldb = forward.n;
+    args.ldc = forward.m;
+    args.beta = 1;
+    return args;
+}
+
+/* din (m, n) += W (m, k) * cols (k, n): sizes only. */
+static dn_gemm_args inputs_product(const dn_layer *layer, const dn_network *network,
+                                   int32_t threads)
+{
+    const dn_gemm_args forward = forward_product(layer, network, threads);
+    dn_gemm_args args = forward;
+    args.trans_a = false;
+    args.m = forward.k;
+    args.k = forward.m;
+    args.beta = 1;
+    return args;
+}
+
+static int64_t workspace(const dn_layer *layer, const dn_network *network)
+{
+    const int32_t threads = network->options.threads;
+    const dn_gemm_args products[3] = {
+        forward_product(layer, network, threads),
+        weights_product(layer, network, threads),
+        inputs_product(layer, network, threads),
+    };
+    int64_t most = 0;
+    for (int32_t i = 0; i < (layer->trains ? 3 : 1); i++) {
+        const int64_t floats = dn_gemm_workspace(&products[i]);
+        if (floats > most) most = floats;
+    }
+    const int64_t columns = (int64_t)products[0].m * products[0].n;
+    const int64_t stage = dn_stage_workspace(layer, network);
+    return columns + most > stage ? columns + most : stage;
+}
+
+static dn_status add_params(dn_layer *layer, const dn_network *network)
+{
+    const dn_deconvolutional_options *o = layer->options;
+    dn_deconvolutional *state = layer->state;
+    const dn_tensor *in = dn_input_shape(layer, network, 0);
+    const dn_param weights = {
+        .name = "weights",
+        .count = (int64_t)in->c * o->filters * o->size * o->size,
+        .outputs = in->c,
+        .flags = DN_PARAM_DECAY,
+        .init = DN_INIT_NORMAL,
+        .init_value = sqrtf(2.0f * (float)(o->stride * o->stride) /
+                            ((float)(o->size * o->size) * (float)in->c)),
+    };
+    state->stage.batch_normalize = o->batch_normalize;
+    state->stage.activation = (dn_activation)o->activation;
+    DN_TRY(dn_stage_add_biases(layer, network, &state->stage, o->filters));
+    DN_TRY(dn_stage_add_norm(layer, network, &state->stage, o->filters));
+    DN_TRY(dn_add_param(layer, network, weights));
+    state->weights = dn_find_param(layer, "weights");
+    return DN_OK;
+}
+
+/* The products' sizes fit the types that hold them. */
+static dn_status check_products(const dn_layer *layer, const dn_network *network)
+{
+    const dn_deconvolutional_options *o = layer->options;
+    const dn_tensor *in = dn_input_shape(layer, network, 0);
+    int64_t rows, floats;
+    if (dn_product(&rows, INT32_MAX, o->filters, o->size, o->size, 1) != DN_OK ||
+        dn_product(&floats, INT32_MAX, in->h, in->w, 1, 1) != DN_OK ||
+        dn_product(&floats, INT64_C(1) << 33, rows, in->h, in->w, 1) != DN_OK ||
+        dn_product(&floats, INT64_C(1) << 33, rows, in->c, 1, 1) != DN_OK)
+        return dn_layer_fail(layer, network, "%d filters of %d x %d x %d on %d x %d are too large",
+                             o->filters, o->size, o->size, in->c, in->w, in->h);
+    return DN_OK;
+}
+
+static dn_status setup(dn_layer *layer, dn_network *network)
+{
+    const dn_deconvolutional_options *o = layer->options;
+    dn_deconvolutional *state = layer->state;
+    const dn_tensor *in = dn_input_shape(layer, network, 0);
+    if (o->output_padding >= o->stride && o->output_padding > 0)
+        return dn_layer_fail(layer, network, "output_padding=%d must be less than stride=%d",
+                             o->output_padding, o->stride);
+    const int32_t padding = o->pad ? o->size / 2 : o->padding;
+    const int64_t more = (int64_t)o->size - 2 * padding + o->output_padding;
+    const int64_t out_h = (in->h - 1) * (int64_t)o->stride + more;
+    const int64_t out_w = (in->w - 1) * (int64_t)o->stride + more;
+    DN_TRY(dn_set_output(layer, network, o->filters, out_h, out_w));
+    DN_TRY(check_products(layer, network));
+    state->geometry = (dn_conv_geometry){
+        .c = o->filters,
+        .h = layer->out.h,
+        .w = layer->out.w,
+        .size = o->size,
+        .stride_x = o->stride,
+        .stride_y = o->stride,
+        .pad = padding,
+        .dilation = 1,
+        .out_h = in->h,
+        .out_w = in->w,
+    };
+    DN_TRY(add_params(layer, network));
+    layer->workspace_floats = workspace(layer, network);
+    layer->saved_floats = dn_stage_saved(layer, &state->stage);
+    return DN_OK;
+}
+
+static dn_status forward(dn_layer *layer, const dn_pass *pass)
+{
+    dn_deconvolutional *state = layer->state;
+    const dn_tensor *in = dn_input(layer, pass, 0);
+    const int64_t in_size = dn_tensor_size(in), out_size = dn_tensor_size(&layer->out);
+    float *z = dn_stage_target(layer, pass, &state->stage);
+    float *cols = pass->workspace;
+    dn_gemm_args args = forward_product(layer, pass->network, pass->threads);
+    args.a = state->weights->data;
+    args.c = cols;
+    args.workspace = cols + (int64_t)args.m * args.n;
+    for (int32_t i = 0; i < dn_live(layer, pass); i++) {
+        args.b = in->data + i * in_size;
+        dn_gemm(&args);
+        memset(z + i * out_size, 0, (size_t)out_size * sizeof *z);
+        dn_col2im(&state->geometry, cols, z + i * out_size);
+    }
+    dn_stage_forward(layer, pass, &state->stage);
+    return DN_OK;
+}
+
+static dn_status backward(dn_layer *layer, const dn_pass *pass)
+{
+    const dn_deconvolutional *state = layer->state;
+    const dn_tensor *in = dn_input(layer, pass, 0);
+    const int64_t in_size = dn_tensor_size(in), out_size = dn_tensor_size(&layer->out);
+    dn_stage_backward(layer, pass, &state->stage);
+    dn_gemm_args weights = weights_product(layer, pass->network, pass->threads);
+    dn_gemm_args inputs = inputs_product(layer, pass->network, pass->threads);
+    float *cols = pass->workspace;
+    weights.workspace = inputs.workspace = cols + (int64_t)weights.n * weights.k;
+    weights.b = inputs.b = cols;
+    weights.c = state->weights->grad;
+    inputs.a = state->weights->data;
+    for (int32_t i = 0; i < dn_live(layer, pass); i++) {
+        dn_im2col(&state->geometry, layer->out.grad + i * out_size, cols);
+        weights.a = in->data + i * in_size;
+        if (weights.c) dn_gemm(&weights);
+        if (!in->grad) continue;
+        inputs.c = in->grad + i * in_size;
+        dn_gemm(&inputs);
+    }
+    return DN_OK;
+}
+
+static void describe(const dn_layer *layer, const dn_network *network, char *text, size_t size)
+{
+    const dn_deconvolutional_options *o = layer->options;
+    const dn_tensor *in = dn_input_shape(layer, network, 0), *out = &layer->out;
+    snprintf(text, size, "deconv%5d %2d x%2d /%2d  %4d x%4d x%4d   ->  %4d x%4d x%4d", o->filters,
+             o->size, o->size, o->stride, in->w, in->h, in->c, out->w, out->h, out->c);
+}
+
+const dn_layer_type dn_deconvolutional_layer = {
+    .name = "deconvolutional",
+    .aliases = {"deconv"},
+    .options_size = sizeof(dn_deconvolutional_options),
+    .options = options,
+    .state_size = sizeof(dn_deconvolutional),
+    .setup = setup,
+    .cpu = {forward, backward},
+    .describe = describe,
+};

@@ -1,0 +1,166 @@
+/* Batch normalisation or bias, and activation: see output_stage.h. */
+#include "layers/output_stage.h"
+
+#include "core/network.h"
+#include "math/batchnorm.h"
+#include "math/threads.h"
+
+dn_status dn_stage_add_biases(dn_layer *layer, const dn_network *network, dn_output_stage *stage,
+                              int32_t channels)
+{
+    const dn_param biases = {.name = "biases", .count = channels, .outputs = channels};
+    DN_TRY(dn_add_param(layer, network, biases));
+    stage->biases = dn_find_param(layer, "biases");
+    return DN_OK;
+}
+
+dn_status dn_stage_add_norm(dn_layer *layer, const dn_network *network, dn_output_stage *stage,
+                            int32_t channels)
+{
+    if (!stage->batch_normalize) return DN_OK;
+    dn_param norm = {
+        .name = "scales",
+        .count = channels,
+        .outputs = channels,
+        .flags = DN_PARAM_NORM,
+        .init_value = 1,
+    };
+    DN_TRY(dn_add_param(layer, network, norm));
+    norm.flags |= DN_PARAM_STATISTIC;
+    norm.name = "mean";
+    norm.init_value = 0;
+    DN_TRY(dn_add_param(layer, network, norm));
+    norm.name = "variance";
+    norm.init_value = 1;
+    DN_TRY(dn_add_param(layer, network, norm));
+    stage->scales = dn_find_param(layer, "scales");
+    stage->mean = dn_find_param(layer, "mean");
+    stage->variance = dn_find_param(layer, "variance");
+    return DN_OK;
+}
+
+static bool needs_pre(const dn_output_stage *stage)
+{
+    return stage->batch_normalize || dn_activation_needs_input(stage->activation);
+}
+
+static int64_t spatial_of(const dn_layer *layer)
+{
+    return (int64_t)layer->out.h * layer->out.w;
+}
+
+int64_t dn_stage_saved(const dn_layer *layer, const dn_output_stage *stage)
+{
+    if (!layer->trains || !needs_pre(stage)) return 0;
+    return layer->out.n * dn_tensor_size(&layer->out) + 2 * (int64_t)layer->out.c;
+}
+
+int64_t dn_stage_workspace(const dn_layer *layer, const dn_network *network)
+{
+    const int64_t factors = 2 * (int64_t)layer->out.c;
+    return layer->trains ? factors + network->options.threads * spatial_of(layer) : factors;
+}
+
+float *dn_stage_target(dn_layer *layer, const dn_pass *pass, dn_output_stage *stage)
+{
+    if (!pass->training || !needs_pre(stage)) return layer->out.data;
+    stage->pre = layer->saved;
+    stage->batch_mean = layer->saved + layer->out.n * dn_tensor_size(&layer->out);
+    stage->batch_variance = stage->batch_mean + layer->out.c;
+    return stage->pre;
+}
+
+static dn_batchnorm norm_of(const dn_layer *layer, const dn_pass *pass,
+                            const dn_output_stage *stage)
+{
+    return (dn_batchnorm){
+        .n = dn_live(layer, pass),
+        .c = layer->out.c,
+        .spatial = spatial_of(layer),
+        .scales = stage->scales ? stage->scales->data : NULL,
+        .biases = stage->biases->data,
+        .threads = pass->threads,
+    };
+}
+
+/* out = f(factor * z + shift), channel by channel; factor NULL: 1. */
+static void finish(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage,
+                   const float *z, const float *factor, const float *shift)
+{
+    const int64_t spatial = spatial_of(layer);
+    const int64_t rows = (int64_t)dn_live(layer, pass) * layer->out.c;
+#pragma omp parallel for num_threads(pass->threads)
+    for (int64_t row = 0; row < rows; row++) {
+        const int32_t c = (int32_t)(row % layer->out.c);
+        const float *from = z + row * spatial;
+        float *to = layer->out.data + row * spatial;
+        const float f = factor ? factor[c] : 1.0f, s = shift[c];
+        for (int64_t i = 0; i < spatial; i++) to[i] = f * from[i] + s;
+        dn_activate_array(stage->activation, to, to, spatial);
+    }
+}
+
+void dn_stage_forward(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage)
+{
+    const dn_batchnorm norm = norm_of(layer, pass, stage);
+    const float *z = pass->training && needs_pre(stage) ? stage->pre : layer->out.data;
+    if (!stage->batch_normalize) {
+        finish(layer, pass, stage, z, NULL, stage->biases->data);
+        return;
+    }
+    const float *mean = stage->mean->data, *variance = stage->variance->data;
+    if (pass->training) {
+        dn_batchnorm_statistics(&norm, z, stage->batch_mean, stage->batch_variance,
+                                stage->mean->data, stage->variance->data);
+        mean = stage->batch_mean;
+        variance = stage->batch_variance;
+    }
+    float *factor = pass->workspace, *shift = factor + norm.c;
+    dn_batchnorm_fold(&norm, mean, variance, factor, shift);
+    finish(layer, pass, stage, z, factor, shift);
+}
+
+void dn_stage_fold(const dn_layer *layer, const dn_output_stage *stage, float *factor, float *shift)
+{
+    const dn_batchnorm norm = {
+        .c = layer->out.c,
+        .scales = stage->scales->data,
+        .biases = stage->biases->data,
+    };
+    dn_batchnorm_fold(&norm, stage->mean->data, stage->variance->data, factor, shift);
+}
+
+/* grad *= f' for one row of one channel; `x` is scratch for a row. */
+static void backward_activation_row(const dn_layer *layer, const dn_output_stage *stage,
+                                    int64_t row, const float *factor, const float *shift, float *x)
+{
+    const int64_t spatial = spatial_of(layer), at = row * spatial;
+    const int32_t c = (int32_t)(row % layer->out.c);
+    const bool needs_input = dn_activation_needs_input(stage->activation);
+    if (needs_input) {
+        const float f = stage->batch_normalize ? factor[c] : 1.0f;
+        const float s = stage->batch_normalize ? shift[c] : stage->biases->data[c];
+        for (int64_t i = 0; i < spatial; i++) x[i] = f * stage->pre[at + i] + s;
+    }
+    dn_activation_gradient_array(stage->activation, needs_input ? x : NULL, layer->out.data + at,
+                                 layer->out.grad + at, spatial);
+}
+
+void dn_stage_backward(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage)
+{
+    const dn_batchnorm norm = norm_of(layer, pass, stage);
+    float *factor = pass->workspace, *shift = factor + norm.c, *rows = shift + norm.c;
+    if (stage->batch_normalize)
+        dn_batchnorm_fold(&norm, stage->batch_mean, stage->batch_variance, factor, shift);
+    if (stage->activation != DN_ACTIVATION_linear) {
+#pragma omp parallel for num_threads(pass->threads)
+        for (int64_t row = 0; row < (int64_t)norm.n * norm.c; row++)
+            backward_activation_row(layer, stage, row, factor, shift,
+                                    rows + dn_thread_number() * norm.spatial);
+    }
+    if (stage->batch_normalize)
+        dn_batchnorm_backward(&norm, stage->pre, stage->batch_mean, stage->batch_variance,
+                              layer->out.grad, stage->scales->grad, stage->biases->grad);
+    else
+        dn_bias_backward(&norm, layer->out.grad, stage->biases->grad);
+}
