@@ -190,7 +190,6 @@ static dn_status set_geometry(dn_layer *layer, const dn_network *network)
 
 static dn_status setup(dn_layer *layer, dn_network *network)
 {
-    const dn_convolutional_options *o = layer->options;
     dn_convolutional *state = layer->state;
     const int32_t threads = network->options.threads;
     DN_TRY(check(layer, network));
