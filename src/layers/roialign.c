@@ -61,7 +61,7 @@ static const dn_option options[] = {
 };
 #undef S
 
-static const dn_roi_rules *rules_of(const dn_layer *layer)
+const dn_roi_rules *dn_roialign_rules(const dn_layer *layer)
 {
     return &((const dn_roialign_options *)layer->options)->rules;
 }
@@ -100,7 +100,7 @@ static dn_status check_maps(const dn_layer *layer, const dn_network *network)
 static dn_status place_rois(dn_layer *layer, const dn_network *network)
 {
     dn_roialign *state = layer->state;
-    const dn_roi_rules *rules = rules_of(layer);
+    const dn_roi_rules *rules = dn_roialign_rules(layer);
     dn_roi_set *set = &state->set;
     if (set->rois) return DN_OK; /* batch and stage never change */
     set->per_image = layer->trains ? rules->train_rois : rules->max_rois;
@@ -357,7 +357,7 @@ dn_status dn_test_set_rois(dn_network *network, const dn_roi *rois, int32_t coun
     if (!state->given) return DN_ERROR_MEMORY;
     for (int32_t i = 0; i < count; i++) {
         state->given[i] = rois[i];
-        state->given[i].expanded = dn_box_expand(rois[i].box, rules_of(layer)->expand);
+        state->given[i].expanded = dn_box_expand(rois[i].box, dn_roialign_rules(layer)->expand);
     }
     state->given_count = count;
     return DN_OK;

@@ -4,6 +4,9 @@
 
 #include "core/layer.h"
 
+/* The rules by which the layer chooses its boxes. */
+const dn_roi_rules *dn_roialign_rules(const dn_layer *layer);
+
 /* Its RoIs; NULL where `layer` is of another type. */
 const dn_roi_set *dn_roialign_set(const dn_layer *layer);
 
