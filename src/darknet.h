@@ -489,6 +489,9 @@ DN_API dn_status dn_network_describe(const dn_network *network, int32_t layer, c
 /* Classes of the last head; 0 where there is none. */
 DN_API int32_t dn_network_classes(const dn_network *network);
 
+/* The .data file that the cfg's [net] names (data=), as written there; NULL: none. */
+DN_API const char *dn_network_data_path(const dn_network *network);
+
 /* Runs `batch` images (batch, channels, height, width), planar RGB in 0..1; the input must stay
  * until the next call. `threshold` is the smallest score a detection may have. */
 DN_API dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,

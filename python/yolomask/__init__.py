@@ -1,1 +1,24 @@
 """YOLO-Mask on Darknet: instance segmentation with a YOLO detector and a RoI mask branch."""
+
+from ._native import (
+    CancelledError,
+    ConfigError,
+    DarknetError,
+    DataError,
+    DeviceError,
+    WeightsError,
+)
+from .network import DarknetWarning, Network
+from .result import Result
+
+__all__ = [
+    "CancelledError",
+    "ConfigError",
+    "DarknetError",
+    "DarknetWarning",
+    "DataError",
+    "DeviceError",
+    "Network",
+    "Result",
+    "WeightsError",
+]

@@ -381,3 +381,8 @@ int32_t dn_network_classes(const dn_network *network)
     dn_head_info head;
     return dn_network_head(network, network->layer_count, &head) == DN_OK ? head.classes : 0;
 }
+
+const char *dn_network_data_path(const dn_network *network)
+{
+    return network->net.data;
+}

@@ -1,0 +1,190 @@
+"""Network: a cfg and its weights, asked for the objects of images."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from . import images
+from ._native import DarknetError, check, ffi, lib
+from .names import Names, resolve_names
+from .result import Result
+
+Weights = str | os.PathLike | Sequence[str | os.PathLike] | None
+
+
+class DarknetWarning(UserWarning):
+    """What the library accepted but did not like, in a sentence."""
+
+
+class _Process:
+    """Whether this process was forked from one whose library threads it does not have."""
+
+    used = False
+    forked = False
+
+    @classmethod
+    def after_fork(cls) -> None:
+        cls.forked = cls.used
+
+    @classmethod
+    def enter(cls) -> None:
+        if cls.forked:
+            raise DarknetError(
+                "this process was forked after its parent used a Network, whose threads a fork "
+                "does not copy: start it with multiprocessing's 'spawn' method, or fork first"
+            )
+        cls.used = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Process.after_fork)
+
+
+class Network:
+    """A network in memory. Threads may share one (its calls wait for each other) or have one each.
+
+    weights is a file, a list of files (detector, mask branch), or None for initial values; names a
+    list, a dictionary, a file of names or a .data file, by default those that the cfg's data= leads
+    to; threads 0 means all cores; width and height override the cfg's; strict turns unknown cfg
+    keys, warnings otherwise, into errors; batch is how many images run at a time.
+    """
+
+    def __init__(
+        self,
+        cfg: str | os.PathLike,
+        weights: Weights = None,
+        names: Names = None,
+        *,
+        threads: int = 0,
+        width: int = 0,
+        height: int = 0,
+        batch: int = 1,
+        strict: bool = False,
+    ) -> None:
+        _Process.enter()
+        self._lock = threading.Lock()
+        self._handle = None
+        self._sentences: list[str] = []
+        self._warn = ffi.callback("void(void *, const char *)", self._keep_sentence)
+        self.cfg = Path(cfg)
+        self.batch = batch
+        options = ffi.new("dn_network_options *")
+        options.batch, options.width, options.height = batch, width, height
+        options.threads, options.strict, options.warn = threads, strict, self._warn
+        handle = ffi.new("dn_network **")
+        check(lib.dn_network_create(os.fsencode(cfg), options, handle))
+        self._handle = ffi.gc(handle[0], lib.dn_network_free)
+        self.has_masks = "mask" in self._layer_types()
+        classes = lib.dn_network_classes(self._handle)
+        data = lib.dn_network_data_path(self._handle)
+        data = os.fsdecode(ffi.string(data)) if data else None
+        self.names: dict[int, str] = resolve_names(names, classes, self.cfg, data)
+        if weights is not None:
+            self.load_weights(weights)
+        self._warn_user()
+
+    def _keep_sentence(self, _context, sentence) -> None:
+        self._sentences.append(ffi.string(sentence).decode("utf-8", "replace"))
+
+    def _warn_user(self) -> None:
+        sentences, self._sentences = self._sentences, []
+        for sentence in sentences:
+            warnings.warn(sentence, DarknetWarning, stacklevel=3)
+
+    def _layer_types(self) -> list[str]:
+        info, layer = ffi.new("dn_network_info *"), ffi.new("dn_layer_info *")
+        check(lib.dn_network_get_info(self._handle, info))
+        types = []
+        for i in range(info.layer_count):
+            check(lib.dn_network_get_layer(self._handle, i, layer))
+            types.append(ffi.string(layer.type).decode())
+        return types
+
+    @contextmanager
+    def _using(self) -> Iterator[object]:
+        """The handle, for one call at a time."""
+        _Process.enter()
+        with self._lock:
+            if self._handle is None:
+                raise ValueError(f"{self.cfg}: the network is closed")
+            yield self._handle
+
+    def load_weights(self, weights: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
+        """Reads a weights file, or several in order: each ends where the next goes on."""
+        paths = [weights] if isinstance(weights, str | os.PathLike) else list(weights)
+        text = b",".join(os.fsencode(path) for path in paths)
+        report = ffi.new("dn_weights_report *")
+        with self._using() as handle:
+            check(lib.dn_network_load_weights(handle, text, report))
+        if report.layers_loaded < report.layers_total:
+            self._sentences.append(
+                f"{os.fsdecode(text)}: fills {report.layers_loaded} of the {report.layers_total} "
+                f"layers of {self.cfg}; the others keep their initial values"
+            )
+            self._warn_user()
+
+    def predict(
+        self,
+        source: images.Source | Sequence[images.Source],
+        conf: float = 0.25,
+        iou: float = 0.45,
+        max_det: int = 300,
+        *,
+        bgr: bool = False,
+        stretch: bool = False,
+    ) -> Result | list[Result]:
+        """The objects of an image file or array, or of a list of them (a list of results then).
+
+        Arrays are (height, width, 3) uint8, RGB, or BGR with bgr=True (cv2's). Objects have scores
+        above conf, overlap others of their class by at most iou, and are the best max_det. stretch
+        fills the network's input with the image instead of keeping its shape.
+        """
+        if isinstance(source, list | tuple):
+            options = {"conf": conf, "iou": iou, "max_det": max_det, "stretch": stretch}
+            results = []
+            for i in range(0, len(source), self.batch):
+                results += self._predict(source[i : i + self.batch], bgr, **options)
+            return results
+        return self._predict([source], bgr, conf, iou, max_det, stretch)[0]
+
+    def _predict(self, sources, bgr, conf, iou, max_det, stretch) -> list[Result]:
+        """At most a batch of images."""
+        if not (0 <= conf <= 1 and 0 <= iou <= 1):
+            raise ValueError(f"conf and iou must be 0 to 1, not {conf} and {iou}")
+        loaded = [images.as_pixels(source, bgr) for source in sources]
+        natives = ffi.new("dn_image[]", len(loaded))
+        alive = [images.fill_image(natives[i], p, bgr) for i, (p, _) in enumerate(loaded)]
+        options = ffi.new("dn_predict_options *")
+        options.threshold = max(conf, 1e-30)  # 0 would mean the library's default
+        options.nms = max(iou, 1e-30)
+        options.fit = lib.DN_FIT_STRETCH if stretch else lib.DN_FIT_LETTERBOX
+        options.max_objects = max_det
+        out = ffi.new("dn_result *[]", len(loaded))
+        with self._using() as handle:
+            check(lib.dn_network_predict_batch(handle, natives, len(alive), options, out))
+        try:
+            return [
+                Result.from_native(native, pixels, path, self.names, bgr)
+                for native, (pixels, path) in zip(out, loaded, strict=True)
+            ]
+        finally:
+            for native in out:
+                lib.dn_result_free(native)
+
+    def close(self) -> None:
+        """Frees the network; calling it again does nothing."""
+        with self._lock:
+            if self._handle is not None:
+                ffi.release(self._handle)
+                self._handle = None
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        self.close()
