@@ -1,0 +1,90 @@
+/* The backends of this build, and the CPU's. See backend.h. */
+#include "core/backend.h"
+
+#include "core/memory.h"
+#include "core/option.h"
+
+#include <string.h>
+
+static dn_status cpu_select(int32_t index)
+{
+    if (index == 0) return DN_OK;
+    return dn_fail(DN_ERROR_DEVICE, "device cpu:%d: there is only cpu:0", index);
+}
+
+static dn_status cpu_alloc(size_t bytes, void **block)
+{
+    void *made = dn_alloc(bytes);
+    if (!made) return DN_ERROR_MEMORY;
+    *block = made;
+    return DN_OK;
+}
+
+static dn_status cpu_copy(void *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+    return DN_OK;
+}
+
+static dn_status cpu_zero(void *block, size_t bytes)
+{
+    memset(block, 0, bytes);
+    return DN_OK;
+}
+
+static dn_status cpu_synchronise(void)
+{
+    return DN_OK;
+}
+
+static const dn_layer_kernels *cpu_kernels(const dn_layer_type *type)
+{
+    return &type->cpu;
+}
+
+const dn_backend dn_cpu_backend = {
+    .name = "cpu",
+    .select = cpu_select,
+    .alloc = cpu_alloc,
+    .free = dn_free,
+    .copy_in = cpu_copy,
+    .copy_out = cpu_copy,
+    .zero = cpu_zero,
+    .synchronise = cpu_synchronise,
+    .kernels = cpu_kernels,
+};
+
+static const dn_backend *const backends[] = {
+    &dn_cpu_backend,
+#ifdef DN_GPU
+    &dn_cuda_backend,
+#endif
+    NULL,
+};
+
+static const dn_backend *find(const char *name, size_t length)
+{
+    for (int32_t i = 0; backends[i]; i++)
+        if (strlen(backends[i]->name) == length && strncmp(backends[i]->name, name, length) == 0)
+            return backends[i];
+    return NULL;
+}
+
+dn_status dn_backend_open(const char *device, const dn_backend **backend)
+{
+    if (!device || !*device) device = "cpu";
+    const size_t length = strcspn(device, ":");
+    int64_t index = 0;
+    if (device[length] && (!dn_parse_int(device + length + 1, &index) || index < 0 || index > 1023))
+        return dn_fail(DN_ERROR_DEVICE, "device %s: a number 0..1023 follows the colon", device);
+    const dn_backend *found = find(device, length);
+    if (!found && length == 4 && strncmp(device, "cuda", length) == 0)
+        return dn_fail(DN_ERROR_DEVICE,
+                       "device %s: this library was built without GPU=1 and runs on the CPU only",
+                       device);
+    if (!found)
+        return dn_fail(DN_ERROR_DEVICE, "device %s: devices are cpu, cuda and cuda:N", device);
+    DN_TRY(found->select((int32_t)index));
+    *backend = found;
+    return DN_OK;
+}

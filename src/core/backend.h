@@ -1,0 +1,74 @@
+/* Backends: where tensors live and which kernels work on them. "cpu" is always there, "cuda" in a
+ * build with GPU=1.
+ *
+ * A backend is a table of functions without state. Its blocks are plain addresses: of host memory
+ * for "cpu", of device memory for "cuda", where the host must not read them and goes through
+ * copy_in and copy_out. A layer is written once for all of them: dn_layer, its options and its
+ * state stay in host memory; the pointers in them that lead to values (tensors, parameters, saved,
+ * cache, workspace) lead into the backend's blocks.
+ *
+ * How a layer gets a CUDA form:
+ *   1. its line in layers.def is DN_LAYER(name), no longer DN_LAYER_CPU(name);
+ *   2. cuda/<name>.cu defines `const dn_layer_kernels dn_<name>_cuda = {forward, backward}`,
+ *      declared below, with the same signature and meaning as the CPU's pair: it may use
+ *      layer->workspace_floats of workspace, adds to gradients, and need not wait for the device
+ *      (work on one thread's tensors runs in the order in which it was asked for);
+ *   3. what one output element is, is a DN_HD function in src/math/<name>.h that both forms call;
+ *      options and state that both read are declared in src/layers/<name>.h.
+ * Without step 2 the linker says that dn_<name>_cuda is undefined. A layer that is DN_LAYER_CPU has
+ * no kernels here: `kernels` returns NULL, and an executor runs the CPU's pair between a copy_out
+ * of what it reads and a copy_in of what it wrote.
+ *
+ * Limits: networks run on "cpu" only so far; the CUDA kernels are reached layer by layer through
+ * dn_test_layer (darknet.h). Nothing else in src/ knows of CUDA.
+ */
+#ifndef DN_CORE_BACKEND_H
+#define DN_CORE_BACKEND_H
+
+#include "core/layer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct dn_backend {
+    const char *name;
+
+    /* Makes device `index` (0: the first) the calling thread's; the error says what is there. */
+    dn_status (*select)(int32_t index);
+
+    /* A zeroed block, freed with `free`; *block is untouched on failure. */
+    dn_status (*alloc)(size_t bytes, void **block);
+    void (*free)(void *block); /* NULL is allowed */
+
+    /* From and to host memory. copy_out waits until its values are there. */
+    dn_status (*copy_in)(void *block, const void *host, size_t bytes);
+    dn_status (*copy_out)(void *host, const void *block, size_t bytes);
+    dn_status (*zero)(void *block, size_t bytes);
+
+    /* Waits for all that this thread asked for, and reports what failed on the way. */
+    dn_status (*synchronise)(void);
+
+    /* The layer type's forward and backward on this backend; NULL: it runs on the CPU. */
+    const dn_layer_kernels *(*kernels)(const dn_layer_type *type);
+} dn_backend;
+
+/* "cpu" (also NULL and ""), "cuda" or "cuda:1": *backend is its table, with that device selected.
+ * DN_ERROR_DEVICE where the build or the machine has none. */
+dn_status dn_backend_open(const char *device, const dn_backend **backend);
+
+/* dn_<name>_cuda of every layer with a CUDA form. */
+#define DN_LAYER(name) extern const dn_layer_kernels dn_##name##_cuda;
+#define DN_LAYER_CPU(name)
+#include "core/layers.def"
+#undef DN_LAYER
+#undef DN_LAYER_CPU
+
+extern const dn_backend dn_cpu_backend;
+extern const dn_backend dn_cuda_backend; /* cuda/backend.cu, GPU=1 only */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
