@@ -601,6 +601,18 @@ DN_API dn_status dn_network_get_result(dn_network *network, int32_t image, int32
                                        dn_result **out);
 DN_API void dn_result_free(dn_result *result); /* NULL is allowed */
 
+/* Zeroed: the defaults. */
+typedef struct dn_extend_options {
+    int32_t channels;     /* of the branch; 0: 96 */
+    int32_t convolutions; /* 3x3, before the deconvolution; 0: 4 */
+    bool per_class;       /* a mask for each class instead of one for all */
+} dn_extend_options;
+
+/* A detector's cfg with a mask branch behind it: the same text, the keys of the mask stage in [net]
+ * where they are missing, and the branch's sections, which pool boxes from one map of each stride
+ * from 4 to 32. *text is freed with dn_buffer_free. `options` may be NULL. */
+DN_API dn_status dn_extend_cfg(const char *cfg_path, const dn_extend_options *options, char **text);
+
 /* ---- weights files ------------------------------------------------------------------------- */
 
 typedef struct dn_weights_report {

@@ -13,7 +13,8 @@
 #define DN_TASK_COMMANDS(X)                                                                        \
     X(test, "[data] cfg weights [images...]", "finds objects, draws them, prints them")            \
     X(valid, "[data] cfg weights", "writes COCO results of the data file's valid set")             \
-    X(train, "[data] cfg [weights]", "trains the stage that the cfg asks for")
+    X(train, "[data] cfg [weights]", "trains the stage that the cfg asks for")                     \
+    X(extend, "cfg [out.cfg]", "appends a mask branch to a detector's cfg")
 
 #define DN_TOOLS(X)                                                                                \
     X(partial, "cfg weights out N", "writes layers 0..N-1 and sets seen to 0")                     \

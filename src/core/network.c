@@ -217,10 +217,11 @@ static dn_status setup_layers(dn_network *network)
         layer->workspace_floats = layer->saved_floats = layer->flops = 0;
         DN_TRY(layer->type->setup(layer, network));
     }
-    return dn_network_plan(network);
+    return DN_OK;
 }
 
-static dn_status build(dn_network *network, const char *path)
+/* Everything but memory for activations and parameters. */
+static dn_status outline(dn_network *network, const char *path)
 {
     DN_TRY(dn_cfg_read(path, false, &network->cfg));
     DN_TRY(read_net_section(network));
@@ -237,12 +238,18 @@ static dn_status build(dn_network *network, const char *path)
         }
     }
     DN_TRY(set_stage(network));
-    DN_TRY(setup_layers(network));
+    return setup_layers(network);
+}
+
+static dn_status build(dn_network *network, const char *path)
+{
+    DN_TRY(outline(network, path));
+    DN_TRY(dn_network_plan(network));
     return place_params(network);
 }
 
-dn_status dn_network_create(const char *cfg_path, const dn_network_options *options,
-                            dn_network **out)
+static dn_status create(const char *cfg_path, const dn_network_options *options,
+                        dn_status (*how)(dn_network *, const char *), dn_network **out)
 {
     dn_network *network = dn_alloc(sizeof *network);
     if (!network) return DN_ERROR_MEMORY;
@@ -259,13 +266,25 @@ dn_status dn_network_create(const char *cfg_path, const dn_network_options *opti
         network->options.threads = 1;
 #endif
     }
-    const dn_status status = build(network, cfg_path);
+    const dn_status status = how(network, cfg_path);
     if (status != DN_OK) {
         dn_network_free(network);
         return status;
     }
     *out = network;
     return DN_OK;
+}
+
+dn_status dn_network_create(const char *cfg_path, const dn_network_options *options,
+                            dn_network **out)
+{
+    return create(cfg_path, options, build, out);
+}
+
+dn_status dn_network_outline(const char *cfg_path, dn_network **out)
+{
+    const dn_network_options options = {.threads = 1};
+    return create(cfg_path, &options, outline, out);
 }
 
 void dn_network_free(dn_network *network)

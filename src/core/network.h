@@ -56,6 +56,10 @@ struct dn_network {
     int32_t version[3];       /* header words of the weights file read */
 };
 
+/* The cfg's layers and shapes for one image, without memory for parameters and activations: it can
+ * be looked at, not run. Freed with dn_network_free. */
+dn_status dn_network_outline(const char *cfg_path, dn_network **out);
+
 static inline dn_layer *dn_last_layer(dn_network *network)
 {
     return &network->layers[network->layer_count - 1];
