@@ -24,6 +24,14 @@ def folder_from(variable: str) -> Path:
     return path
 
 
+def published_file(models: Path, name: str) -> Path:
+    """A file of a published model, wherever it lies below the folder of models."""
+    for folder, _, files in os.walk(models, followlinks=True):
+        if name in files:
+            return Path(folder) / name
+    pytest.skip(f"no {name} below {models}")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository root."""

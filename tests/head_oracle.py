@@ -38,15 +38,11 @@ def distance_share(a, b):
     """Squared distance of the centres over the squared diagonal of the enclosing box."""
     around = enclosing(a, b)
     dx, dy = (a[0] + a[2] - b[0] - b[2]) / 2, (a[1] + a[3] - b[1] - b[3]) / 2
-    return (dx**2 + dy**2) / (
-        (around[2] - around[0]) ** 2 + (around[3] - around[1]) ** 2
-    )
+    return (dx**2 + dy**2) / ((around[2] - around[0]) ** 2 + (around[3] - around[1]) ** 2)
 
 
 def shape_term(a, b):
-    angle = np.arctan((b[2] - b[0]) / (b[3] - b[1])) - np.arctan(
-        (a[2] - a[0]) / (a[3] - a[1])
-    )
+    angle = np.arctan((b[2] - b[0]) / (b[3] - b[1])) - np.arctan((a[2] - a[0]) / (a[3] - a[1]))
     return 4 / np.pi**2 * angle**2
 
 
@@ -101,9 +97,7 @@ class Yolo:
     def split(self, logits):
         """(n, c, h, w) -> (n, slots, 5 + classes, h, w), float64."""
         n, _, h, w = logits.shape
-        return logits.astype(np.float64).reshape(
-            n, len(self.mask), 5 + self.classes, h, w
-        )
+        return logits.astype(np.float64).reshape(n, len(self.mask), 5 + self.classes, h, w)
 
     def activate(self, logits):
         out = self.split(logits).copy()
@@ -137,9 +131,7 @@ class Yolo:
                         continue
                     probs = values[4] * values[5:]
                     probs[probs <= threshold] = 0
-                    found.append(
-                        (self.box(values, slot, row, column, h, w), values[4], probs)
-                    )
+                    found.append((self.box(values, slot, row, column, h, w), values[4], probs))
         return found
 
     def class_weight(self, c):
@@ -179,9 +171,7 @@ class Yolo:
             th = (box[3] - box[1]) * self.height / self.anchors[self.mask[slot]][1]
             inverse = (lambda v: np.sqrt(v / 4)) if self.new_coords else np.log
             goal = np.array([x * w - column, y * h - row, inverse(tw), inverse(th)])
-            g[:4] = (
-                weight * self.box_normalizer() * (2 - area(box)) * (values[:4] - goal)
-            )
+            g[:4] = weight * self.box_normalizer() * (2 - area(box)) * (values[:4] - goal)
         else:
             slope = loss_slope(self.iou_loss, predicted, box)
             if not self.new_coords:
@@ -190,16 +180,12 @@ class Yolo:
             g[:4] += np.clip(slope, -self.max_delta, self.max_delta)
         learned[image, slot, row, column] += 1
         kind = "giou" if self.iou_loss == "giou" else "iou"
-        losses.append(
-            (1 - measure(kind, predicted, box), iou(predicted, box), values[5 + c])
-        )
+        losses.append((1 - measure(kind, predicted, box), iou(predicted, box), values[5 + c]))
 
     def slots_for(self, box):
         """The slots of this head that learn a truth box."""
         shape = from_centre(0, 0, box[2] - box[0], box[3] - box[1])
-        shapes = [
-            from_centre(0, 0, a / self.width, b / self.height) for a, b in self.anchors
-        ]
+        shapes = [from_centre(0, 0, a / self.width, b / self.height) for a, b in self.anchors]
         best = int(np.argmax([iou(shape, s) for s in shapes]))
         return [
             slot
@@ -207,8 +193,7 @@ class Yolo:
             if anchor == best
             or (
                 self.iou_thresh < 1
-                and measure(self.iou_thresh_kind, shapes[anchor], shape)
-                > self.iou_thresh
+                and measure(self.iou_thresh_kind, shapes[anchor], shape) > self.iou_thresh
             )
         ]
 
@@ -222,18 +207,12 @@ class Yolo:
             box = self.box(values, slot, row, column, h, w)
             real = [(iou(box, o[0]), o) for o in objects[image] if not o[2]]
             best, match = max(real, key=lambda r: r[0], default=(0, None))
-            in_crowd = [
-                intersection(box, o[0]) / area(box) for o in objects[image] if o[2]
-            ]
+            in_crowd = [intersection(box, o[0]) / area(box) for o in objects[image] if o[2]]
             g = self.obj_normalizer * values[4]
             if max(in_crowd, default=0) > self.ignore_thresh:
                 g = 0
             if best > self.ignore_thresh:
-                g = (
-                    self.obj_normalizer * (values[4] - best)
-                    if self.objectness_smooth
-                    else 0
-                )
+                g = self.obj_normalizer * (values[4] - best) if self.objectness_smooth else 0
             gradient[image, slot, 4, row, column] = g
             if best > self.truth_thresh:
                 place = (image, slot, row, column)
@@ -256,9 +235,7 @@ class Yolo:
         boxes = (gradient[:, :, :4] ** 2).sum()
         rest = (gradient[:, :, 4:] ** 2).sum()
         if self.iou_loss != "mse":
-            boxes = (
-                self.box_normalizer() * np.mean([x[0] for x in losses]) if losses else 0
-            )
+            boxes = self.box_normalizer() * np.mean([x[0] for x in losses]) if losses else 0
             rest *= self.obj_normalizer
         return self.delta_normalizer * gradient, (boxes + rest) / n, losses
 
@@ -314,9 +291,7 @@ class Region:
 
     def activate(self, logits):
         n, _, h, w = logits.shape
-        out = logits.astype(np.float64).reshape(
-            n, len(self.anchors), 5 + self.classes, h, w
-        )
+        out = logits.astype(np.float64).reshape(n, len(self.anchors), 5 + self.classes, h, w)
         for part in (slice(0, 2), slice(4, 5)):
             out[:, :, part] = sigmoid(out[:, :, part])
         if self.softmax:
@@ -328,9 +303,7 @@ class Region:
 
     def box(self, values, slot, row, column, h, w):
         wide, high = np.exp(values[2:4]) * self.anchors[slot]
-        return from_centre(
-            (column + values[0]) / w, (row + values[1]) / h, wide / w, high / h
-        )
+        return from_centre((column + values[0]) / w, (row + values[1]) / h, wide / w, high / h)
 
     detect = Yolo.detect
 
@@ -353,9 +326,7 @@ class Region:
             values = out[image, slot, :, row, column]
             box = self.box(values, slot, row, column, h, w)
             best = max((iou(box, o[0]) for o in objects[image] if not o[2]), default=0)
-            crowd = [
-                intersection(box, o[0]) / area(box) for o in objects[image] if o[2]
-            ]
+            crowd = [intersection(box, o[0]) / area(box) for o in objects[image] if o[2]]
             if max([best, *crowd]) <= self.thresh:
                 gradient[image, slot, 4, row, column] = self.noobject_scale * values[4]
             if seen < 12800:
@@ -373,14 +344,8 @@ class Region:
                 shape = from_centre(0, 0, box[2] - box[0], box[3] - box[1])
                 fits = []
                 for slot, (wide, high) in enumerate(self.anchors):
-                    b = self.box(
-                        out[image, slot, :, row, column], slot, row, column, h, w
-                    )
-                    size = (
-                        (wide / w, high / h)
-                        if self.bias_match
-                        else (b[2] - b[0], b[3] - b[1])
-                    )
+                    b = self.box(out[image, slot, :, row, column], slot, row, column, h, w)
+                    size = (wide / w, high / h) if self.bias_match else (b[2] - b[0], b[3] - b[1])
                     fits.append(iou(shape, from_centre(0, 0, *size)))
                 slot = int(np.argmax(fits))
                 values, g = (
@@ -390,9 +355,7 @@ class Region:
                 overlap = iou(self.box(values, slot, row, column, h, w), box)
                 scale = self.coord_scale * (2 - area(box))
                 g[:4] = self.box_gradient(values, slot, (row, column, h, w), box, scale)
-                g[4] = self.object_scale * (
-                    values[4] - (overlap if self.rescore else 1)
-                )
+                g[4] = self.object_scale * (values[4] - (overlap if self.rescore else 1))
                 g[5:] = self.class_scale * (values[5:] - np.eye(self.classes)[c])
                 losses.append((None, overlap, values[5 + c]))
         return gradient, (gradient**2).sum() / n, losses

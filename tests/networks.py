@@ -49,9 +49,7 @@ class Net:
 
     def layer(self, index: int):
         info = ffi.new("dn_layer_info *")
-        check(
-            lib.dn_network_get_layer(self.handle, index % self.info.layer_count, info)
-        )
+        check(lib.dn_network_get_layer(self.handle, index % self.info.layer_count, info))
         return info[0]
 
     def _array(self, pointer, shape) -> np.ndarray:
@@ -68,23 +66,15 @@ class Net:
         return self._array(layer.grad, (layer.live, layer.c, layer.h, layer.w)).copy()
 
     def input_grad(self) -> np.ndarray:
-        return self._array(
-            lib.dn_network_input_grad(self.handle), self._input.shape
-        ).copy()
+        return self._array(lib.dn_network_input_grad(self.handle), self._input.shape).copy()
 
     def params(self, index: int) -> dict[str, np.ndarray]:
         """Writable views of a layer's parameters, by name."""
         layer, views = self.layer(index), {}
         for k in range(layer.param_count):
             info = ffi.new("dn_param_info *")
-            check(
-                lib.dn_network_get_param(
-                    self.handle, index % self.info.layer_count, k, info
-                )
-            )
-            views[ffi.string(info.name).decode()] = self._array(
-                info.data, (info.count,)
-            )
+            check(lib.dn_network_get_param(self.handle, index % self.info.layer_count, k, info))
+            views[ffi.string(info.name).decode()] = self._array(info.data, (info.count,))
         return views
 
     def _set_input(self, values: np.ndarray):
@@ -97,9 +87,7 @@ class Net:
         check(lib.dn_network_forward(self.handle, data, len(self._input), threshold))
         return self.output(-1)
 
-    def train_forward(
-        self, values: np.ndarray, objects: list[list[tuple]], iteration: int = 0
-    ):
+    def train_forward(self, values: np.ndarray, objects: list[list[tuple]], iteration: int = 0):
         """A training pass; objects[image] = [(box in network pixels, class[, crowd]), ...]."""
         data = self._set_input(values)
         truth = ffi.new("dn_truth[]", len(objects))
@@ -116,11 +104,7 @@ class Net:
             self._objects.append(ffi.new("dn_truth_object[]", fields))
             one.object_count, one.objects = len(rows), self._objects[-1]
         self._truth = truth
-        check(
-            lib.dn_network_train_forward(
-                self.handle, data, len(self._input), truth, iteration
-            )
-        )
+        check(lib.dn_network_train_forward(self.handle, data, len(self._input), truth, iteration))
         return self.output(-1)
 
     def backward(self):

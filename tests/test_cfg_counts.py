@@ -7,11 +7,11 @@ and .weights files themselves. The counting is cfg_oracle's, which knows nothing
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cfg_oracle
 import pytest
+from conftest import published_file
 
 CFG = Path(__file__).resolve().parent.parent / "cfg"
 
@@ -87,9 +87,7 @@ def function(section: cfg_oracle.Section) -> dict[str, object]:
             meaning[key] = value
     if section.name == "convolutional":
         pad = meaning.pop("pad", [0.0]) == [1.0]
-        meaning["padding"] = (
-            section.number("size", 1) // 2 if pad else section.number("padding", 0)
-        )
+        meaning["padding"] = section.number("size", 1) // 2 if pad else section.number("padding", 0)
         for key, default in (
             ("stride", 1.0),
             ("groups", 1.0),
@@ -97,14 +95,6 @@ def function(section: cfg_oracle.Section) -> dict[str, object]:
         ):
             meaning.setdefault(key, [default])
     return meaning | {"": section.name}
-
-
-def published_file(models: Path, name: str) -> Path:
-    """A file of a published model, wherever it lies below the folder of models."""
-    for folder, _, files in os.walk(models, followlinks=True):
-        if name in files:
-            return Path(folder) / name
-    pytest.skip(f"no {name} below {models}")
 
 
 def test_every_cfg_is_listed():
@@ -171,9 +161,7 @@ def test_the_shipped_branch_fits_three_mebibytes():
 def test_pooled_maps_of_the_shipped_branch_have_strides_4_to_32():
     model = count("yolomask-v4-tiny")
     (roialign,) = [layer for layer in model.layers if layer.section.name == "roialign"]
-    maps = [
-        model.layers[roialign.index + i] for i in roialign.section.numbers("layers")
-    ]
+    maps = [model.layers[roialign.index + i] for i in roialign.section.numbers("layers")]
     assert [416 // layer.shape[1] for layer in maps] == [4, 8, 16, 32]
 
 
@@ -183,9 +171,7 @@ def test_headers_state_the_branch(name):
     model = count(name)
     parameters = model.parameters_from(model.first_branch_layer)
     text = (CFG / f"{name}.cfg").read_text(encoding="utf-8")
-    assert (
-        f"the branch: {parameters:,} parameters ({20 + 4 * parameters:,} bytes" in text
-    )
+    assert f"the branch: {parameters:,} parameters ({20 + 4 * parameters:,} bytes" in text
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -113,9 +113,7 @@ def instances(result) -> list[tuple]:
     ]
 
 
-def expected_instances(
-    candidates, threshold, width, height, nms=0.45, kind="default", beta=0.6
-):
+def expected_instances(candidates, threshold, width, height, nms=0.45, kind="default", beta=0.6):
     """What a result must hold, from the oracle's candidates of all heads."""
     classes = max(len(c[2]) for c in candidates)
     probs = np.array([np.pad(c[2], (0, classes - len(c[2]))) for c in candidates])
@@ -154,9 +152,7 @@ def test_yolo_boxes(options):
     net = build(yolo_section(head), channels_of(head), 112, 80, batch=2)
     out = net.forward(spread(logits), 0.3)
     assert not net.warnings
-    np.testing.assert_allclose(
-        head.split(out), head.activate(logits), rtol=1e-6, atol=1e-6
-    )
+    np.testing.assert_allclose(head.split(out), head.activate(logits), rtol=1e-6, atol=1e-6)
     for image in range(2):
         candidates = head.detect(logits, image, 0.3)
         found = instances(net.result(image, 112, 80, fit=lib.DN_FIT_STRETCH))
@@ -169,8 +165,7 @@ def test_several_heads():
     """Two scales, and a second head with fewer classes: order, and classes that stay 0."""
     fine, coarse = Yolo(112, 80, 4, ANCHORS, [0, 1]), Yolo(112, 80, 2, ANCHORS, [4, 5])
     cfg = (
-        yolo_section(fine)
-        + "[route]\nlayers=0\n[convolutional]\nfilters=14\nsize=3\nstride=2\n"
+        yolo_section(fine) + "[route]\nlayers=0\n[convolutional]\nfilters=14\nsize=3\nstride=2\n"
         "pad=1\nactivation=linear\n" + yolo_section(coarse)
     )
     net = build(cfg, channels_of(fine), 112, 80)
@@ -182,27 +177,19 @@ def test_several_heads():
     assert any(r[4] >= len(fine.detect(logits, 0, 0.2)) for r in found)
 
 
-@pytest.mark.parametrize(
-    "kind,beta", [("default", 0.6), ("greedynms", 0.9), ("diounms", 0.3)]
-)
+@pytest.mark.parametrize("kind,beta", [("default", 0.6), ("greedynms", 0.9), ("diounms", 0.3)])
 def test_suppression_with_ties(kind, beta):
     """Few distinct scores, so that most boxes tie: the earlier one must stay."""
     head = Yolo(112, 80, 3, ANCHORS, [1, 2, 5], new_coords=True)
     rng = np.random.default_rng(8)
     values = rng.random((1, 3, 8, 5, 7)).astype(np.float32)
-    values[:, :, 4:] = rng.choice(
-        np.float32([0.5, 0.75, 1.0]), size=values[:, :, 4:].shape
-    )
-    values[:, :, 2:4] = rng.choice(
-        np.float32([0.4, 0.5, 0.6]), size=values[:, :, 2:4].shape
-    )
+    values[:, :, 4:] = rng.choice(np.float32([0.5, 0.75, 1.0]), size=values[:, :, 4:].shape)
+    values[:, :, 2:4] = rng.choice(np.float32([0.4, 0.5, 0.6]), size=values[:, :, 2:4].shape)
     section = yolo_section(head, nms_kind=kind, beta_nms=beta)
     net = build(section, 24, 112, 80)
     logits = values.reshape(1, 24, 5, 7)
     net.forward(spread(logits), 0.1)
-    expected = expected_instances(
-        head.detect(logits, 0, 0.1), 0.1, 112, 80, 0.45, kind, beta
-    )
+    expected = expected_instances(head.detect(logits, 0, 0.1), 0.1, 112, 80, 0.45, kind, beta)
     same_instances(instances(net.result(0, 112, 80, fit=lib.DN_FIT_STRETCH)), expected)
     assert 20 < len(expected) < 300
 
@@ -227,23 +214,15 @@ def random_objects(rng, head, n, h, w, count=6):
     for _ in range(n):
         rows = []
         for k in range(count):
-            size = np.array(ANCHORS[rng.integers(len(ANCHORS))]) * rng.uniform(
-                0.7, 1.4, 2
-            )
+            size = np.array(ANCHORS[rng.integers(len(ANCHORS))]) * rng.uniform(0.7, 1.4, 2)
             half = size / 2 / (w * STRIDE, h * STRIDE)
             centre = rng.uniform(0.05, 0.95, 2)
             box = np.concatenate([centre - half, centre + half])
-            rows.append(
-                (tuple(np.clip(box, 0, 1)), int(rng.integers(head.classes)), k % 5 == 4)
-            )
+            rows.append((tuple(np.clip(box, 0, 1)), int(rng.integers(head.classes)), k % 5 == 4))
         box, c, _ = rows[0]
-        rows.append(
-            (box, (c + 1) % head.classes, False)
-        )  # the same place, another class
+        rows.append((box, (c + 1) % head.classes, False))  # the same place, another class
         rows.append((tuple(np.add(box, 1e-3)), c, False))
-        rows.append(
-            ((1.0, 0.4, 1.0 + 1e-6, 0.6), 0, False)
-        )  # centre at 1: the last column
+        rows.append(((1.0, 0.4, 1.0 + 1e-6, 0.6), 0, False))  # centre at 1: the last column
         rows[-1] = ((0.9, 0.9, 1.1, 1.1), 0, False)
         scene.append(rows)
     return scene
@@ -251,10 +230,7 @@ def random_objects(rng, head, n, h, w, count=6):
 
 def in_pixels(objects, width, height):
     scale = (width, height, width, height)
-    return [
-        [(np.multiply(box, scale), c, int(crowd)) for box, c, crowd in o]
-        for o in objects
-    ]
+    return [[(np.multiply(box, scale), c, int(crowd)) for box, c, crowd in o] for o in objects]
 
 
 def compare_loss(head, section, seed=1, seen=10**6, spread_of=1.0):
@@ -268,22 +244,16 @@ def compare_loss(head, section, seed=1, seen=10**6, spread_of=1.0):
     options = {"batch": n, "training": True}
     net = build(section, channels_of(head), w * STRIDE, h * STRIDE, **options)
     lib.dn_network_set_seen(net.handle, seen)
-    net.train_forward(
-        spread(logits), [[(b, c, int(k)) for b, c, k in o] for o in pixels]
-    )
+    net.train_forward(spread(logits), [[(b, c, int(k)) for b, c, k in o] for o in pixels])
     net.backward()
     gradient, loss, learned = head.loss(logits, objects, seen)
     found = net.grad(0).reshape(gradient.shape)
-    np.testing.assert_allclose(
-        found, gradient, rtol=2e-4, atol=2e-5 * np.abs(gradient).max()
-    )
+    np.testing.assert_allclose(found, gradient, rtol=2e-4, atol=2e-5 * np.abs(gradient).max())
     assert net.layer(1).loss == pytest.approx(loss, rel=1e-4)
     statistics = net.head_statistics(1)
     assert statistics.count == len(learned) > 5
     assert statistics.iou == pytest.approx(np.mean([x[1] for x in learned]), rel=1e-4)
-    assert statistics.class_probability == pytest.approx(
-        np.mean([x[2] for x in learned]), rel=1e-4
-    )
+    assert statistics.class_probability == pytest.approx(np.mean([x[2] for x in learned]), rel=1e-4)
     assert statistics.recall_50 == pytest.approx(np.mean([x[1] > 0.5 for x in learned]))
     objectness = head.activate(logits)[:, :, 4]
     assert statistics.no_objectness == pytest.approx(objectness.mean(), rel=1e-5)
@@ -346,13 +316,9 @@ def test_yolo_gradient_is_that_of_cross_entropy_and_squares():
     head = Yolo(112, 80, 4, ANCHORS, [1, 2, 4])
     logits = random_logits(head, n=1, seed=5)
     net = build(yolo_section(head), channels_of(head), 112, 80, training=True)
-    net.train_forward(
-        spread(logits), [[((30, 20, 54, 45), 2)]]
-    )  # cell (2, 2), anchor 1: slot 0
+    net.train_forward(spread(logits), [[((30, 20, 54, 45), 2)]])  # cell (2, 2), anchor 1: slot 0
     net.backward()
-    goal = np.array(
-        [42 / 16 - 2, 32.5 / 16 - 2, np.log(24 / 23), np.log(25 / 27), 1, 0, 0, 1, 0]
-    )
+    goal = np.array([42 / 16 - 2, 32.5 / 16 - 2, np.log(24 / 23), np.log(25 / 27), 1, 0, 0, 1, 0])
     weight = np.full(9, 1.0)
     weight[:4] = 2 - 24 * 25 / (112 * 80)
 
@@ -392,9 +358,7 @@ def test_region_boxes(softmax):
     net = build(region_section(head), channels_of(head), 112, 80)
     out = net.forward(spread(logits), 0.1)
     expected = head.activate(logits)
-    np.testing.assert_allclose(
-        out.reshape(expected.shape), expected, rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(out.reshape(expected.shape), expected, rtol=1e-5, atol=1e-6)
     candidates = head.detect(logits, 0, 0.1)
     same_instances(
         instances(net.result(0, 112, 80, fit=lib.DN_FIT_STRETCH)),
@@ -405,9 +369,7 @@ def test_region_boxes(softmax):
 def test_two_threads_give_the_same_bits():
     head = Yolo(112, 80, 4, ANCHORS, [1, 2, 4], iou_loss="ciou", iou_thresh=0.3)
     logits = random_logits(head)
-    objects = in_pixels(
-        random_objects(np.random.default_rng(2), head, 2, 5, 7), 112, 80
-    )
+    objects = in_pixels(random_objects(np.random.default_rng(2), head, 2, 5, 7), 112, 80)
     grads, losses = [], []
     for threads in (1, 2):
         options = {"batch": 2, "training": True, "threads": threads}
@@ -543,9 +505,7 @@ def test_class_map(tmp_path):
 def test_a_label_of_an_unknown_class():
     head = Yolo(112, 80, 3, ANCHORS, [0, 1, 2])
     net = build(yolo_section(head), channels_of(head), 112, 80, training=True)
-    with pytest.raises(
-        DataError, match=r"object 0 has class 3; layer 1 \[yolo\] has 0..2"
-    ):
+    with pytest.raises(DataError, match=r"object 0 has class 3; layer 1 \[yolo\] has 0..2"):
         net.train_forward(spread(random_logits(head, n=1)), [[((20, 20, 43, 47), 3)]])
 
 
@@ -555,11 +515,7 @@ def test_calls_that_make_no_sense():
     with pytest.raises(ValueError, match="channels=3"):
         net.predict([np.zeros((4, 4, 3), np.uint8)])
     with pytest.raises(ValueError, match="no head"):
-        check(
-            lib.dn_network_get_head_statistics(
-                net.handle, 0, ffi.new("dn_head_statistics *")
-            )
-        )
+        check(lib.dn_network_get_head_statistics(net.handle, 0, ffi.new("dn_head_statistics *")))
     with pytest.raises(ValueError, match="image 1"):
         net.forward(spread(random_logits(head, n=1, h=2, w=2)))
         net.result(1, 4, 4)

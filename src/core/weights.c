@@ -145,52 +145,65 @@ static dn_status check_fit(const dn_network *network, const dn_weights_reader *r
     return DN_OK;
 }
 
-static dn_status load_file(dn_network *network, const char *path, bool first_file,
-                           dn_weights_cursor *cursor)
+/* All files of a list are checked before the first one is read: what does not fit changes nothing.
+ */
+typedef enum dn_weights_phase { DN_WEIGHTS_CHECK, DN_WEIGHTS_READ } dn_weights_phase;
+
+static dn_status visit_file(dn_network *network, const char *path, dn_weights_phase phase,
+                            dn_weights_cursor *cursor)
 {
     dn_weights_reader reader = {0};
+    const bool first_file = cursor->layer == 0;
     int32_t stop = 0;
     dn_status status = open_reader(path, &reader);
     if (status == DN_OK) status = check_fit(network, &reader, cursor->layer, &stop);
     for (int32_t i = cursor->layer; status == DN_OK && i < stop; i++) {
         dn_layer *layer = &network->layers[i];
         if (layer->common.dontload || layer_floats(layer) == 0) continue;
-        status = read_layer(&reader, layer);
+        if (phase == DN_WEIGHTS_READ) status = read_layer(&reader, layer);
         cursor->loaded++;
     }
     if (reader.file) fclose(reader.file);
     if (status != DN_OK) return status;
     cursor->layer = stop;
-    if (first_file) {
+    if (phase == DN_WEIGHTS_READ && first_file) {
         network->seen = reader.seen;
         if (!reader.transpose) memcpy(network->version, reader.version, sizeof reader.version);
     }
     return DN_OK;
 }
 
-dn_status dn_network_load_weights(dn_network *network, const char *paths, dn_weights_report *report)
+static dn_status visit_list(dn_network *network, const char *paths, dn_weights_phase phase,
+                            dn_weights_cursor *cursor)
 {
     char *list = dn_strdup(paths);
     if (!list) return DN_ERROR_MEMORY;
-    dn_weights_cursor cursor = {0, 0};
+    *cursor = (dn_weights_cursor){0, 0};
     dn_status status = DN_OK;
-    int32_t files = 0;
     char *next = NULL;
-    for (char *path = list; path && status == DN_OK; path = next, files++) {
+    for (char *path = list; path && status == DN_OK; path = next) {
         next = strchr(path, ',');
         if (next) *next++ = '\0';
-        status = load_file(network, path, files == 0, &cursor);
+        status = visit_file(network, path, phase, cursor);
     }
     dn_free(list);
+    return status;
+}
+
+dn_status dn_network_load_weights(dn_network *network, const char *paths, dn_weights_report *report)
+{
+    dn_weights_cursor cursor;
+    const int32_t total = layers_with_params(network);
+    DN_TRY(visit_list(network, paths, DN_WEIGHTS_CHECK, &cursor));
+    if (strchr(paths, ',') && cursor.loaded < total)
+        return dn_fail(
+            DN_ERROR_WEIGHTS,
+            "%s: the list ends before the network does: %d of the %d layers with weights "
+            "of %s are there",
+            paths, cursor.loaded, total, network->cfg->name);
+    const dn_status status = visit_list(network, paths, DN_WEIGHTS_READ, &cursor);
     network->weights_version++;
     network->frozen_version++;
-    const int32_t total = layers_with_params(network);
-    if (status == DN_OK && files > 1 && cursor.loaded < total)
-        status =
-            dn_fail(DN_ERROR_WEIGHTS,
-                    "%s: the list ends before the network does: %d of the %d layers with weights "
-                    "of %s are there",
-                    paths, cursor.loaded, total, network->cfg->name);
     if (status != DN_OK) return status;
     if (report) *report = (dn_weights_report){cursor.loaded, total, network->seen};
     return DN_OK;
