@@ -10,6 +10,10 @@
 
 #include "core/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct dn_cfg_entry {
     char *key;
     char *value;
@@ -45,5 +49,9 @@ dn_cfg_entry *dn_cfg_find(const dn_cfg_section *section, const char *key);
 /* *out = the file's bytes with a NUL behind them (to be freed with dn_free), *length without it;
  * DN_ERROR_DATA where the file has more than `limit` bytes. */
 dn_status dn_read_file(const char *path, size_t limit, char **out, size_t *length);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -22,6 +22,10 @@
 #include "core/roi.h"
 #include "core/tensor.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct dn_network dn_network;
 typedef struct dn_layer dn_layer;
 typedef struct dn_detections dn_detections;
@@ -160,5 +164,9 @@ const dn_layer_type *dn_layer_type_find(const char *name);
 const dn_layer_type *dn_layer_type_at(int32_t index); /* NULL past the end */
 
 extern const dn_option dn_common_option_table[];
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,6 +9,10 @@
 
 #include "core/cfg.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum dn_option_type {
     DN_OPTION_INT,    /* int32_t */
     DN_OPTION_FLOAT,  /* float */
@@ -67,5 +71,9 @@ void dn_options_free(const dn_option *table, void *options);
 /* Strict numbers: the whole text must be one, decimal, finite. false otherwise. */
 bool dn_parse_int(const char *text, int64_t *out);
 bool dn_parse_double(const char *text, double *out);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

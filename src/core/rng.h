@@ -7,14 +7,13 @@
 #ifndef DN_CORE_RNG_H
 #define DN_CORE_RNG_H
 
-#include <math.h>
-#include <stdint.h>
+#include "math/portable.h"
 
 typedef struct dn_rng {
     uint64_t state;
 } dn_rng;
 
-static inline uint64_t dn_rng_next(dn_rng *rng)
+DN_HD uint64_t dn_rng_next(dn_rng *rng)
 {
     uint64_t z = (rng->state += UINT64_C(0x9E3779B97F4A7C15));
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -22,7 +21,7 @@ static inline uint64_t dn_rng_next(dn_rng *rng)
     return z ^ (z >> 31);
 }
 
-static inline dn_rng dn_rng_make(uint64_t seed, uint64_t a, uint64_t b, uint64_t c)
+DN_HD dn_rng dn_rng_make(uint64_t seed, uint64_t a, uint64_t b, uint64_t c)
 {
     dn_rng rng = {seed};
     rng.state = dn_rng_next(&rng) ^ a;
@@ -33,20 +32,20 @@ static inline dn_rng dn_rng_make(uint64_t seed, uint64_t a, uint64_t b, uint64_t
 }
 
 /* Uniform in [low, high). */
-static inline float dn_rng_uniform(dn_rng *rng, float low, float high)
+DN_HD float dn_rng_uniform(dn_rng *rng, float low, float high)
 {
     const float unit = (float)(dn_rng_next(rng) >> 40) * 0x1p-24f;
     return low + unit * (high - low);
 }
 
 /* Uniform in 0..count-1; count >= 1. */
-static inline int32_t dn_rng_below(dn_rng *rng, int32_t count)
+DN_HD int32_t dn_rng_below(dn_rng *rng, int32_t count)
 {
     return (int32_t)((dn_rng_next(rng) >> 32) * (uint64_t)count >> 32);
 }
 
 /* Standard normal (Box and Muller 1958). */
-static inline float dn_rng_normal(dn_rng *rng)
+DN_HD float dn_rng_normal(dn_rng *rng)
 {
     const float radius = sqrtf(-2.0f * logf(1.0f - dn_rng_uniform(rng, 0.0f, 1.0f)));
     return radius * cosf(6.28318530718f * dn_rng_uniform(rng, 0.0f, 1.0f));

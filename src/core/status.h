@@ -10,6 +10,10 @@
 
 #include "darknet.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #if defined(__GNUC__)
 #define DN_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
@@ -35,5 +39,9 @@ dn_status dn_fail_prefix(dn_status status, const char *format, ...) DN_PRINTF(2,
         status = (expression);                                                                     \
         if (status != DN_OK) goto done;                                                            \
     } while (0)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -22,13 +22,15 @@ static inline bool dn_box_is_empty(dn_box box)
 /* The box of centre (x, y) and size w x h. */
 static inline dn_box dn_box_from_centre(float x, float y, float w, float h)
 {
-    return (dn_box){x - .5f * w, y - .5f * h, x + .5f * w, y + .5f * h};
+    const dn_box box = {x - .5f * w, y - .5f * h, x + .5f * w, y + .5f * h};
+    return box;
 }
 
 /* The box with all coordinates multiplied by (x, y): fractions to pixels, one size to another. */
 static inline dn_box dn_box_scale(dn_box box, float x, float y)
 {
-    return (dn_box){box.x0 * x, box.y0 * y, box.x1 * x, box.y1 * y};
+    const dn_box scaled = {box.x0 * x, box.y0 * y, box.x1 * x, box.y1 * y};
+    return scaled;
 }
 
 #endif

@@ -16,6 +16,10 @@
 
 #include "core/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Collects intervals of ones, given in ascending order, into a canonical dn_rle. */
 typedef struct dn_rle_builder {
     dn_rle rle;
@@ -42,5 +46,9 @@ static inline int64_t dn_rle_pixels(const dn_rle *rle)
 {
     return (int64_t)rle->height * rle->width;
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 #include "core/layer.h"
 #include "math/pool.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct dn_pool_options {
     int32_t size, stride, stride_x, stride_y, padding;
 } dn_pool_options;
@@ -21,5 +25,9 @@ dn_status dn_pool_setup(dn_layer *layer, dn_network *network);
 /* "max" or "avg" is put before the row. */
 void dn_pool_describe(const dn_layer *layer, const dn_network *network, const char *word,
                       char *text, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
