@@ -306,6 +306,7 @@ typedef struct dn_dataset_source {
     const char *names;         /* file of class names, one a line; or NULL */
     int32_t classes;           /* that many are allowed; 0: as many as names or labels say */
     bool strict;               /* label faults fail instead of being skipped and reported */
+    bool images_only;          /* do not read a list's or folder's label rows: to predict only */
 } dn_dataset_source;
 
 typedef enum dn_object_kind {
@@ -332,7 +333,7 @@ typedef struct dn_dataset_object {
 typedef struct dn_dataset_image {
     const char *path;       /* to open it */
     const char *file_name;  /* as the labels call it */
-    const char *label_path; /* the file with its labels */
+    const char *label_path; /* the file with its labels; NULL with images_only */
     int32_t width, height;  /* as labelled; 0: unknown until the image is read */
     int64_t id;             /* the JSON's; else its number in the data set, from 1 */
     int64_t first_object, object_count;

@@ -46,8 +46,9 @@ def text(pointer) -> str:
 class Dataset:
     """A loaded dn_dataset."""
 
-    def __init__(self, path, strict=False, classes=0, **paths):
-        source = ffi.new("dn_dataset_source *", {"strict": strict, "classes": classes})
+    def __init__(self, path, strict=False, classes=0, images_only=False, **paths):
+        flags = {"strict": strict, "classes": classes, "images_only": images_only}
+        source = ffi.new("dn_dataset_source *", flags)
         keep = [
             ffi.new("char[]", str(value).encode()) for value in (path, *paths.values())
         ]

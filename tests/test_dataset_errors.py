@@ -347,6 +347,8 @@ def test_images_without_labels(tmp_path):
         f"{first}",
     ):
         Dataset(tmp_path / "images")
+    images = Dataset(tmp_path / "images", images_only=True, classes=3)
+    assert (images.view.image_count, images.view.object_count, images.faults) == (2, 0, [])
     write(first, "")
     sentence = (
         f"{two}: it has no label file ({tmp_path}/labels/b.txt or the like): taken as an image "

@@ -29,6 +29,7 @@ dn_dataset *dn_open_data_set(const dn_data_file *data, dn_data_part part, bool s
     dn_dataset *dataset = NULL;
     dn_must(dn_data_file_source(data, part, &source));
     source.strict = strict;
+    source.images_only = part == DN_DATA_VALID; /* `valid` compares with nothing */
     dn_must(dn_dataset_load(&source, &dataset));
     const dn_dataset_view *view = dn_dataset_get(dataset);
     fprintf(stderr, "%s: %lld images, %lld objects, %d classes\n", source.path,

@@ -171,6 +171,7 @@ dn_status dn_read_rows(dn_builder *builder)
     const int32_t given = builder->names.count ? builder->names.count : builder->source->classes;
     dn_row_reader reader = {
         .builder = builder, .classes = given ? given : DN_CLASSES_MAX, .max_class = -1};
+    if (builder->source->images_only) return dn_builder_number_classes(builder, given);
     const dn_status status = read_all(&reader);
     dn_points_free(&reader.points);
     if (status != DN_OK) return status;
