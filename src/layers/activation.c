@@ -1,13 +1,9 @@
 /* [activation]: one activation (math/activation.h) and nothing else. */
-#include "math/activation.h"
-#include "core/layer.h"
+#include "layers/activation.h"
+
 #include "core/network.h"
 
 #include <stdio.h>
-
-typedef struct dn_activation_options {
-    int32_t activation;
-} dn_activation_options;
 
 #define S dn_activation_options
 static const dn_option options[] = {

@@ -1,8 +1,8 @@
 /* [dropout]: in training a share `probability` of the values becomes 0 and the others grow by
  * 1 / (1 - probability); in inference a copy. The mask is a function of seed, iteration, layer and
  * element (math/dropout.h), so nothing is saved. Darknet's DropBlock keys are refused. */
-#include "math/dropout.h"
-#include "core/layer.h"
+#include "layers/dropout.h"
+
 #include "core/network.h"
 
 #include <stdio.h>
@@ -29,7 +29,7 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     return dn_set_output(layer, network, in->c, in->h, in->w);
 }
 
-static dn_dropout mask_of(const dn_layer *layer, const dn_pass *pass)
+dn_dropout dn_dropout_of(const dn_layer *layer, const dn_pass *pass)
 {
     const dn_dropout_options *o = layer->options;
     return (dn_dropout){pass->seed, (uint64_t)pass->iteration, layer->index, o->probability};
@@ -44,7 +44,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
         memcpy(out, in, (size_t)count * sizeof *out);
         return DN_OK;
     }
-    const dn_dropout mask = mask_of(layer, pass);
+    const dn_dropout mask = dn_dropout_of(layer, pass);
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t i = 0; i < count; i++) out[i] = in[i] * dn_dropout_factor(&mask, i);
     return DN_OK;
@@ -54,7 +54,7 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
 {
     float *in_grad = dn_input(layer, pass, 0)->grad; /* (n, c, h, w) */
     const int64_t count = dn_live(layer, pass) * dn_tensor_size(&layer->out);
-    const dn_dropout mask = mask_of(layer, pass);
+    const dn_dropout mask = dn_dropout_of(layer, pass);
     if (!in_grad) return DN_OK;
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t i = 0; i < count; i++)

@@ -15,7 +15,6 @@
 #include "core/memory.h"
 #include "core/network.h"
 #include "core/roi_sampling.h"
-#include "math/roi_pool.h"
 #include "math/threads.h"
 
 #include <stdio.h>
@@ -115,7 +114,7 @@ static dn_status place_rois(dn_layer *layer, const dn_network *network)
     return DN_OK;
 }
 
-static dn_roi_pool pool_of(const dn_layer *layer)
+dn_roi_pool dn_roialign_pool(const dn_layer *layer)
 {
     const dn_roialign_options *o = layer->options;
     return (dn_roi_pool){.channels = layer->out.c,
@@ -124,7 +123,7 @@ static dn_roi_pool pool_of(const dn_layer *layer)
                          .maximum = o->pool == DN_ROI_MAX};
 }
 
-static dn_roi_map map_of(const dn_layer *layer, const dn_network *network, int32_t level)
+dn_roi_map dn_roialign_map(const dn_layer *layer, const dn_network *network, int32_t level)
 {
     const dn_tensor *in = dn_input_shape(layer, network, level);
     return (dn_roi_map){.h = in->h,
@@ -136,10 +135,10 @@ static dn_roi_map map_of(const dn_layer *layer, const dn_network *network, int32
 /* Floats of one thread's scratch: the largest map's, and a RoI with its channels last. */
 static int64_t scratch_floats(const dn_layer *layer, const dn_network *network)
 {
-    const dn_roi_pool pool = pool_of(layer);
+    const dn_roi_pool pool = dn_roialign_pool(layer);
     int64_t most = 0;
     for (int32_t k = 0; k < layer->input_count; k++) {
-        const dn_roi_map map = map_of(layer, network, k);
+        const dn_roi_map map = dn_roialign_map(layer, network, k);
         const int64_t floats = dn_roi_pool_scratch(&pool, &map);
         if (floats > most) most = floats;
     }
@@ -168,7 +167,7 @@ static void assign_level(const dn_layer *layer, const dn_network *network, dn_ro
     const double wanted = 0.5 * log2(area > 1e-9 ? area : 1e-9) - log2(14.0);
     double best_distance = INFINITY, best_stride = 0;
     for (int32_t k = 0; k < layer->input_count; k++) {
-        const dn_roi_map map = map_of(layer, network, k);
+        const dn_roi_map map = dn_roialign_map(layer, network, k);
         const double stride = 1.0 / sqrt((double)map.scale_x * (double)map.scale_y);
         const double distance = fabs(log2(stride) - wanted);
         if (distance > best_distance || (distance == best_distance && stride >= best_stride))
@@ -179,7 +178,7 @@ static void assign_level(const dn_layer *layer, const dn_network *network, dn_ro
     }
 }
 
-static dn_status choose_rois(dn_layer *layer, const dn_pass *pass)
+dn_status dn_roialign_choose(dn_layer *layer, const dn_pass *pass)
 {
     const dn_roialign_options *o = layer->options;
     dn_roialign *state = layer->state;
@@ -215,14 +214,14 @@ static void turn_maps(const dn_layer *layer, const dn_pass *pass, int32_t image,
 static void pool_roi(const dn_layer *layer, const dn_pass *pass, const dn_roi *roi,
                      const float *maps, float *scratch, float *out)
 {
-    const dn_roi_pool pool = pool_of(layer);
+    const dn_roi_pool pool = dn_roialign_pool(layer);
     const float box[4] = {roi->expanded.x0, roi->expanded.y0, roi->expanded.x1, roi->expanded.y1};
     const int64_t bins = (int64_t)layer->out.h * layer->out.w;
     float *pooled = scratch; /* (size, size, channels) */
     scratch += bins * pool.channels;
     memset(pooled, 0, (size_t)(bins * pool.channels) * sizeof *pooled);
     for (int32_t k = 0; k < layer->input_count; k++) {
-        const dn_roi_map map = map_of(layer, pass->network, k);
+        const dn_roi_map map = dn_roialign_map(layer, pass->network, k);
         if (roi->level < 0 || roi->level == k)
             dn_roi_pool_forward(&pool, &map, box, maps, scratch, pooled);
         maps += (int64_t)map.h * map.w * pool.channels;
@@ -241,7 +240,7 @@ static int32_t end_of_image(const dn_roi_set *set, int32_t first)
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
-    DN_TRY(choose_rois(layer, pass));
+    DN_TRY(dn_roialign_choose(layer, pass));
     const dn_roi_set *set = layer->rois;
     const int64_t scratch_size = scratch_floats(layer, pass->network);
     float *maps = pass->workspace + pass->threads * scratch_size;
@@ -261,7 +260,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 static void backward_channels(const dn_layer *layer, const dn_pass *pass, int32_t first,
                               int32_t last, float *scratch)
 {
-    const dn_roi_pool pool = pool_of(layer);
+    const dn_roi_pool pool = dn_roialign_pool(layer);
     for (int32_t r = 0; r < layer->rois->count; r++) {
         const dn_roi *roi = &layer->rois->rois[r];
         const dn_box e = roi->expanded;
@@ -269,7 +268,7 @@ static void backward_channels(const dn_layer *layer, const dn_pass *pass, int32_
         for (int32_t k = 0; k < layer->input_count; k++) {
             const dn_tensor *in = dn_input(layer, pass, k);
             if (!in->grad || (roi->level >= 0 && roi->level != k)) continue;
-            const dn_roi_map map = map_of(layer, pass->network, k);
+            const dn_roi_map map = dn_roialign_map(layer, pass->network, k);
             const int64_t image = roi->image * dn_tensor_size(in);
             dn_roi_pool_backward(&pool, &map, box, in->data + image,
                                  layer->out.grad + r * dn_tensor_size(&layer->out), first, last,

@@ -3,6 +3,7 @@
 #define DN_LAYERS_ROIALIGN_H
 
 #include "core/layer.h"
+#include "math/roi_pool.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -13,6 +14,13 @@ const dn_roi_rules *dn_roialign_rules(const dn_layer *layer);
 
 /* Its RoIs; NULL where `layer` is of another type. */
 const dn_roi_set *dn_roialign_set(const dn_layer *layer);
+
+/* Fills layer->rois for this pass: a forward's first step. Runs on the CPU. */
+dn_status dn_roialign_choose(dn_layer *layer, const dn_pass *pass);
+
+/* How its bins are pooled; the shape and the scale of its `level`-th map. */
+dn_roi_pool dn_roialign_pool(const dn_layer *layer);
+dn_roi_map dn_roialign_map(const dn_layer *layer, const dn_network *network, int32_t level);
 
 #ifdef __cplusplus
 }

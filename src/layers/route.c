@@ -1,15 +1,11 @@
 /* [route]: channels of earlier layers, one after the other; with groups, of each layer only the
  * group_id-th of `groups` equal parts. */
-#include "core/layer.h"
+#include "layers/route.h"
+
 #include "core/network.h"
 
 #include <stdio.h>
 #include <string.h>
-
-typedef struct dn_route_options {
-    dn_ints layers;
-    int32_t groups, group_id;
-} dn_route_options;
 
 #define S dn_route_options
 static const dn_option options[] = {

@@ -7,44 +7,17 @@
  * softmax: e^w / (sum e^w + 1e-4) after the maximum is subtracted. Sizes may differ:
  * math/shortcut.h.
  */
-#include "math/shortcut.h"
-#include "core/layer.h"
+#include "layers/shortcut.h"
+
 #include "core/memory.h"
 #include "core/network.h"
-#include "math/activation.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef enum dn_weights_type {
-    DN_WEIGHTS_NONE,
-    DN_WEIGHTS_PER_FEATURE,
-    DN_WEIGHTS_PER_LAYER, /* another name of PER_FEATURE */
-    DN_WEIGHTS_PER_CHANNEL,
-} dn_weights_type;
-
-typedef enum dn_weights_normalization {
-    DN_NORMALIZATION_NONE,
-    DN_NORMALIZATION_RELU,
-    DN_NORMALIZATION_AVG_RELU, /* another name of RELU */
-    DN_NORMALIZATION_SOFTMAX,
-} dn_weights_normalization;
-
 static const char *const weights_types[] = {"none", "per_feature", "per_layer", "per_channel",
                                             NULL};
 static const char *const normalizations[] = {"none", "relu", "avg_relu", "softmax", NULL};
-
-typedef struct dn_shortcut_options {
-    dn_ints from;
-    int32_t activation, weights_type, weights_normalization;
-    float alpha, beta;
-} dn_shortcut_options;
-
-typedef struct dn_shortcut {
-    dn_overlap *overlaps; /* (input_count) */
-    dn_param *weights;    /* NULL: none */
-    int32_t columns;      /* factors an input: 1 or channels */
-} dn_shortcut;
 
 #define S dn_shortcut_options
 static const dn_option options[] = {
@@ -60,8 +33,6 @@ static const dn_option options[] = {
     DN_OPTIONS_END,
 };
 #undef S
-
-static const float epsilon = 1e-4f;
 
 static dn_status connect(dn_layer *layer, dn_network *network)
 {
@@ -133,19 +104,6 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     return DN_OK;
 }
 
-/* Normalised weights of one column: values[k * step] of `count` inputs, in place. */
-static void normalize(int32_t kind, float *values, int32_t count, int32_t step)
-{
-    float most = values[0], sum = 0;
-    for (int32_t k = 1; k < count; k++) most = fmaxf(most, values[k * step]);
-    for (int32_t k = 0; k < count; k++) {
-        float *value = &values[k * step];
-        *value = kind == DN_NORMALIZATION_SOFTMAX ? expf(*value - most) : fmaxf(*value, 0.0f);
-        sum += *value;
-    }
-    for (int32_t k = 0; k < count; k++) values[k * step] /= sum + epsilon;
-}
-
 /* factors (inputs, columns) */
 static void find_factors(const dn_layer *layer, float *factors)
 {
@@ -159,7 +117,8 @@ static void find_factors(const dn_layer *layer, float *factors)
     memcpy(factors, state->weights->data, (size_t)state->weights->count * sizeof *factors);
     if (o->weights_normalization == DN_NORMALIZATION_NONE) return;
     for (int32_t c = 0; c < columns; c++)
-        normalize(o->weights_normalization, factors + c, inputs, columns);
+        dn_shortcut_normalize(o->weights_normalization == DN_NORMALIZATION_SOFTMAX, factors + c,
+                              inputs, columns);
 }
 
 static bool same_plane(const dn_overlap *overlap, const dn_tensor *out)
@@ -274,24 +233,6 @@ static void backward_input(const dn_layer *layer, const dn_pass *pass, int32_t k
     }
 }
 
-/* One column: from the factors' gradients to the weights', in place. The maximum that softmax
- * subtracts counts as a constant. */
-static void normalize_backward(int32_t kind, const float *weights, const float *factors,
-                               float *grads, int32_t count, int32_t step)
-{
-    float dot = 0, sum = 0;
-    for (int32_t k = 0; k < count; k++) {
-        dot += factors[k * step] * grads[k * step];
-        sum += fmaxf(weights[k * step], 0.0f);
-    }
-    for (int32_t k = 0; k < count; k++) {
-        const float slope = kind == DN_NORMALIZATION_SOFTMAX ? factors[k * step]
-                            : weights[k * step] > 0.0f       ? 1.0f / (sum + epsilon)
-                                                             : 0.0f;
-        grads[k * step] = slope * (grads[k * step] - dot);
-    }
-}
-
 /* column_grads (inputs, columns) += the factors' gradients, added up to the weights' columns. */
 static void add_weight_grads(const dn_layer *layer, const float *factors, float *column_grads)
 {
@@ -300,8 +241,9 @@ static void add_weight_grads(const dn_layer *layer, const float *factors, float 
     const int32_t inputs = layer->input_count, columns = state->columns;
     if (o->weights_normalization != DN_NORMALIZATION_NONE)
         for (int32_t c = 0; c < columns; c++)
-            normalize_backward(o->weights_normalization, state->weights->data + c, factors + c,
-                               column_grads + c, inputs, columns);
+            dn_shortcut_normalize_backward(o->weights_normalization == DN_NORMALIZATION_SOFTMAX,
+                                           state->weights->data + c, factors + c, column_grads + c,
+                                           inputs, columns);
     for (int64_t i = 0; i < state->weights->count; i++) state->weights->grad[i] += column_grads[i];
 }
 

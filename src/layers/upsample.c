@@ -1,15 +1,10 @@
 /* [upsample]: every value becomes a stride x stride block (nearest neighbour). A negative stride is
  * the transpose: every block becomes its sum. Both times `scale`. */
-#include "math/upsample.h"
-#include "core/layer.h"
+#include "layers/upsample.h"
+
 #include "core/network.h"
 
 #include <stdio.h>
-
-typedef struct dn_upsample_options {
-    int32_t stride;
-    float scale;
-} dn_upsample_options;
 
 #define S dn_upsample_options
 static const dn_option options[] = {

@@ -12,6 +12,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct dn_roi_pool {
     int32_t channels;
     int32_t size;    /* bins on each axis */
@@ -40,5 +44,9 @@ void dn_roi_pool_forward(const dn_roi_pool *pool, const dn_roi_map *map, const f
 void dn_roi_pool_backward(const dn_roi_pool *pool, const dn_roi_map *map, const float box[4],
                           const float *cells, const float *pooled_grad, int32_t first, int32_t last,
                           float *scratch, float *grad);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
