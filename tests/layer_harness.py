@@ -144,9 +144,22 @@ class Net:
     def forward(self, x: np.ndarray, threshold: float = 0.0) -> np.ndarray:
         self._input = np.ascontiguousarray(x, np.float32)  # must outlive the call
         data = ffi.cast("const float *", self._input.ctypes.data)
-        check(
-            lib.dn_network_forward(self.handle, data, self._input.shape[0], threshold)
-        )
+        check(lib.dn_network_forward(self.handle, data, self._input.shape[0], threshold))
+        return self.out()
+
+    def train_forward(
+        self, x: np.ndarray, values: np.ndarray | None = None, iteration: int = 0
+    ) -> np.ndarray:
+        """A training pass; `values` (n, outputs) is what [softmax], [cost] ... compare with."""
+        self._input = np.ascontiguousarray(x, np.float32)
+        batch = self._input.shape[0]
+        self._truth = ffi.new("dn_truth[]", batch)  # must outlive the backward
+        if values is not None:
+            self._values = np.ascontiguousarray(values, np.float32).reshape(batch, -1)
+            for i in range(batch):
+                self._truth[i].values = ffi.cast("float *", self._values[i].ctypes.data)
+        data = ffi.cast("const float *", self._input.ctypes.data)
+        check(lib.dn_network_train_forward(self.handle, data, batch, self._truth, iteration))
         return self.out()
 
     def backward(self, grad_out: np.ndarray | None = None) -> None:
@@ -154,11 +167,7 @@ class Net:
             check(lib.dn_network_backward(self.handle, ffi.NULL))
             return
         grad = np.ascontiguousarray(grad_out, np.float32)
-        check(
-            lib.dn_network_backward(
-                self.handle, ffi.cast("const float *", grad.ctypes.data)
-            )
-        )
+        check(lib.dn_network_backward(self.handle, ffi.cast("const float *", grad.ctypes.data)))
 
     def zero_grad(self) -> None:
         check(lib.dn_network_zero_grad(self.handle))
@@ -177,6 +186,4 @@ def close(actual: np.ndarray, wanted: np.ndarray, tolerance: float = 1e-5) -> No
     assert np.isfinite(actual).all(), "not finite"
     error = np.abs(actual - wanted).max(initial=0)
     scale = np.abs(wanted).max(initial=0)
-    assert error <= tolerance * max(scale, 1e-3), (
-        f"error {error:.3g} at scale {scale:.3g}"
-    )
+    assert error <= tolerance * max(scale, 1e-3), f"error {error:.3g} at scale {scale:.3g}"

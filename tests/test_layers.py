@@ -321,3 +321,360 @@ def test_upsample(tmp_path, stride):
         return 1.5 * F.avg_pool2d(x, 2) * 4
 
     compare(tmp_path, f"[upsample]\nstride={stride}\nscale=1.5\n", (2, 3, 6, 4), reference)
+
+
+def reorg_index(c, h, w, s):
+    """Darknet's mapping: the flat index read for each flat index of the walked (c, h, w)."""
+    index = np.empty(c * h * w, np.int64)
+    for k in range(c):
+        for j in range(h):
+            for i in range(w):
+                c2, off = k % (c // s**2), k // (c // s**2)
+                x2, y2 = i * s + off % s, j * s + off // s
+                index[i + w * (j + h * k)] = x2 + w * s * (y2 + h * s * c2)
+    return index
+
+
+def test_reorg(tmp_path):
+    shape, s = (2, 8, 4, 6), 2
+    index = torch.tensor(reorg_index(8, 4, 6, s))
+
+    def forward(x, _):
+        return x.flatten(1)[:, index].view(2, 32, 2, 3)
+
+    def reverse(x, _):
+        inverse = torch.empty_like(index)
+        inverse[index] = torch.arange(index.numel())
+        return x.flatten(1)[:, inverse].view(2, 2, 8, 12)
+
+    compare(tmp_path, "[reorg]\nstride=2\n", shape, forward)
+    compare(tmp_path, "[reorg]\nstride=2\nreverse=1\n", shape, reverse)
+
+
+def space_to_depth(x, s):
+    n, c, h, w = x.shape
+    parts = x.reshape(n, c, h // s, s, w // s, s).permute(0, 3, 5, 1, 2, 4)
+    return parts.reshape(n, c * s * s, h // s, w // s)
+
+
+def test_reorg3d(tmp_path):
+    shape = (2, 3, 6, 9)
+    compare(tmp_path, "[reorg3d]\nstride=3\n", shape, lambda x, _: space_to_depth(x, 3))
+    x = np.random.default_rng(2).normal(size=(2, 8, 4, 6)).astype(np.float32)
+    net = Net(tmp_path, "[reorg3d]\nstride=2\nreverse=1\n[reorg3d]\nstride=2\n", x.shape)
+    assert np.array_equal(net.forward(x), x)
+    assert net.out(0).shape == (2, 2, 8, 12)
+
+
+def test_reorg_is_not_space_to_depth(tmp_path):
+    x = np.arange(8 * 4 * 4, dtype=np.float32).reshape(1, 8, 4, 4)
+    old = Net(tmp_path, "[reorg]\nstride=2\n", x.shape).forward(x)
+    new = Net(tmp_path, "[reorg3d]\nstride=2\n", x.shape).forward(x)
+    assert old.shape == new.shape and not np.array_equal(old, new)
+
+
+# A layer with several inputs stands behind these; all of them see the same input x.
+BRANCH = "[convolutional]\nfilters={c}\nsize={size}\nstride={stride}\npad=1\nactivation=linear\n"
+
+
+def branches(*specs):
+    """Convolutions on the net's input through [route]s: cfg text; layer k's output is 2k."""
+    text = ["[empty]\n"]
+    for c, size, stride in specs:
+        text.append("[route]\nlayers=0\n" + BRANCH.format(c=c, size=size, stride=stride))
+    return "".join(text)
+
+
+def compare_behind(tmp_path, specs, section, reference, shape=(2, 3, 8, 6), tolerance=3e-5):
+    """As compare, for a section behind branches: reference(branch outputs, own parameters)."""
+    rng = np.random.default_rng(5)
+    net = Net(tmp_path, branches(*specs) + section, shape, training=True)
+    net.randomize(rng)
+    x = rng.normal(0, 1, shape).astype(np.float32)
+    wanted_in = tensor(x)
+    outs = []
+    for k, (c, size, stride) in enumerate(specs):
+        p = net.params(2 * k + 2)
+        weights = torch.tensor(p["weights"].astype(np.float64)).view(c, shape[1], size, size)
+        biases = torch.tensor(p["biases"].astype(np.float64))
+        outs.append(F.conv2d(wanted_in, weights, biases, stride, size // 2))
+    params = {name: tensor(values) for name, values in net.params(-1).items()}
+    wanted = reference(outs, params)
+    out = net.forward(x)
+    close(out, wanted.detach().numpy(), tolerance)
+    grad = rng.normal(0, 1, out.shape).astype(np.float32)
+    (wanted * torch.tensor(grad, dtype=torch.float64)).sum().backward()
+    net.backward(grad)
+    close(net.input_grad(), wanted_in.grad.numpy(), tolerance)
+    for name, values in net.param_grads(-1).items():
+        close(values, params[name].grad.numpy().ravel(), tolerance)
+    return net
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_route(tmp_path, groups):
+    def reference(outs, _):
+        picked = [o[:, (groups - 1) * o.shape[1] // groups :] for o in outs]
+        return torch.cat([picked[1], picked[0], picked[1]], 1)
+
+    section = f"[route]\nlayers=4,-3,-1\ngroups={groups}\ngroup_id={groups - 1}\n"
+    net = compare_behind(tmp_path, [(4, 1, 1), (6, 3, 1)], section, reference)
+    assert net.layer(-1).c == 16 // groups
+
+
+SAME = [(5, 1, 1), (5, 3, 1), (5, 1, 1)]
+
+
+@pytest.mark.parametrize("activation", ["linear", "leaky", "mish"])
+def test_shortcut(tmp_path, activation):
+    section = f"[shortcut]\nfrom=-3\nactivation={activation}\nalpha=.5\nbeta=-2\n"
+
+    def reference(outs, _):
+        return ACTIVATIONS[activation](0.5 * outs[2] - 2 * outs[1])
+
+    compare_behind(tmp_path, SAME, section, reference)
+
+
+def test_shortcut_list(tmp_path):
+    section = "[shortcut]\nfrom=2,-3,4\n"
+    compare_behind(tmp_path, SAME, section, lambda o, _: o[2] + o[0] + 2 * o[1])
+
+
+def normalized_weights(weights, kind):
+    """(inputs, columns), normalised over the inputs."""
+    if kind in ("relu", "avg_relu"):
+        positive = torch.relu(weights)
+        return positive / (positive.sum(0) + 1e-4)
+    if kind == "softmax":
+        e = torch.exp(weights - weights.amax(0).detach())
+        return e / (e.sum(0) + 1e-4)
+    return weights
+
+
+@pytest.mark.parametrize("kind", ["none", "relu", "avg_relu", "softmax"])
+@pytest.mark.parametrize("weights", ["per_feature", "per_layer", "per_channel"])
+def test_shortcut_weights(tmp_path, weights, kind):
+    section = (
+        f"[shortcut]\nfrom=-3,2\nweights_type={weights}\nweights_normalization={kind}\n"
+        "activation=swish\n"
+    )
+
+    def reference(outs, p):
+        w = normalized_weights(p["weights"].view(3, -1), kind)
+        w = w.expand(3, 5).reshape(3, 1, 5, 1, 1)
+        return F.silu(w[0] * outs[2] + w[1] * outs[1] + w[2] * outs[0])
+
+    net = compare_behind(tmp_path, SAME, section, reference)
+    assert net.param(-1, "weights").size == (15 if weights == "per_channel" else 3)
+
+
+@pytest.mark.parametrize("other", [3, 8])
+def test_shortcut_of_other_channels(tmp_path, other):
+    def reference(outs, _):
+        both = min(5, other)
+        return outs[1] + F.pad(outs[0][:, :both], (0, 0, 0, 0, 0, 5 - both))
+
+    specs = [(other, 3, 1), (5, 1, 1)]
+    compare_behind(tmp_path, specs, "[shortcut]\nfrom=-3\n", reference)
+
+
+def test_shortcut_from_larger(tmp_path):
+    """The other layer is twice as large: every second pixel counts."""
+    specs = [(4, 1, 1), (5, 3, 2)]
+
+    def reference(outs, _):
+        return outs[1] + F.pad(outs[0][:, :, ::2, ::2], (0, 0, 0, 0, 0, 1))
+
+    compare_behind(tmp_path, specs, "[shortcut]\nfrom=-3\n", reference)
+
+
+def test_shortcut_from_smaller(tmp_path):
+    """The other layer is half as large: it lands on every second pixel."""
+    specs = [(5, 3, 2), (5, 1, 1)]
+
+    def reference(outs, _):
+        spread = torch.zeros_like(outs[1])
+        spread[:, :, ::2, ::2] = outs[0]
+        return outs[1] + spread
+
+    compare_behind(tmp_path, specs, "[shortcut]\nfrom=2\n", reference)
+
+
+@pytest.mark.parametrize("activation", ["linear", "logistic", "mish"])
+def test_scale_channels(tmp_path, activation):
+    section = (
+        f"[avgpool]\n[convolutional]\nfilters=5\n"
+        f"[scale_channels]\nfrom=2\nactivation={activation}\n"
+    )
+    rng = np.random.default_rng(6)
+    net = Net(tmp_path, branches((5, 3, 1), (3, 1, 1)) + section, (2, 3, 6, 7), training=True)
+    net.randomize(rng)
+    x = rng.normal(size=(2, 3, 6, 7)).astype(np.float32)
+    wanted_in = tensor(x)
+
+    def conv(layer, values, size):
+        p = {k: torch.tensor(v.astype(np.float64)) for k, v in net.params(layer).items()}
+        weights = p["weights"].view(-1, values.shape[1], size, size)
+        return F.conv2d(values, weights, p["biases"], padding=size // 2)
+
+    scales = torch.sigmoid(conv(6, conv(4, wanted_in, 1).mean((2, 3), keepdim=True), 1))
+    wanted = ACTIVATIONS[activation](conv(2, wanted_in, 3) * scales)
+    out = net.forward(x)
+    close(out, wanted.detach().numpy(), 3e-5)
+    grad = rng.normal(size=out.shape).astype(np.float32)
+    (wanted * torch.tensor(grad)).sum().backward()
+    net.backward(grad)
+    close(net.input_grad(), wanted_in.grad.numpy(), 3e-5)
+
+
+def test_scale_channels_by_pixel(tmp_path):
+    section = "[scale_channels]\nfrom=2\nscale_wh=1\nactivation=leaky\n"
+    compare_behind(
+        tmp_path, [(5, 3, 1), (1, 3, 1)], section, lambda o, _: F.leaky_relu(o[0] * o[1], 0.1)
+    )
+
+
+@pytest.mark.parametrize("activation", ["linear", "swish"])
+def test_sam(tmp_path, activation):
+    section = f"[sam]\nfrom=-3\nactivation={activation}\n"
+    compare_behind(
+        tmp_path, [(5, 3, 1), (5, 1, 1)], section, lambda o, _: ACTIVATIONS[activation](o[0] * o[1])
+    )
+
+
+def test_dropout(tmp_path):
+    x = np.random.default_rng(0).normal(3, 1, (4, 8, 20, 20)).astype(np.float32)
+    net = Net(tmp_path, "[dropout]\nprobability=.3\n", x.shape, training=True)
+    out = net.train_forward(x, iteration=7)
+    kept = out != 0
+    close(out[kept], x[kept] / 0.7)
+    assert abs(kept.mean() - 0.7) < 0.015  # 12,800 draws: three standard deviations are .012
+    net.backward(x)
+    close(net.input_grad(), x * kept / 0.7)
+    assert np.array_equal(out, net.train_forward(x, iteration=7))
+    other = net.train_forward(x, iteration=8) != 0
+    assert abs((other == kept).mean() - 0.58) < 0.02
+    still = Net(tmp_path, "[dropout]\nprobability=.3\n", x.shape)
+    assert np.array_equal(still.forward(x), x)
+
+
+def train_and_compare(tmp_path, cfg, x, values, loss, factor=1.0):
+    """The layer's loss a image and, `factor` times its gradient, the input's."""
+    net = Net(tmp_path, cfg, x.shape, training=True)
+    net.train_forward(x, values)
+    wanted_in = tensor(x)
+    wanted = loss(wanted_in, torch.tensor(values.astype(np.float64)))
+    wanted.backward()
+    assert net.loss() == pytest.approx(float(wanted.detach()) / x.shape[0], rel=1e-5)
+    net.backward()
+    close(net.input_grad(), factor * wanted_in.grad.numpy(), 2e-5)
+    return net
+
+
+@pytest.mark.parametrize("temperature", [1, 2.5])
+@pytest.mark.parametrize("spatial", [0, 1])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_softmax(tmp_path, groups, spatial, temperature):
+    shape = (2, 6, 3, 5)
+    cfg = f"[softmax]\ngroups={groups}\nspatial={spatial}\ntemperature={temperature}\n"
+
+    def softmax(x):
+        if spatial:
+            return torch.softmax(x.view(2, groups, -1, 3, 5) / temperature, 2).view(shape)
+        return torch.softmax(x.view(2, groups, -1) / temperature, 2).view(shape)
+
+    compare(tmp_path, cfg, shape, lambda x, _: softmax(x))
+    compare(tmp_path, cfg + "noloss=1\n", shape, lambda x, _: softmax(x))
+    rng = np.random.default_rng(1)
+    x = rng.normal(0, 3, shape).astype(np.float32)
+    values = (rng.uniform(size=shape) < 0.2).astype(np.float32)
+    train_and_compare(tmp_path, cfg, x, values, lambda x, t: -(t * softmax(x).log()).sum())
+
+
+def test_softmax_of_large_values(tmp_path):
+    x = np.array([1000, 0, -1000], np.float32).reshape(1, 3, 1, 1)
+    net = Net(tmp_path, "[softmax]\n", x.shape, training=True)
+    out = net.train_forward(x, np.array([0, 0, 1]))
+    assert out.ravel().tolist() == [1, 0, 0] and np.isfinite(net.loss())
+
+
+def test_softmax_without_truth_has_no_loss(tmp_path):
+    x = np.ones((2, 3, 1, 1), np.float32)
+    net = Net(tmp_path, "[softmax]\n", x.shape, training=True)
+    net.train_forward(x)
+    net.backward()
+    assert net.loss() == 0 and not net.input_grad().any()
+
+
+def test_logistic(tmp_path):
+    shape = (2, 3, 4, 5)
+    compare(tmp_path, "[logistic]\n", shape, lambda x, _: torch.sigmoid(x))
+    rng = np.random.default_rng(1)
+    x = rng.normal(0, 5, shape).astype(np.float32)
+    x[0, 0, 0, :2] = [-150, 150]
+    values = rng.uniform(size=shape).astype(np.float32)
+    loss = torch.nn.BCEWithLogitsLoss(reduction="sum")
+    train_and_compare(tmp_path, "[logistic]\n", x, values, loss)
+
+
+COSTS = {
+    "sse": (lambda x, t: ((x - t) ** 2).sum(), 0.5),
+    "masked": (lambda x, t: ((x - t) ** 2)[t != -1234].sum(), 0.5),
+    "smooth": (lambda x, t: 2 * F.smooth_l1_loss(x, t, reduction="sum"), 0.5),
+    "L1": (lambda x, t: (x - t).abs().sum(), 1.0),
+}
+
+
+@pytest.mark.parametrize("scale", [1, 0.3])
+@pytest.mark.parametrize("kind", COSTS)
+def test_cost(tmp_path, kind, scale):
+    """Darknet's gradient of a square is half the true one; published learning rates count on it."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(0, 2, (3, 4, 2, 5)).astype(np.float32)
+    values = rng.normal(0, 2, x.shape).astype(np.float32)
+    if kind == "masked":
+        values[rng.uniform(size=x.shape) < 0.3] = -1234
+    loss, factor = COSTS[kind]
+    cfg = f"[cost]\ntype={kind}\nscale={scale}\n"
+    net = train_and_compare(tmp_path, cfg, x, values, lambda x, t: scale * loss(x, t), factor)
+    assert np.array_equal(net.out(), x)
+    grad = rng.normal(size=x.shape).astype(np.float32)
+    net = Net(tmp_path, cfg, x.shape, training=True)
+    net.forward(x)
+    net.backward(grad)
+    assert np.array_equal(net.input_grad(), grad)
+
+
+def test_crop_of_the_middle(tmp_path):
+    x = np.random.default_rng(1).uniform(size=(2, 3, 9, 8)).astype(np.float32)
+    cfg = "[crop]\ncrop_height=4\ncrop_width=5\nflip=1\n"
+    middle = x[:, :, 2:6, 1:6]
+    close(Net(tmp_path, cfg, x.shape).forward(x), 2 * middle - 1)
+    assert np.array_equal(Net(tmp_path, cfg + "noadjust=1\n", x.shape).forward(x), middle)
+
+
+def test_crop_in_training(tmp_path):
+    """Every image gets a part of itself, mirrored or not; all places turn up."""
+    x = np.arange(4 * 6 * 5, dtype=np.float32).reshape(4, 1, 6, 5)
+    cfg = "[crop]\ncrop_height=4\ncrop_width=3\nflip=1\nnoadjust=1\n"
+    net = Net(tmp_path, cfg, x.shape, training=True)
+    places = set()
+    for iteration in range(60):
+        out = net.train_forward(x, iteration=iteration)
+        net.backward(out)
+        grad = net.input_grad()
+        for image in range(4):
+            found = [
+                (y, left, flip)
+                for y in range(3)
+                for left in range(3)
+                for flip in (1, -1)
+                if np.array_equal(x[image, 0, y : y + 4, left : left + 3][:, ::flip], out[image, 0])
+            ]
+            assert len(found) == 1
+            places.add(found[0])
+            y, left, _ = found[0]
+            wanted = np.zeros((6, 5))
+            wanted[y : y + 4, left : left + 3] = x[image, 0, y : y + 4, left : left + 3]
+            assert np.array_equal(grad[image, 0], wanted)
+    assert len(places) == 18
