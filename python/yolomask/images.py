@@ -6,14 +6,19 @@ library, which applies EXIF's orientation.
 
 from __future__ import annotations
 
+import glob
 import os
+from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from ._native import DataError, check, ffi, lib
 
 Source = str | os.PathLike | np.ndarray
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm"}  # of the files that a folder's images are
 
 
 def load_image(path: str | os.PathLike) -> np.ndarray:
@@ -51,3 +56,49 @@ def fill_image(image, pixels: np.ndarray, bgr: bool) -> object:
     image.height, image.width = rgb.shape[:2]
     image.data = data
     return data
+
+
+def is_image(path: str | os.PathLike) -> bool:
+    """Whether a file's ending is that of an image that the library reads."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def find_images(sources: Iterable[str | os.PathLike]) -> list[Path]:
+    """The files that a list of files, folders and patterns (*, ?, **) means, each once."""
+    found: dict[Path, None] = {}
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if is_image(file) and file.is_file())
+        elif path.is_file():
+            files = [path]
+        else:
+            matches = (Path(name) for name in glob.glob(os.fspath(source), recursive=True))
+            files = sorted(file for file in matches if is_image(file) and file.is_file())
+        if not files:
+            what = "has no image" if path.is_dir() else "is no file, folder or pattern of images"
+            raise DataError(f"{source}: {what} ({', '.join(sorted(SUFFIXES))})")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def read_frames(source: str | os.PathLike | int) -> Iterator[np.ndarray]:
+    """The frames, BGR, of a video file, a stream's address or a camera's number. Needs OpenCV."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError("video needs OpenCV: pip install opencv-python") from error
+    if isinstance(source, str) and source.isdigit() and not os.path.exists(source):
+        source = int(source)
+    what = f"camera {source}" if isinstance(source, int) else os.fspath(source)
+    capture = cv2.VideoCapture(source if isinstance(source, int) else what)
+    try:
+        if not capture.isOpened():
+            raise DataError(f"{what}: cannot be opened as a video")
+        while True:
+            there, frame = capture.read()
+            if not there:
+                return
+            yield frame
+    finally:
+        capture.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
 import threading
 import warnings
@@ -151,6 +153,33 @@ class Network:
                 results += self._predict(source[i : i + self.batch], bgr, **options)
             return results
         return self._predict([source], bgr, conf, iou, max_det, stretch)[0]
+
+    def stream(
+        self,
+        source: images.Source | int | Sequence[images.Source],
+        conf: float = 0.25,
+        iou: float = 0.45,
+        max_det: int = 300,
+        *,
+        bgr: bool = False,
+        stretch: bool = False,
+    ) -> Iterator[Result]:
+        """One result after another, of a folder, a pattern, a list of images or arrays, a video
+        file, a stream's address or a camera's number. Frames of videos are BGR, as cv2 has them.
+        """
+        pattern = isinstance(source, str) and glob.has_magic(source) and "://" not in source
+        video = isinstance(source, int)
+        if isinstance(source, str | os.PathLike):
+            if os.path.isdir(source) or pattern or images.is_image(source):
+                source = images.find_images([source])
+            else:
+                video = True
+        path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+        items = images.read_frames(source) if video else iter(source)
+        while batch := list(itertools.islice(items, self.batch)):
+            for result in self._predict(batch, bgr or video, conf, iou, max_det, stretch):
+                result.path = result.path or path
+                yield result
 
     def _predict(self, sources, bgr, conf, iou, max_det, stretch) -> list[Result]:
         """At most a batch of images."""

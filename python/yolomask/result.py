@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from . import drawing
 from ._native import ffi
 from .boxes import Boxes
 from .masks import Masks
@@ -29,6 +35,8 @@ def _instance_type() -> np.dtype:
 
 
 INSTANCE = _instance_type()
+
+TOLERANCE = 0.5  # pixels that outlines in text files may be off, for a tenth of the points
 
 
 class Result:
@@ -137,3 +145,100 @@ class Result:
                 row["mask_score"] = float(self.mask_scores[i])
             rows.append(row)
         return rows
+
+    def summary(self) -> list[dict]:
+        """One dictionary an object: name, class, confidence, box; segments and area of a mask."""
+        rows = []
+        outlines = self.masks.outlines(TOLERANCE) if self.masks else []
+        areas = self.masks.area.tolist() if self.masks else []
+        for i, (*corners, score, class_id) in enumerate(self.boxes.data.astype(float).tolist()):
+            row: dict[str, Any] = {
+                "name": self.names[int(class_id)],
+                "class": int(class_id),
+                "confidence": round(score, 5),
+                "box": {
+                    k: round(v, 2) for k, v in zip(("x1", "y1", "x2", "y2"), corners, strict=True)
+                },
+            }
+            if self.masks:
+                row["segments"] = dict(zip("xy", outlines[i].T.tolist(), strict=True))
+                row["area"] = areas[i]
+            rows.append(row)
+        return rows
+
+    def to_json(self) -> str:
+        """The summary as JSON text."""
+        return json.dumps(self.summary(), indent=2)
+
+    def to_supervision(self) -> Any:
+        """supervision.Detections, masks included."""
+        try:
+            import supervision
+        except ImportError as error:
+            raise ImportError(
+                "to_supervision needs the package: pip install supervision"
+            ) from error
+        ids = self.boxes.cls.numpy().astype(int)
+        return supervision.Detections(
+            xyxy=self.boxes.xyxy.numpy(),
+            mask=self.masks.data.numpy() if self.masks else None,
+            confidence=self.boxes.conf.numpy(),
+            class_id=ids,
+            data={"class_name": np.array([self.names[i] for i in ids.tolist()])},
+        )
+
+    def plot(
+        self, *, masks: bool = True, boxes: bool = True, labels: bool = True, conf: bool = True
+    ) -> np.ndarray:
+        """A copy of the image with its objects drawn, in the image's channel order."""
+        return drawing.draw(self, masks=masks, boxes=boxes, labels=labels, conf=conf)
+
+    def save(self, path: str | os.PathLike, **what: bool) -> None:
+        """Writes the picture that plot(**what) gives; the ending names the format."""
+        picture = self.plot(**what)
+        drawing.write_picture(path, picture[..., ::-1] if self.bgr else picture)
+
+    def save_txt(self, path: str | os.PathLike, save_conf: bool = False) -> None:
+        """Writes YOLO-seg rows `class x y x y ...` as fractions of the image; an object without a
+        mask gives the row `class cx cy w h`; with save_conf the score follows."""
+        scale = np.float32(self.orig_shape[::-1])
+        outlines = self.masks.outlines(TOLERANCE) if self.masks else [()] * len(self)
+        lines = []
+        for i, outline in enumerate(outlines):
+            numbers = (outline / scale).ravel() if len(outline) else self.boxes.xywhn[i]
+            row = [str(int(self.boxes.cls[i])), *(f"{v:.6g}" for v in numbers.tolist())]
+            lines.append(" ".join(row + [f"{self.boxes.conf[i]:.6g}"] * save_conf) + "\n")
+        Path(path).write_text("".join(lines), encoding="utf-8")
+
+    def save_crop(self, folder: str | os.PathLike, stem: str | None = None) -> list[Path]:
+        """Writes every object as <folder>/<class>/<stem>_<number>.png, cut out by its mask (the
+        rest is transparent), or by its box where there are no masks."""
+        stem = stem or (Path(self.path).stem if self.path else "image")
+        image = self.orig_img[..., ::-1] if self.bgr else self.orig_img
+        paths = []
+        for i in range(len(self)):
+            class_id = int(self.boxes.cls[i])
+            name = re.sub(r"[^\w .-]", "_", self.names[class_id]).strip(" .") or str(class_id)
+            pixels = self._cut(image, i)
+            if pixels.size == 0:
+                continue
+            path = Path(folder) / name / f"{stem}_{i + 1}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drawing.write_picture(path, pixels)
+            paths.append(path)
+        return paths
+
+    def _cut(self, image: np.ndarray, i: int) -> np.ndarray:
+        """The smallest rectangle around an object: RGBA by its mask, RGB by its box."""
+        if self.masks is None:
+            x0, y0 = np.floor(self.boxes.xyxy[i, :2]).astype(int).tolist()
+            x1, y1 = np.ceil(self.boxes.xyxy[i, 2:]).astype(int).tolist()
+            return image[y0:y1, x0:x1]
+        left, top, mask = self.masks.crop(i)
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if rows.size == 0:
+            return np.zeros((0, 0, 4), np.uint8)
+        mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        top, left = top + int(rows[0]), left + int(columns[0])
+        colour = image[top : top + mask.shape[0], left : left + mask.shape[1]]
+        return np.dstack([colour, mask.astype(np.uint8) * 255])

@@ -1,0 +1,8 @@
+"""`python -m yolomask detect|evaluate|fetch ...`, also installed as `yolomask`."""
+
+import sys
+
+from .commands import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Pictures of results: tinted masks with outlines, boxes, labels. Needs OpenCV.
+
+Masks are pasted and drawn inside their boxes only, so that the time and memory of a picture grow
+with the objects' areas, not with the image's times their number.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .result import Result
+
+TINT = 0.42  # how much of a mask's pixels is the class's colour
+LINE = 0.0021  # line width as a share of the mean side of the image
+GOLDEN = 0.618034  # turns between the hues of one class and the next: neighbours differ most
+
+
+def require_cv2():
+    """The cv2 module, or a sentence that says how to get it."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError("drawing needs OpenCV: pip install opencv-python") from error
+    return cv2
+
+
+def class_colour(class_id: int) -> tuple[int, int, int]:
+    """RGB of a class, the same in every picture: bright, of two saturations in turn."""
+    hue = (0.58 + class_id * GOLDEN) % 1.0
+    saturation = 0.82 if class_id % 2 == 0 else 0.62
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, 0.98)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _text_colour(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black on light colours, white on dark ones."""
+    red, green, blue = colour
+    return (0, 0, 0) if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else (255, 255, 255)
+
+
+class _Painter:
+    """A picture that is being drawn, RGB; sizes follow the image's."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.cv2 = require_cv2()
+        self.pixels = pixels
+        self.width = max(1, round(LINE * (pixels.shape[0] + pixels.shape[1]) / 2))
+        self.taken: list[tuple[int, int, int, int]] = []  # labels drawn so far
+
+    def mask(self, left: int, top: int, mask: np.ndarray, colour: tuple[int, int, int]) -> None:
+        """Tints a mask and draws its outline along the inside of its edge."""
+        if not mask.any():
+            return
+        area = self.pixels[top : top + mask.shape[0], left : left + mask.shape[1]]
+        tint = np.asarray(colour, np.float32) * TINT
+        area[mask] = (area[mask] * np.float32(1 - TINT) + tint).astype(np.uint8)
+        cv2 = self.cv2
+        rings, _ = cv2.findContours(
+            mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(left, top)
+        )
+        cv2.polylines(self.pixels, rings, True, colour, self.width, cv2.LINE_AA)
+
+    def box(self, box: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
+        x0, y0, x1, y1 = self._corners(box)
+        self.cv2.rectangle(self.pixels, (x0, y0), (x1, y1), colour, width, self.cv2.LINE_AA)
+
+    def label(self, box: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
+        """Text on a plate at the box, where no other label is if that is possible."""
+        cv2, font = self.cv2, self.cv2.FONT_HERSHEY_DUPLEX
+        scale, thickness = max(0.38, self.width * 0.21), max(1, round(self.width * 0.5))
+        (text_w, text_h), drop = cv2.getTextSize(text, font, scale, thickness)
+        margin = max(2, self.width)
+        size = (text_w + 2 * margin, text_h + drop + 2 * margin)
+        left, top = self._place(self._corners(box), size)
+        self.taken.append((left, top, left + size[0], top + size[1]))
+        plate_end = (left + size[0] - 1, top + size[1] - 1)
+        cv2.rectangle(self.pixels, (left, top), plate_end, colour, cv2.FILLED)
+        at = (left + margin, top + margin + text_h + drop // 2)
+        cv2.putText(
+            self.pixels, text, at, font, scale, _text_colour(colour), thickness, cv2.LINE_AA
+        )
+
+    def _place(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int]:
+        """Above the box, inside at its top, inside at its bottom, below it: the first free place."""
+        x0, y0, x1, y1 = box
+        height, width = self.pixels.shape[:2]
+        choices = []
+        for x in (x0, x1 - size[0] + 1):
+            choices += [(x, y0 - size[1]), (x, y0), (x, y1 - size[1] + 1), (x, y1)]
+        inside = [
+            (min(max(x, 0), max(0, width - size[0])), y)
+            for x, y in choices
+            if y >= 0 and y + size[1] <= height
+        ] or [(min(max(x0, 0), max(0, width - size[0])), max(0, min(y0, height - size[1])))]
+        return next((place for place in inside if self._is_free(place, size)), inside[0])
+
+    def _is_free(self, place: tuple[int, int], size: tuple[int, int]) -> bool:
+        left, top = place
+        return all(
+            left >= x1 or left + size[0] <= x0 or top >= y1 or top + size[1] <= y0
+            for x0, y0, x1, y1 in self.taken
+        )
+
+    def _corners(self, box: np.ndarray) -> tuple[int, int, int, int]:
+        """The outermost pixels of a box in the image."""
+        height, width = self.pixels.shape[:2]
+        x0, y0, x1, y1 = (round(v) for v in box.tolist())
+        return x0, y0, min(max(x1 - 1, x0), width - 1), min(max(y1 - 1, y0), height - 1)
+
+
+def draw(
+    result: Result,
+    *,
+    masks: bool = True,
+    boxes: bool = True,
+    labels: bool = True,
+    conf: bool = True,
+) -> np.ndarray:
+    """A copy of the result's image with its objects, in the image's own channel order."""
+    image = result.orig_img
+    painter = _Painter(np.ascontiguousarray(image[..., ::-1]) if result.bgr else image.copy())
+    table = result.boxes.data
+    colours = [class_colour(int(class_id)) for class_id in result.boxes.cls]
+    sizes = (table[:, 2] - table[:, 0]) * (table[:, 3] - table[:, 1])
+    order = np.argsort(-sizes, kind="stable").tolist()  # small objects over large ones
+    has_masks = masks and result.masks is not None
+    if has_masks:
+        for i in order:
+            painter.mask(*result.masks.crop(i), colours[i])
+    if boxes:
+        thin = max(1, painter.width // 2) if has_masks else painter.width
+        for i in order:
+            painter.box(table[i, :4], colours[i], thin)
+    if labels:
+        for i in range(len(result)):
+            name = result.names[int(table[i, 5])]
+            text = f"{name} {table[i, 4]:.2f}" if conf else name
+            painter.label(table[i, :4], text, colours[i])
+    return painter.pixels[..., ::-1] if result.bgr else painter.pixels
+
+
+def write_picture(path: str | os.PathLike, pixels: np.ndarray) -> None:
+    """Writes RGB or RGBA pixels in the format that the file's ending names."""
+    cv2 = require_cv2()
+    path = Path(path)
+    order = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if jpeg else []
+    try:
+        done, encoded = cv2.imencode(path.suffix, cv2.cvtColor(pixels, order), options)
+    except cv2.error:
+        done = False
+    if not done:
+        raise ValueError(f"{path}: cannot write this format, use .jpg or .png")
+    path.write_bytes(encoded.tobytes())
