@@ -3,6 +3,7 @@
 
 #include "cli/open_network.h"
 #include "core/cfg.h"
+#include "data/path.h"
 
 #include <stdio.h>
 
@@ -10,15 +11,18 @@ dn_data_file *dn_open_data_file(const dn_arguments *arguments)
 {
     dn_data_file *data = NULL;
     dn_cfg *cfg = NULL;
+    dn_arena arena = {0};
     const char *path = arguments->data;
     if (!path && arguments->cfg) {
         dn_must(dn_cfg_read(arguments->cfg, false, &cfg));
         const dn_cfg_entry *entry =
             cfg->section_count > 0 ? dn_cfg_find(&cfg->sections[0], "data") : NULL;
-        path = entry ? entry->value : NULL;
+        if (entry) path = dn_path_resolve(&arena, arguments->cfg, entry->value);
+        if (entry && !path) dn_must(DN_ERROR_MEMORY);
     }
     if (!path) dn_die("a .data file is missing, and the cfg's [net] names none (data=)");
     dn_must(dn_data_file_read(path, dn_print_warning, NULL, &data));
+    dn_arena_free(&arena);
     dn_cfg_free(cfg);
     return data;
 }

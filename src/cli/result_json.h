@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* `text` between quotes, with JSON's escapes. */
+/* `text` between quotes, with JSON's escapes; bytes that are not UTF-8 become U+FFFD. */
 void dn_json_string(FILE *file, const char *text);
 
 /* A mask as COCO's {"size":[h,w],"counts":"..."}. */

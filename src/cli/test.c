@@ -2,7 +2,8 @@
  *
  * Images come from the command line, or one a line from standard input. -out x.json writes all
  * results as JSON; -out NAME names the picture (default predictions.jpg; with several images
- * NAME_1.jpg, NAME_2.jpg, ...). -ext_output adds pixels, -save_labels writes label rows.
+ * NAME_1.jpg, NAME_2.jpg, ...; from standard input NAME.jpg, NAME_2.jpg, ...). -ext_output adds
+ * pixels, -save_labels writes label rows.
  */
 #include "cli/commands.h"
 #include "cli/data_sets.h"
@@ -102,7 +103,7 @@ static void run_from_input(dn_test *test)
         fflush(stdout);
         if (!fgets(line, sizeof line, stdin)) break;
         line[strcspn(line, "\r\n")] = '\0';
-        if (*line) run(test, line, false);
+        if (*line) run(test, line, test->done > 0);
     }
     printf("\n");
 }

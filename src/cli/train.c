@@ -15,10 +15,11 @@
 
 static volatile sig_atomic_t interrupted;
 
+/* The first signal saves and stops behind the running iteration; a second one ends the process. */
 static void on_signal(int number)
 {
-    (void)number;
     interrupted = 1;
+    signal(number, SIG_DFL);
 }
 
 static bool is_cancelled(void *context)

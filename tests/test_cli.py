@@ -1,0 +1,476 @@
+"""The program ./darknet: what it prints, writes and refuses.
+
+Truth: json, zlib-free hand-written weights files, pycocotools' decoding of masks, Darknet's line
+formats as the reference gives them, and bytes: of files that tools take apart and put together,
+and of trainings that were interrupted and resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = os.environ.get("YOLOMASK_PROGRAM", str(ROOT / "darknet"))
+
+NET = """[net]
+batch=4
+subdivisions=2
+width=64
+height=64
+channels=3
+learning_rate=.01
+max_batches=1000
+data=tiny.data
+"""
+LAYERS = """
+[convolutional]
+batch_normalize=1
+filters=6
+size=3
+stride=4
+pad=1
+activation=leaky
+
+[convolutional]
+filters=8
+size=3
+stride=4
+pad=1
+activation=leaky
+
+[convolutional]
+filters=14
+size=1
+activation=linear
+
+[yolo]
+mask=0,1
+anchors=12,12, 40,30
+classes=2
+num=2
+"""
+# Floats of each convolution: biases, then scales, means and variances, then weights.
+CONVOLUTIONS = [(6, 3, 6 * 3 * 9), (8, 0, 8 * 6 * 9), (14, 0, 14 * 8)]
+
+
+def write_weights(path: Path, seed: int = 0, seen: int = 640) -> bytes:
+    """A weights file of the network above, by the rules of docs/formats.md."""
+    random = np.random.default_rng(seed)
+    arrays = []
+    for filters, norms, weights in CONVOLUTIONS:
+        arrays.append(random.normal(0, 0.1, filters))
+        if norms:
+            arrays += [np.ones(filters), np.zeros(filters), np.ones(filters)]
+        arrays.append(random.normal(0, 0.3, weights))
+    arrays[-2][[4, 11]] = 0.5  # objectness, so that something is found
+    header = np.array([0, 2, 5], "<i4").tobytes() + np.array([seen], "<u8").tobytes()
+    content = header + np.concatenate(arrays).astype("<f4").tobytes()
+    path.write_bytes(content)
+    return content
+
+
+def floats(path: Path) -> np.ndarray:
+    return np.frombuffer(path.read_bytes()[20:], "<f4")
+
+
+class Folder:
+    """A working folder with a small detector, images and labels."""
+
+    def __init__(self, path: Path):
+        import cv2
+
+        self.path = path
+        (path / "tiny.cfg").write_text(NET + LAYERS)
+        (path / "tiny.names").write_text("cat\ndog\n")
+        write_weights(path / "tiny.weights")
+        random = np.random.default_rng(1)
+        images, annotations = [], []
+        for i in range(6):
+            pixels = random.integers(0, 256, (48 + 4 * i, 80, 3), np.uint8)
+            cv2.imwrite(str(path / f"photo_{i + 1:06}.png"), pixels)
+            size = {"width": 80, "height": 48 + 4 * i}
+            images.append({"id": i + 1, "file_name": f"photo_{i + 1:06}.png", **size})
+            box = [10 + i, 8, 20, 24]
+            annotation = {"id": i + 1, "image_id": i + 1, "category_id": 1 + i % 2, "bbox": box}
+            annotations.append({**annotation, "area": 480, "iscrowd": 0, "segmentation": []})
+        categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+        labels = {"images": images, "annotations": annotations, "categories": categories}
+        (path / "labels.json").write_text(json.dumps(labels))
+        (path / "tiny.data").write_text(
+            "classes=2\nnames=tiny.names\ntrain=labels.json\nvalid=labels.json\neval=coco\n"
+        )
+
+    def start(self, *arguments, **options) -> subprocess.Popen:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        words = [PROGRAM, *(str(a) for a in arguments)]
+        return subprocess.Popen(
+            words, cwd=self.path, text=True, errors="replace", **pipes | options
+        )
+
+    def run(self, *arguments, code: int = 0, given: str = "") -> tuple[str, str]:
+        """What the program prints; it must end with `code`."""
+        process = self.start(*arguments, stdin=subprocess.PIPE)
+        out, error = process.communicate(given, timeout=60)
+        assert process.returncode == code, (arguments, out, error)
+        return out, error
+
+    def error(self, *arguments) -> str:
+        """The one sentence of a refused call."""
+        out, error = self.run(*arguments, "-quiet", code=1)
+        lines = error.splitlines()
+        assert len(lines) == 1, (arguments, out, error)
+        return lines[0]
+
+    def bytes(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path) -> Folder:
+    return Folder(tmp_path)
+
+
+# ---- usage ----
+
+
+def test_usage(folder):
+    out, _ = folder.run()
+    for word in ("test", "valid", "train", "partial", "tail", "speed", "version"):
+        assert re.search(rf"^  {word} ", out, re.MULTILINE), word
+    assert folder.run("help") == folder.run("--help") == (out, "")
+
+
+def test_reference_is_fresh(folder):
+    out, _ = folder.run("reference")
+    committed = (ROOT / "docs/cfg-reference.md").read_text(encoding="utf-8")
+    assert out == committed, "docs/cfg-reference.md is stale: run `make docs`"
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["bogus"], "Not an option: bogus (darknet help lists the commands)"),
+        (["detector", "bogus"], "Not an option: bogus (darknet help lists the commands)"),
+        (["ops", "nope.cfg"], "nope.cfg: cannot open: No such file or directory"),
+        (["ops"], "a cfg file is missing"),
+        (["ops", "tiny.cfg", "-nonsense"], "-nonsense: unknown option"),
+        (["-width"], "Not an option: -width (darknet help lists the commands)"),
+        (["ops", "tiny.cfg", "-width", "wide"], "-width wide: a whole number is wanted"),
+        (["speed", "tiny.cfg", "often"], "often: how many times is it to run?"),
+        (["partial", "tiny.cfg", "tiny.weights", "out", "x"], "x: a layer number is wanted"),
+        (["partial", "tiny.cfg", "tiny.weights", "out"], "the layer number N is missing"),
+        (["detector", "test", "tiny.cfg"], "a weights file is missing"),
+        (
+            ["detector", "test", "nope.data", "tiny.cfg", "tiny.weights"],
+            "nope.data: cannot open: No such file or directory",
+        ),
+        (
+            ["detector", "test", "tiny.cfg", "nope.weights", "photo_000001.png"],
+            "nope.weights: cannot open: No such file or directory",
+        ),
+        (
+            ["detector", "test", "tiny.cfg", "tiny.weights", "nope.png"],
+            "nope.png: cannot open: No such file or directory",
+        ),
+    ],
+)
+def test_refusals(folder, arguments, sentence):
+    assert folder.error(*arguments) == sentence
+
+
+def test_an_option_without_its_value(folder):
+    _, error = folder.run("ops", "tiny.cfg", "-width", code=1)
+    assert error == "-width: a value is missing behind it\n"
+
+
+def test_damaged_files(folder):
+    weights = folder.bytes("tiny.weights")
+    call = ("detector", "test", "tiny.cfg", "x.weights", "photo_000001.png")
+    (folder.path / "x.weights").write_bytes(weights[:-4])
+    assert "x.weights: " in folder.error(*call) and "layer 2 [convolutional]" in folder.error(*call)
+    (folder.path / "x.weights").write_bytes(weights + b"1234")
+    assert folder.error(*call).startswith("x.weights: ")
+    (folder.path / "x.weights").write_bytes(b"")
+    assert folder.error(*call).startswith("x.weights: ")
+    (folder.path / "empty.png").write_bytes(b"")
+    assert folder.error("detector", "test", "tiny.cfg", "tiny.weights", "empty.png").startswith(
+        "empty.png: "
+    )
+    cfg = NET + LAYERS.replace("filters=14", "filters=13")
+    (folder.path / "x.cfg").write_text(cfg)
+    assert re.match(r"x\.cfg:\d+: layer 3 \[yolo\]", folder.error("ops", "x.cfg"))
+    (folder.path / "x.cfg").write_text(NET + "[nonsense]\n")
+    assert folder.error("ops", "x.cfg") == "x.cfg:10: unknown section [nonsense]"
+    (folder.path / "x.cfg").write_text(NET + "widht=3\n" + LAYERS)
+    assert "x.cfg:10: " in folder.run("ops", "x.cfg")[1]  # a warning
+    assert folder.error("ops", "x.cfg", "-strict").startswith("x.cfg:10: ")
+
+
+def test_wrong_number_of_names(folder):
+    (folder.path / "tiny.names").write_text("cat\ndog\nbird\n")
+    call = ("detector", "test", "tiny.cfg", "tiny.weights", "photo_000001.png")
+    assert folder.error(*call) == "tiny.names: has 3 names, the cfg has classes=2"
+
+
+def test_training_without_data_says_what_is_missing(folder):
+    """The shipped cfg, from another folder: cfg -> its .data -> the path that is not there."""
+    sentence = folder.error("segmenter", "train", ROOT / "cfg/yolomask.cfg")
+    assert re.match(r".*cfg/coco\.data:\d+: train=datasets/coco/\S+ is not there", sentence)
+    assert "docs/coco.md" in sentence
+
+
+# ---- test ----
+
+
+def test_prints_darknets_lines(folder):
+    out, error = folder.run(
+        "detector", "test", "tiny.cfg", "tiny.weights", "photo_000001.png", "-thresh", ".1"
+    )
+    assert re.search(r"^layer     filters    size", error)
+    assert re.search(r"^ +0 conv +6 +3 x 3 / 4 +64 x +64 x +3 +-> +16 x +16 x +6 +[\d.]+ BFLOPs$",
+                     error, re.MULTILINE)  # fmt: skip
+    assert "Loading weights from tiny.weights...Done!" in error
+    lines = out.splitlines()
+    assert re.fullmatch(r"photo_000001.png: Predicted in [\d.]+ milli-seconds\.", lines[0])
+    assert len(lines) > 1
+    assert all(re.fullmatch(r"(cat|dog): \d+%", line) for line in lines[1:])
+    assert folder.bytes("predictions.jpg")[:2] == b"\xff\xd8"
+
+
+def test_files_in_any_order(folder):
+    flags = ["-dont_draw", "-thresh", ".1", "-quiet"]
+    names = ["photo_000001.png", "tiny.weights", "tiny.cfg", "tiny.data"]
+
+    def found(words):
+        return folder.run("detector", "test", *words)[0].splitlines()[1:]
+
+    expected = found([*reversed(names), *flags])
+    assert found([*flags, *names]) == expected and expected
+    assert not (folder.path / "predictions.jpg").exists()
+
+
+def test_json(folder):
+    """-out is JSON whatever the names hold; boxes agree with the printed pixels."""
+    (folder.path / "tiny.names").write_bytes(b'a "cat"\\\tor two\nch\xc3\xa2t \xff\xed\xa0\x80\n')
+    pictures = ["photo_000001.png", "photo_000002.png", "photo_000003.png"]
+    call = ["detector", "test", "tiny.cfg", "tiny.weights", *pictures, "-thresh", ".1"]
+    out, _ = folder.run(*call, "-out", "result.json", "-ext_output", "-dont_draw")
+    result = json.loads(folder.bytes("result.json").decode("utf-8"))
+    assert [image["frame_id"] for image in result] == [1, 2, 3]
+    assert [image["filename"] for image in result] == pictures
+    objects = [o for image in result for o in image["objects"]]
+    assert {o["name"] for o in objects} == {'a "cat"\\\tor two', "chât " + "�" * 4}
+    for image in result:
+        scores = [o["confidence"] for o in image["objects"]]
+        assert scores == sorted(scores, reverse=True)
+    printed = re.findall(r"left_x: +(-?\d+) +top_y: +(-?\d+) +width: +(\d+) +height: +(\d+)", out)
+    assert len(printed) == len(objects)
+    sizes = [(80, 48 + 4 * i) for i, image in enumerate(result) for _ in image["objects"]]
+    for found, o, (width, height) in zip(printed, objects, sizes, strict=True):
+        box = o["relative_coordinates"]
+        w, h = box["width"] * width, box["height"] * height
+        x, y = box["center_x"] * width - w / 2, box["center_y"] * height - h / 2
+        assert np.allclose([x, y, w, h], [float(v) for v in found], atol=0.51)
+        assert "mask" not in o
+
+
+def test_json_of_a_strange_file_name(folder):
+    name = os.fsencode(str(folder.path)) + b'/\xe9 "1"\n.png'
+    Path(os.fsdecode(name)).write_bytes(folder.bytes("photo_000001.png"))
+    call = [PROGRAM, "detector", "test", "tiny.cfg", "tiny.weights", name, "-out", "result.json"]
+    subprocess.run([*call, "-dont_draw"], cwd=folder.path, check=True, capture_output=True)
+    result = json.loads(folder.bytes("result.json").decode("utf-8"))
+    assert result[0]["filename"].endswith('/� "1"\n.png')
+
+
+def test_pictures_never_overwrite_each_other(folder):
+    for name in ("a", "b"):
+        (folder.path / name).mkdir()
+        number = 1 if name == "a" else 2
+        (folder.path / name / "x.png").write_bytes(folder.bytes(f"photo_00000{number}.png"))
+    call = ["detector", "test", "tiny.cfg", "tiny.weights", "-thresh", ".1"]
+    folder.run(*call, "a/x.png", "b/x.png", "-out", "both")
+    assert folder.bytes("both_1.jpg") != folder.bytes("both_2.jpg")
+    folder.run(*call, "-out", "typed", given="a/x.png\nb/x.png\n")
+    assert folder.bytes("typed.jpg") == folder.bytes("both_1.jpg")
+    assert folder.bytes("typed_2.jpg") == folder.bytes("both_2.jpg")
+
+
+def test_an_unreadable_image_does_not_stop_the_others(folder):
+    call = ["detector", "test", "tiny.cfg", "tiny.weights", "-quiet", "-dont_draw"]
+    out, error = folder.run(*call, "nope.png", "photo_000001.png", code=1)
+    assert error == "nope.png: cannot open: No such file or directory\n"
+    assert out.startswith("photo_000001.png: Predicted in ")
+
+
+def test_save_labels(folder):
+    call = ["detector", "test", "tiny.cfg", "tiny.weights", "photo_000001.png", "-thresh", ".1"]
+    folder.run(*call, "-save_labels", "-out", "result.json", "-dont_draw")
+    rows = [line.split() for line in folder.bytes("photo_000001.txt").decode().splitlines()]
+    objects = json.loads(folder.bytes("result.json"))[0]["objects"]
+    keys = ("center_x", "center_y", "width", "height")
+    expected = [[o["class_id"], *(o["relative_coordinates"][k] for k in keys)] for o in objects]
+    assert np.allclose(np.array(rows, float), expected, atol=1e-4)
+
+
+# ---- valid ----
+
+
+def test_valid_writes_coco_results(folder):
+    _, error = folder.run("detector", "valid", "tiny.cfg", "tiny.weights", "-thresh", ".1")
+    assert "Total Detection Time: " in error
+    rows = json.loads(folder.bytes("results/coco_results.json"))
+    assert {row["image_id"] for row in rows} <= set(range(1, 7))
+    assert {row["category_id"] for row in rows} <= {1, 2} and rows
+    for row in rows:
+        x, y, w, h = row["bbox"]
+        assert 0 <= x <= x + w <= 80.001 and 0 <= y <= y + h <= 68.001
+        assert 0.1 <= row["score"] <= 1
+
+
+def test_valid_takes_image_ids_from_file_names(folder):
+    """From an image list: the number behind the last underscore, Darknet's category table."""
+    (folder.path / "list.txt").write_text("photo_000003.png\nphoto_000005.png\n")
+    (folder.path / "list.data").write_text("classes=2\nnames=tiny.names\nvalid=list.txt\n")
+    folder.run("detector", "valid", "list.data", "tiny.cfg", "tiny.weights", "-out", "listed")
+    rows = json.loads(folder.bytes("results/listed.json"))
+    assert {row["image_id"] for row in rows} == {3, 5}
+
+
+# ---- tools ----
+
+
+def test_partial_and_tail_are_the_file_in_two(folder):
+    whole = folder.bytes("tiny.weights")
+    folder.run("partial", "tiny.cfg", "tiny.weights", "head.weights", 1)
+    folder.run("tail", "tiny.cfg", "tiny.weights", "tail.weights", 1)
+    head, tail = folder.bytes("head.weights"), folder.bytes("tail.weights")
+    assert head[12:20] == bytes(8)  # seen
+    assert head[20:] + tail[20:] == whole[20:]
+    assert len(head) == 20 + 4 * (4 * 6 + 6 * 3 * 9)
+    # Both as a list are the whole network again.
+    folder.run("reset", "tiny.cfg", "head.weights,tail.weights", "joined.weights")
+    assert folder.bytes("joined.weights")[20:] == whole[20:]
+
+
+def test_reset(folder):
+    folder.run("reset", "tiny.cfg", "tiny.weights", "out.weights")
+    whole = folder.bytes("tiny.weights")
+    assert folder.bytes("out.weights") == whole[:12] + bytes(8) + whole[20:]
+
+
+def test_rgbgr_swaps_channels(folder):
+    folder.run("rgbgr", "tiny.cfg", "tiny.weights", "out.weights")
+    expected = floats(folder.path / "tiny.weights").copy()
+    first = expected[24 : 24 + 6 * 3 * 9].reshape(6, 3, 9)
+    first[:] = first[:, ::-1].copy()
+    assert np.array_equal(floats(folder.path / "out.weights"), expected)
+
+
+def test_average(folder):
+    for seed in (1, 2, 3):
+        write_weights(folder.path / f"{seed}.weights", seed)
+    folder.run("average", "tiny.cfg", "out.weights", "1.weights", "2.weights", "3.weights")
+    expected = np.mean([floats(folder.path / f"{i}.weights") for i in (1, 2, 3)], axis=0)
+    assert np.allclose(floats(folder.path / "out.weights"), expected, atol=1e-6)
+
+
+def test_denormalize_keeps_the_answers(folder):
+    folder.run("denormalize", "tiny.cfg", "tiny.weights", "out.weights")
+    folded = floats(folder.path / "out.weights")
+    assert np.array_equal(folded[6:12], np.ones(6)) and np.array_equal(folded[12:18], np.zeros(6))
+    results = []
+    for weights in ("tiny.weights", "out.weights"):
+        call = ["detector", "test", "tiny.cfg", weights, "photo_000001.png", "-thresh", ".1"]
+        folder.run(*call, "-out", "result.json", "-dont_draw")
+        results.append(json.loads(folder.bytes("result.json"))[0]["objects"])
+    assert len(results[0]) == len(results[1]) > 0
+    for a, b in zip(*results, strict=True):
+        assert a["class_id"] == b["class_id"]
+        assert abs(a["confidence"] - b["confidence"]) < 1e-5
+
+
+def test_statistics(folder):
+    out, _ = folder.run("statistics", "tiny.cfg", "tiny.weights")
+    lines = out.splitlines()
+    assert len(lines) == 2 * len(CONVOLUTIONS) + 3
+    weights = floats(folder.path / "tiny.weights")[-14 * 8 :].astype(float)
+    numbers = [float(x) for x in re.findall(r"(?:min|mean|max|std) +(-?[\d.]+)", lines[-1])]
+    expected = [weights.min(), weights.mean(), weights.max(), weights.std()]
+    assert np.allclose(numbers, expected, atol=1e-5)
+
+
+def test_ops(folder):
+    out, _ = folder.run("ops", "tiny.cfg")
+    expected = 2 * (16 * 16 * 6 * 27 + 4 * 4 * 8 * 6 * 9 + 4 * 4 * 14 * 8)
+    assert out.splitlines()[0] == f"Floating Point Operations: {expected}"
+
+
+def test_speed_and_version(folder):
+    out, _ = folder.run("speed", "tiny.cfg", 3)
+    assert out.startswith("3 runs of 64x64: median ")
+    assert folder.run("version")[0].startswith("YOLO-Mask darknet, ABI version ")
+
+
+# ---- train ----
+
+TRAIN = ("detector", "train", "tiny.cfg", "tiny.weights", "-threads", "1")
+
+
+def test_train_prints_darknets_lines(folder):
+    out, _ = folder.run(*TRAIN, "-iterations", 2, "-backup", "out")
+    line = r"^2: [\d.]+, [\d.]+ avg, [\d.]+ rate, [\d.]+ seconds, 8 images"
+    assert re.search(line, out, re.MULTILINE)
+    assert out.splitlines()[-1].startswith("Done after 2 iterations, average loss ")
+    whole = folder.bytes("out/tiny_final.weights")
+    assert np.frombuffer(whole[12:20], "<u8")[0] == 640 + 8
+    assert (
+        len(whole) == len(folder.bytes("tiny.weights"))
+        and np.isfinite(floats(folder.path / "out/tiny_final.weights")).all()
+    )
+
+
+def test_twice_n_is_n_resumed(folder):
+    """Another number of threads and workers included: the same bytes, optimizer state too."""
+    folder.run(*TRAIN, "-iterations", 12, "-backup", "once")
+    folder.run(*TRAIN, "-iterations", 6, "-backup", "first", "-save_every", 6)
+    resume = ("detector", "train", "tiny.cfg", "first/tiny_last.weights", "-threads", "2")
+    _, error = folder.run(*resume, "-workers", 2, "-iterations", 12, "-backup", "second")
+    assert "Resuming from first/tiny_last.state" in error
+    for name in ("tiny_final.weights", "tiny_final.state"):
+        assert folder.bytes(f"once/{name}") == folder.bytes(f"second/{name}"), name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_interrupt_saves_and_resumes_exactly(folder):
+    process = folder.start(*TRAIN, "-backup", "cut")
+    for line in process.stdout:
+        if line.startswith("3:"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    stopped = int(re.search(r"Stopped after (\d+) iterations", out)[1])
+    assert 3 <= stopped < 1000
+    end = stopped + 4
+    resume = ("detector", "train", "tiny.cfg", "cut/tiny_last.weights", "-threads", "1")
+    folder.run(*resume, "-iterations", end, "-backup", "resumed")
+    folder.run(*TRAIN, "-iterations", end, "-backup", "whole")
+    for name in ("tiny_final.weights", "tiny_final.state"):
+        assert folder.bytes(f"resumed/{name}") == folder.bytes(f"whole/{name}"), name
+
+
+def test_a_state_of_other_weights_is_refused(folder):
+    folder.run(*TRAIN, "-iterations", 2, "-save_every", 2, "-backup", "out")
+    write_weights(folder.path / "out/tiny_last.weights", seed=5)
+    _, error = folder.run("detector", "train", "tiny.cfg", "out/tiny_last.weights", code=1)
+    assert error.endswith("out/tiny_last.state: belongs to other weights\n")
