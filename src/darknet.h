@@ -333,7 +333,7 @@ typedef struct dn_dataset_object {
 typedef struct dn_dataset_image {
     const char *path;       /* to open it */
     const char *file_name;  /* as the labels call it */
-    const char *label_path; /* the file with its labels; NULL with images_only */
+    const char *label_path; /* the file with its labels; the image with images_only */
     int32_t width, height;  /* as labelled; 0: unknown until the image is read */
     int64_t id;             /* the JSON's; else its number in the data set, from 1 */
     int64_t first_object, object_count;
