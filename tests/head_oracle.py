@@ -1,6 +1,6 @@
 """Independent NumPy (float64) models of [yolo] and [region]: boxes, suppression, targets.
 
-Written from the published rules (docs/numerics.md), one cell after the other, with no care for
+Written from the published rules (docs/heads.md), one cell after the other, with no care for
 speed. Boxes are (x0, y0, x1, y1), relative to the network's input. Arrays of a head have the shape
 (images, slots, 5 + classes, h, w).
 """
