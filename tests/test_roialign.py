@@ -265,13 +265,13 @@ def test_levels_assign():
     )
     rois = [{"box": np.float32([0, 0, w, h])} for w, h in sides]
     # Exactly between strides 4 and 8 (sqrt(area) = 14 * sqrt(32)): the finer one.
-    tie = {"box": [0, 0, 14 * 4, 14 * 8]}
-    set_rois(net, [*rois, tie])
+    ties = [{"box": [x, 0, x + 14 * 4 * f, 14 * 8 / f]} for x in (0, 3.7) for f in (1, 1.1, 1.3)]
+    set_rois(net, [*rois, *ties])
     values = rng.normal(size=(1, 2, 256, 256)).astype(np.float32)
     pooled = net.forward(values)
     maps = [net.output(2), net.output(4), net.output(6)]
     found = get_rois(net)
-    assert found[-1].level == 1
+    assert [roi.level for roi in found[-6:]] == [1] * 6
     assert {roi.level for roi in found} == {0, 1, 2}
     for roi, known, values in zip(rois, found, pooled, strict=False):
         assert known.level == nearest_level(roi["box"], (8, 4, 16))
