@@ -2,7 +2,8 @@
 
 Truth: the published tables (AlexeyAB's and pjreddie's model zoos, as counted from their files),
 the sizes of the published .weights files, and where YOLOMASK_MODELS is set the published .cfg
-and .weights files themselves. The counting is cfg_oracle's, which knows nothing of the engine.
+files themselves. First cfg_oracle's counts, which know nothing of the engine, are held against
+them; then the engine's, layer by layer, against cfg_oracle's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 import cfg_oracle
 import pytest
 from conftest import published_file
+from networks import Net
+from yolomask._native import ffi
 
 CFG = Path(__file__).resolve().parent.parent / "cfg"
 
@@ -221,3 +224,19 @@ def test_names_and_data():
     data = dict(line.split("=") for line in lines if line and not line.startswith("#"))
     assert data["classes"] == "80" and data["eval"] == "coco"
     assert (CFG / data["names"]).is_file()
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, *MASK])
+def test_engine_agrees(name):
+    """Without a warning, so that every key of our own files means something to the engine."""
+    model = count(name)
+    net = Net(CFG / f"{name}.cfg", keep_all=False, strict=True)
+    assert net.warnings == []
+    assert net.info.layer_count == len(model.layers)
+    for layer in model.layers:
+        engine = net.layer(layer.index)
+        assert ffi.string(engine.type).decode() == layer.section.name
+        assert (engine.c, engine.h, engine.w) == layer.shape, layer.index
+        if layer.section.name == "convolutional":
+            assert engine.flops == layer.operations, layer.index
+    assert net.info.parameters == model.parameters
