@@ -66,17 +66,16 @@ static int64_t stage_floats(const dn_conv_geometry *g, const conv_plan *plan)
  * columns times (rows + what packing a column costs, in rows). */
 static void cut(const dn_conv_args *args, conv_plan *plan)
 {
-    enum { PACKING_ROWS = 8, MOST_ROW_TASKS = 8 };
+    enum { PACKING_ROWS = 8, MOST_ROW_TASKS = 8, SPARE_TASKS = 8 };
     const int64_t outer = (int64_t)args->images * args->groups;
     const int32_t fewest = divide_up(plan->column_panels, plan->task_panels);
     const int32_t row_limit = args->threads == 1 ? 1 : least(MOST_ROW_TASKS, plan->row_panels);
-    const int32_t column_limit = least(plan->column_panels, fewest + 2 * args->threads);
+    const int32_t column_limit = least(plan->column_panels, fewest + SPARE_TASKS * args->threads);
     int64_t best = INT64_MAX;
     for (int32_t rows = 1; rows <= row_limit; ++rows) {
         for (int32_t columns = fewest; columns <= column_limit; ++columns) {
             const int64_t turns = (outer * rows * columns + args->threads - 1) / args->threads;
-            const int64_t height =
-                (int64_t)divide_up(plan->row_panels, rows) * plan->kernel->rows + PACKING_ROWS;
+            const int64_t height = divide_up(args->filters, rows) + PACKING_ROWS;
             const int64_t cost = turns * divide_up(plan->column_panels, columns) * height;
             if (cost < best) {
                 best = cost;
@@ -138,7 +137,12 @@ static void pack_staged(const dn_conv_geometry *g, const conv_plan *plan, const 
         stage_plane(g, from, y0 * g->stride_y - g->pad, rows, pitch, stage + c * plane);
     }
     int32_t offsets[DN_TILE_MAX_COLUMNS];
-    dn_pack_window window = {stage, channels, g->size, g->dilation, pitch, plane, 0, offsets};
+    dn_pack_window window = {
+        .window = stage,
+        .counts = {channels, g->size, g->size},
+        .strides = {plane, (ptrdiff_t)g->dilation * pitch, g->dilation},
+        .offsets = offsets,
+    };
     for (int32_t j = 0; j < columns; j += plan->kernel->columns) {
         window.columns = least(plan->kernel->columns, columns - j);
         for (int32_t i = 0; i < plan->kernel->columns; ++i) {
@@ -208,7 +212,7 @@ static void run_task(const dn_conv_args *args, const conv_plan *plan, const conv
             .a = slice->packed + (ptrdiff_t)args->filters * c * plan->taps,
             .b = panels,
             .alpha = 1.0f,
-            .beta = c == 0 ? 0.0f : 1.0f,
+            .beta = c == 0 && !args->accumulate ? 0.0f : 1.0f,
             .c = slice->out + (ptrdiff_t)first * width,
             .ldc = plan->columns,
             .finish = c + channels == g->c,

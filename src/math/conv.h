@@ -25,6 +25,7 @@ typedef struct dn_conv_args {
     const float *scale;   /* (groups * filters), NULL: ones */
     const float *shift;   /* (groups * filters), NULL: zeros */
     dn_activation activation;
+    bool accumulate;  /* out += weights * in; then no scale, shift or activation */
     int32_t threads;  /* at least 1 */
     float *workspace; /* (dn_conv_workspace(args)), not shared with a call that runs meanwhile */
 } dn_conv_args;

@@ -98,6 +98,7 @@ static void run_task(const dn_conv_args *args, const strip_plan *plan, int64_t c
         .shift = args->shift ? args->shift[group] : 0.0f,
         .activation = dn_tile_activation_of(args->activation),
         .slope = 0.1f,
+        .accumulate = args->accumulate,
         .out = args->out + (channel * g->out_h + y) * g->out_w,
     };
     run_strip(&strip);

@@ -39,7 +39,8 @@ typedef struct dn_depthwise_strip {
     float scale, shift;
     dn_tile_activation activation;
     float slope;
-    float *out; /* (rows, columns) */
+    bool accumulate; /* out += */
+    float *out;      /* (rows, columns) */
 } dn_depthwise_strip;
 
 void dn_depthwise_plain(const dn_depthwise_strip *strip);

@@ -43,8 +43,10 @@ static inline __attribute__((always_inline)) void run_tile(const dn_depthwise_st
     float *out = s->out + (ptrdiff_t)row * s->columns + column;
     for (int i = 0; i < rows; ++i) {
         const __m256 y = _mm256_fmadd_ps(sum[i], scale, shift);
-        const __m256 z = dn_activate_avx2(y, s->activation, s->slope);
-        _mm256_maskstore_ps(out + (ptrdiff_t)i * s->columns, mask, z);
+        __m256 z = dn_activate_avx2(y, s->activation, s->slope);
+        float *to = out + (ptrdiff_t)i * s->columns;
+        if (s->accumulate) z = _mm256_add_ps(z, _mm256_maskload_ps(to, mask));
+        _mm256_maskstore_ps(to, mask, z);
     }
 }
 

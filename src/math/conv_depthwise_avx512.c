@@ -40,8 +40,10 @@ static inline __attribute__((always_inline)) void run_tile(const dn_depthwise_st
     float *out = s->out + (ptrdiff_t)row * s->columns + column;
     for (int i = 0; i < rows; ++i) {
         const __m512 y = _mm512_fmadd_ps(sum[i], scale, shift);
-        const __m512 z = dn_activate_avx512(y, s->activation, s->slope);
-        _mm512_mask_storeu_ps(out + (ptrdiff_t)i * s->columns, mask, z);
+        __m512 z = dn_activate_avx512(y, s->activation, s->slope);
+        float *to = out + (ptrdiff_t)i * s->columns;
+        if (s->accumulate) z = _mm512_add_ps(z, _mm512_maskz_loadu_ps(mask, to));
+        _mm512_mask_storeu_ps(to, mask, z);
     }
 }
 

@@ -30,7 +30,9 @@ void dn_depthwise_plain(const dn_depthwise_strip *s)
             sum_span(s, row, column, count, sums);
             float *out = s->out + (ptrdiff_t)row * s->columns + column;
             for (int32_t j = 0; j < count; ++j) {
-                out[j] = dn_activate_plain(sums[j] * s->scale + s->shift, s->activation, s->slope);
+                const float y = sums[j] * s->scale + s->shift;
+                const float z = dn_activate_plain(y, s->activation, s->slope);
+                out[j] = s->accumulate ? out[j] + z : z;
             }
         }
     }

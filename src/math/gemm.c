@@ -128,11 +128,14 @@ void dn_gemm_run_block(const dn_gemm_kernel *kernel, const dn_gemm_tile *block, 
         tile.a = block->a + (ptrdiff_t)begin * block->k;
         if (block->shift) tile.shift = block->shift + begin;
         if (block->scale) tile.scale = block->scale + begin;
+        tile.ahead_step = divide_up(tile.rows, divide_up(block->columns, kernel->columns));
+        tile.ahead = tile.a + (ptrdiff_t)tile.rows * block->k;
         for (int32_t j = 0; j < block->columns; j += kernel->columns) {
             tile.columns = least(kernel->columns, block->columns - j);
             tile.b = block->b + (ptrdiff_t)j * block->k;
             tile.c = block->c + begin * block->ldc + j;
             kernel->tile(&tile);
+            tile.ahead += (ptrdiff_t)tile.ahead_step * block->k;
         }
     }
 }

@@ -46,9 +46,11 @@ static inline __attribute__((always_inline)) void run_tile(const dn_gemm_tile *t
         _mm_prefetch((const char *)c, _MM_HINT_T0);
         _mm_prefetch((const char *)(c + tile->columns - 1), _MM_HINT_T0);
     }
-    const float *a = tile->a, *b = tile->b;
+    const float *a = tile->a, *b = tile->b, *ahead = tile->ahead;
     for (int32_t p = 0; p < tile->k; ++p) {
         _mm_prefetch((const char *)(a + AHEAD * rows), _MM_HINT_T0);
+        _mm_prefetch((const char *)ahead, _MM_HINT_T1);
+        ahead += tile->ahead_step;
         __m256 right[VECTORS];
         for (int v = 0; v < vectors; ++v) right[v] = _mm256_loadu_ps(b + v * LANES);
         for (int i = 0; i < rows; ++i) {
@@ -188,10 +190,10 @@ static void pack_vector(const dn_pack_window *w, const int32_t *offsets, ptrdiff
 {
     piece pieces[LANES];
     const int count = cut_into_pieces(offsets, pieces);
-    for (int32_t c = 0; c < w->channels; ++c) {
-        for (int32_t ky = 0; ky < w->size; ++ky) {
-            const float *from = w->window + c * w->plane + ky * w->dilation * w->pitch;
-            for (int32_t kx = 0; kx < w->size; ++kx, from += w->dilation, out += pitch) {
+    for (int32_t i = 0; i < w->counts[0]; ++i) {
+        for (int32_t j = 0; j < w->counts[1]; ++j) {
+            const float *from = w->window + i * w->strides[0] + j * w->strides[1];
+            for (int32_t k = 0; k < w->counts[2]; ++k, from += w->strides[2], out += pitch) {
                 const __m256 x = pieces[0].whole ? _mm256_loadu_ps(from + pieces[0].start)
                                                  : gather_pieces(from, pieces, count);
                 _mm256_storeu_ps(out, x);

@@ -76,11 +76,11 @@ static void pack_transpose(const float *in, ptrdiff_t ld, int32_t k, int32_t wid
 
 static void pack_window(const dn_pack_window *w, float *out)
 {
-    for (int32_t c = 0; c < w->channels; ++c) {
-        for (int32_t ky = 0; ky < w->size; ++ky) {
-            const float *from = w->window + c * w->plane + ky * w->dilation * w->pitch;
-            for (int32_t kx = 0; kx < w->size; ++kx, from += w->dilation, out += COLUMNS) {
-                for (int j = 0; j < COLUMNS; ++j) out[j] = from[w->offsets[j]];
+    for (int32_t i = 0; i < w->counts[0]; ++i) {
+        for (int32_t j = 0; j < w->counts[1]; ++j) {
+            const float *from = w->window + i * w->strides[0] + j * w->strides[1];
+            for (int32_t k = 0; k < w->counts[2]; ++k, from += w->strides[2], out += COLUMNS) {
+                for (int l = 0; l < COLUMNS; ++l) out[l] = from[w->offsets[l]];
             }
         }
     }

@@ -39,6 +39,8 @@ typedef struct dn_gemm_tile {
     int32_t k;             /* may be 0 */
     const float *a;        /* (k, rows), packed */
     const float *b;        /* (k, columns rounded up to whole vectors), packed */
+    const float *ahead;    /* asked for from memory meanwhile: one value in `ahead_step` a step */
+    int32_t ahead_step;
     float alpha, beta;
     float *c; /* (rows, columns), rows ldc apart: alpha * a^T b + beta * c, then the epilogue */
     ptrdiff_t ldc;
@@ -49,13 +51,14 @@ typedef struct dn_gemm_tile {
     float slope;
 } dn_gemm_tile;
 
-/* Taps of a convolution over a window of the image that holds its padding as zeros. Row
- * (channel, ky, kx) of the packed matrix starts at channel * plane + (ky * pitch + kx) * dilation;
- * column j lies offsets[j] further on. */
+/* A matrix of values that lie in a window of an image, which holds its padding as zeros: row
+ * (i, j, k) of counts[0] * counts[1] * counts[2], k fastest, starts at i * strides[0] +
+ * j * strides[1] + k * strides[2]; column l lies offsets[l] further on. In the column matrix of a
+ * convolution rows are taps and columns pixels; in its transpose it is the other way round. */
 typedef struct dn_pack_window {
     const float *window; /* readable for DN_PACK_SLACK floats beyond the last value used */
-    int32_t channels, size, dilation;
-    ptrdiff_t pitch, plane;
+    int32_t counts[3];
+    ptrdiff_t strides[3];
     int32_t columns;        /* from 1 to the kernel's columns */
     const int32_t *offsets; /* (the kernel's columns), ascending; surplus ones repeat the last */
 } dn_pack_window;
@@ -74,8 +77,7 @@ typedef struct dn_gemm_kernel {
     /* out[p * pitch + i] = in[i * ld + p] for p < k, i < width; 0 for i from width to pitch. */
     void (*pack_transpose)(const float *in, ptrdiff_t ld, int32_t k, int32_t width, int32_t pitch,
                            float *out);
-    /* One panel of the convolution's column matrix: out (channels * size * size, columns rounded
-     * up to whole vectors). */
+    /* One panel of a window's matrix: out (its rows, columns rounded up to whole vectors). */
     void (*pack_window)(const dn_pack_window *window, float *out);
 } dn_gemm_kernel;
 
