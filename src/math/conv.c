@@ -8,7 +8,9 @@
 #include "math/conv.h"
 
 #include "math/conv_depthwise.h"
+#include "math/conv_window.h"
 #include "math/gemm_kernel.h"
+#include "math/integers.h"
 #include "math/threads.h"
 
 #include <string.h>
@@ -32,33 +34,13 @@ typedef struct conv_plan {
     int64_t thread_floats;
 } conv_plan;
 
-static int32_t divide_up(int32_t a, int32_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-static int32_t least(int32_t a, int32_t b)
-{
-    return a < b ? a : b;
-}
-
-static int32_t most(int32_t a, int32_t b)
-{
-    return a > b ? a : b;
-}
-
-/* Input pixels that `outputs` neighbouring outputs see along one axis. */
-static int64_t seen(const dn_conv_geometry *g, int32_t outputs, int32_t stride)
-{
-    return (int64_t)(outputs - 1) * stride + (int64_t)(g->size - 1) * g->dilation + 1;
-}
-
 static int64_t stage_floats(const dn_conv_geometry *g, const conv_plan *plan)
 {
     const int64_t columns = (int64_t)plan->task_panels * plan->kernel->columns;
     const int64_t touched = (columns + g->out_w - 2) / g->out_w + 1;
     const int32_t rows = touched < g->out_h ? (int32_t)touched : g->out_h;
-    const int64_t window = seen(g, rows, g->stride_y) * seen(g, g->out_w, g->stride_x);
+    const int64_t window =
+        dn_window_extent(g, rows, g->stride_y) * dn_window_extent(g, g->out_w, g->stride_x);
     return plan->block_channels * window + DN_PACK_SLACK;
 }
 
@@ -68,15 +50,16 @@ static void cut(const dn_conv_args *args, conv_plan *plan)
 {
     enum { PACKING_ROWS = 8, MOST_ROW_TASKS = 8, SPARE_TASKS = 8 };
     const int64_t outer = (int64_t)args->images * args->groups;
-    const int32_t fewest = divide_up(plan->column_panels, plan->task_panels);
-    const int32_t row_limit = args->threads == 1 ? 1 : least(MOST_ROW_TASKS, plan->row_panels);
-    const int32_t column_limit = least(plan->column_panels, fewest + SPARE_TASKS * args->threads);
+    const int32_t fewest = dn_divide_up(plan->column_panels, plan->task_panels);
+    const int32_t row_limit = args->threads == 1 ? 1 : dn_least(MOST_ROW_TASKS, plan->row_panels);
+    const int32_t column_limit =
+        dn_least(plan->column_panels, fewest + SPARE_TASKS * args->threads);
     int64_t best = INT64_MAX;
     for (int32_t rows = 1; rows <= row_limit; ++rows) {
         for (int32_t columns = fewest; columns <= column_limit; ++columns) {
             const int64_t turns = (outer * rows * columns + args->threads - 1) / args->threads;
-            const int64_t height = divide_up(args->filters, rows) + PACKING_ROWS;
-            const int64_t cost = turns * divide_up(plan->column_panels, columns) * height;
+            const int64_t height = dn_divide_up(args->filters, rows) + PACKING_ROWS;
+            const int64_t cost = turns * dn_divide_up(plan->column_panels, columns) * height;
             if (cost < best) {
                 best = cost;
                 plan->row_tasks = rows;
@@ -94,34 +77,16 @@ static conv_plan make_plan(const dn_conv_args *args)
                   g->out_h == g->h && g->out_w == g->w;
     plan.taps = g->size * g->size;
     plan.columns = g->out_h * g->out_w;
-    const int32_t limit = most(1, BLOCK_K / plan.taps);
-    plan.block_channels = divide_up(g->c, divide_up(g->c, limit));
-    plan.row_panels = divide_up(args->filters, plan.kernel->rows);
-    plan.column_panels = divide_up(plan.columns, plan.kernel->columns);
+    const int32_t limit = dn_most(1, BLOCK_K / plan.taps);
+    plan.block_channels = dn_divide_up(g->c, dn_divide_up(g->c, limit));
+    plan.row_panels = dn_divide_up(args->filters, plan.kernel->rows);
+    plan.column_panels = dn_divide_up(plan.columns, plan.kernel->columns);
     const int32_t panel_floats = plan.block_channels * plan.taps * plan.kernel->columns;
-    plan.task_panels = least(plan.column_panels, most(1, BLOCK_FLOATS / panel_floats));
+    plan.task_panels = dn_least(plan.column_panels, dn_most(1, BLOCK_FLOATS / panel_floats));
     const int64_t stage = plan.direct ? 0 : stage_floats(g, &plan);
     const int64_t packed = (int64_t)plan.task_panels * panel_floats;
     plan.thread_floats = (packed + stage + 31) / 16 * 16;
     return plan;
-}
-
-/* The part of one channel that a task sees: rows from y on, columns from -pad on. */
-static void stage_plane(const dn_conv_geometry *g, const float *plane /* (h, w) */, int32_t y,
-                        int32_t rows, int32_t pitch, float *out /* (rows, pitch) */)
-{
-    const int32_t left = least(g->pad, pitch);
-    const int32_t width = most(0, least(g->w, pitch - left));
-    const int32_t right = pitch - left - width;
-    for (int32_t i = 0; i < rows; ++i, ++y, out += pitch) {
-        if (y < 0 || y >= g->h) {
-            memset(out, 0, (size_t)pitch * sizeof(float));
-            continue;
-        }
-        memset(out, 0, (size_t)left * sizeof(float));
-        memcpy(out + left, plane + (ptrdiff_t)y * g->w, (size_t)width * sizeof(float));
-        memset(out + left + width, 0, (size_t)right * sizeof(float));
-    }
 }
 
 /* Packs `columns` pixels from pixel `first` on, of the block's `channels` planes at `in`. */
@@ -129,12 +94,12 @@ static void pack_staged(const dn_conv_geometry *g, const conv_plan *plan, const 
                         int32_t channels, int32_t first, int32_t columns, float *stage, float *out)
 {
     const int32_t y0 = first / g->out_w, y1 = (first + columns - 1) / g->out_w;
-    const int32_t rows = (int32_t)seen(g, y1 - y0 + 1, g->stride_y);
-    const int32_t pitch = (int32_t)seen(g, g->out_w, g->stride_x);
+    const int32_t rows = (int32_t)dn_window_extent(g, y1 - y0 + 1, g->stride_y);
+    const int32_t pitch = (int32_t)dn_window_extent(g, g->out_w, g->stride_x);
     const ptrdiff_t plane = (ptrdiff_t)rows * pitch;
     for (int32_t c = 0; c < channels; ++c) {
         const float *from = in + (ptrdiff_t)c * g->h * g->w;
-        stage_plane(g, from, y0 * g->stride_y - g->pad, rows, pitch, stage + c * plane);
+        dn_window_fill(g, from, y0, rows, pitch, stage + c * plane);
     }
     int32_t offsets[DN_TILE_MAX_COLUMNS];
     dn_pack_window window = {
@@ -144,9 +109,9 @@ static void pack_staged(const dn_conv_geometry *g, const conv_plan *plan, const 
         .offsets = offsets,
     };
     for (int32_t j = 0; j < columns; j += plan->kernel->columns) {
-        window.columns = least(plan->kernel->columns, columns - j);
+        window.columns = dn_least(plan->kernel->columns, columns - j);
         for (int32_t i = 0; i < plan->kernel->columns; ++i) {
-            const int32_t pixel = first + j + least(i, window.columns - 1);
+            const int32_t pixel = first + j + dn_least(i, window.columns - 1);
             const int32_t y = pixel / g->out_w - y0, x = pixel % g->out_w;
             offsets[i] = y * g->stride_y * pitch + x * g->stride_x;
         }
@@ -160,9 +125,9 @@ static void pack_direct(const dn_conv_geometry *g, const conv_plan *plan, const 
     const ptrdiff_t plane = (ptrdiff_t)g->h * g->w;
     const int32_t lanes = plan->kernel->lanes;
     for (int32_t j = 0; j < columns; j += plan->kernel->columns) {
-        const int32_t width = least(plan->kernel->columns, columns - j);
+        const int32_t width = dn_least(plan->kernel->columns, columns - j);
         plan->kernel->pack_copy(in + first + j, plane, channels, width,
-                                divide_up(width, lanes) * lanes, out + (ptrdiff_t)j * channels);
+                                dn_divide_up(width, lanes) * lanes, out + (ptrdiff_t)j * channels);
     }
 }
 
@@ -194,12 +159,12 @@ static void run_task(const dn_conv_args *args, const conv_plan *plan, const conv
     const int32_t width = plan->kernel->columns;
     const int32_t first = dn_panel_begin(plan->column_panels, plan->column_tasks, column_task);
     const int32_t last = dn_panel_begin(plan->column_panels, plan->column_tasks, column_task + 1);
-    const int32_t columns = least(plan->columns, last * width) - first * width;
+    const int32_t columns = dn_least(plan->columns, last * width) - first * width;
     float *panels = workspace;
     float *stage =
         workspace + (ptrdiff_t)plan->task_panels * width * plan->block_channels * plan->taps;
     for (int32_t c = 0; c < g->c; c += plan->block_channels) {
-        const int32_t channels = least(plan->block_channels, g->c - c);
+        const int32_t channels = dn_least(plan->block_channels, g->c - c);
         const float *in = slice->in + (ptrdiff_t)c * g->h * g->w;
         if (plan->direct) {
             pack_direct(g, plan, in, channels, first * width, columns, panels);
@@ -274,7 +239,7 @@ void dn_conv_pack_weights(const dn_conv_args *args, float *packed)
         const int32_t begin = dn_panel_begin(args->filters, plan.row_panels, panel);
         const int32_t end = dn_panel_begin(args->filters, plan.row_panels, panel + 1);
         for (int32_t k = 0; k < depth; k += step) {
-            const int32_t steps = least(step, depth - k);
+            const int32_t steps = dn_least(step, depth - k);
             const float *from = args->weights + group + (ptrdiff_t)begin * depth + k;
             float *to = packed + group + (ptrdiff_t)args->filters * k + (ptrdiff_t)begin * steps;
             plan.kernel->pack_transpose(from, depth, steps, end - begin, end - begin, to);

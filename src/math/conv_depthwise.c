@@ -3,9 +3,8 @@
  */
 #include "math/conv_depthwise.h"
 
+#include "math/conv_window.h"
 #include "math/threads.h"
-
-#include <string.h>
 
 enum { STRIP_FLOATS = 8192 }; /* of window: the L1 cache's size */
 
@@ -16,34 +15,16 @@ typedef struct strip_plan {
     int64_t floats; /* of one thread's window */
 } strip_plan;
 
-static int32_t seen(const dn_conv_geometry *g, int32_t outputs, int32_t stride)
-{
-    return (outputs - 1) * stride + (g->size - 1) * g->dilation + 1;
-}
-
 static strip_plan make_plan(const dn_conv_geometry *g)
 {
-    strip_plan plan = {.pitch = seen(g, g->out_w, g->stride_x)};
+    strip_plan plan = {.pitch = (int32_t)dn_window_extent(g, g->out_w, g->stride_x)};
     const int32_t fit = STRIP_FLOATS / plan.pitch - (g->size - 1) * g->dilation;
     const int32_t rows = fit / g->stride_y;
     plan.rows = rows < 1 ? 1 : rows > g->out_h ? g->out_h : rows;
     plan.strips = (g->out_h + plan.rows - 1) / plan.rows;
-    plan.window_rows = seen(g, plan.rows, g->stride_y);
+    plan.window_rows = (int32_t)dn_window_extent(g, plan.rows, g->stride_y);
     plan.floats = ((int64_t)plan.window_rows * plan.pitch + DN_PACK_SLACK + 15) / 16 * 16;
     return plan;
-}
-
-/* Rows y.. of the plane, `pad` zeros before each, zeros where there is no pixel. */
-static void fill_window(const dn_conv_geometry *g, const float *plane, /* (h, w) */
-                        int32_t y, int32_t rows, int32_t pitch, float *window /* (rows, pitch) */)
-{
-    const int32_t left = g->pad < pitch ? g->pad : pitch;
-    const int32_t width = g->w < pitch - left ? g->w : pitch - left;
-    memset(window, 0, (size_t)rows * (size_t)pitch * sizeof(float));
-    for (int32_t i = 0; i < rows; ++i, ++y, window += pitch) {
-        if (y < 0 || y >= g->h) continue;
-        memcpy(window + left, plane + (ptrdiff_t)y * g->w, (size_t)width * sizeof(float));
-    }
 }
 
 #if defined(__x86_64__)
@@ -82,8 +63,8 @@ static void run_task(const dn_conv_args *args, const strip_plan *plan, int64_t c
     const int32_t y = index * plan->rows;
     const int32_t rows = plan->rows < g->out_h - y ? plan->rows : g->out_h - y;
     const float *weights = args->packed ? args->packed : args->weights;
-    fill_window(g, args->in + channel * g->h * g->w, y * g->stride_y - g->pad,
-                seen(g, rows, g->stride_y), plan->pitch, window);
+    const int32_t seen = (int32_t)dn_window_extent(g, rows, g->stride_y);
+    dn_window_fill(g, args->in + channel * g->h * g->w, y, seen, plan->pitch, window);
     const dn_depthwise_strip strip = {
         .window = window,
         .pitch = plan->pitch,

@@ -7,6 +7,7 @@
 #include "math/gemm.h"
 
 #include "math/gemm_kernel.h"
+#include "math/integers.h"
 #include "math/threads.h"
 
 enum {
@@ -24,28 +25,18 @@ typedef struct task_grid {
     int32_t row_tasks, column_tasks;
 } task_grid;
 
-static int32_t divide_up(int32_t a, int32_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-static int32_t least(int32_t a, int32_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The step that cuts `length` evenly into as many parts as `step` would, in whole units. */
 static int32_t even_step(int32_t length, int32_t step, int32_t unit)
 {
-    const int32_t part = divide_up(length, divide_up(length, step));
-    return divide_up(part, unit) * unit;
+    const int32_t part = dn_divide_up(length, dn_divide_up(length, step));
+    return dn_divide_up(part, unit) * unit;
 }
 
 static task_grid cut(const dn_gemm_args *args, const dn_gemm_kernel *kernel)
 {
     int32_t rows = BLOCK_ROWS, columns = BLOCK_COLUMNS;
     const int64_t wanted = args->threads > 1 ? (int64_t)TASKS_A_THREAD * args->threads : 1;
-    while ((int64_t)divide_up(args->m, rows) * divide_up(args->n, columns) < wanted) {
+    while ((int64_t)dn_divide_up(args->m, rows) * dn_divide_up(args->n, columns) < wanted) {
         if (columns > SMALL_COLUMNS && args->n > SMALL_COLUMNS && columns >= rows) {
             columns /= 2;
         } else if (rows > SMALL_ROWS && args->m > SMALL_ROWS) {
@@ -56,21 +47,21 @@ static task_grid cut(const dn_gemm_args *args, const dn_gemm_kernel *kernel)
             break;
         }
     }
-    rows = least(BLOCK_ROWS, even_step(args->m, rows, kernel->rows));
-    columns = least(BLOCK_COLUMNS, even_step(args->n, columns, kernel->columns));
-    return (task_grid){rows, columns, divide_up(args->m, rows), divide_up(args->n, columns)};
+    rows = dn_least(BLOCK_ROWS, even_step(args->m, rows, kernel->rows));
+    columns = dn_least(BLOCK_COLUMNS, even_step(args->n, columns, kernel->columns));
+    return (task_grid){rows, columns, dn_divide_up(args->m, rows), dn_divide_up(args->n, columns)};
 }
 
 /* Floats of one thread's packed blocks, in whole cache lines. */
 static int64_t floats_of_a(const dn_gemm_args *args)
 {
-    return (int64_t)least(args->m, BLOCK_ROWS) * least(args->k, BLOCK_K);
+    return (int64_t)dn_least(args->m, BLOCK_ROWS) * dn_least(args->k, BLOCK_K);
 }
 
 static int64_t floats_a_thread(const dn_gemm_args *args)
 {
-    const int32_t columns = least(args->n, BLOCK_COLUMNS) + DN_TILE_MAX_COLUMNS;
-    const int64_t b = (int64_t)columns * least(args->k, BLOCK_K);
+    const int32_t columns = dn_least(args->n, BLOCK_COLUMNS) + DN_TILE_MAX_COLUMNS;
+    const int64_t b = (int64_t)columns * dn_least(args->k, BLOCK_K);
     return (floats_of_a(args) + b + 31) / 16 * 16;
 }
 
@@ -83,7 +74,7 @@ int64_t dn_gemm_workspace(const dn_gemm_args *args)
 static void pack_a(const dn_gemm_args *args, const dn_gemm_kernel *kernel, int32_t i, int32_t rows,
                    int32_t p, int32_t k, float *out)
 {
-    const int32_t panels = divide_up(rows, kernel->rows);
+    const int32_t panels = dn_divide_up(rows, kernel->rows);
     for (int32_t panel = 0; panel < panels; ++panel) {
         const int32_t begin = dn_panel_begin(rows, panels, panel);
         const int32_t height = dn_panel_begin(rows, panels, panel + 1) - begin;
@@ -104,8 +95,8 @@ static void pack_b(const dn_gemm_args *args, const dn_gemm_kernel *kernel, int32
                    int32_t columns, int32_t p, int32_t k, float *out)
 {
     for (int32_t begin = 0; begin < columns; begin += kernel->columns) {
-        const int32_t width = least(kernel->columns, columns - begin);
-        const int32_t pitch = divide_up(width, kernel->lanes) * kernel->lanes;
+        const int32_t width = dn_least(kernel->columns, columns - begin);
+        const int32_t pitch = dn_divide_up(width, kernel->lanes) * kernel->lanes;
         const ptrdiff_t column = j + begin;
         float *to = out + (ptrdiff_t)begin * k;
         if (args->trans_b) {
@@ -128,10 +119,10 @@ void dn_gemm_run_block(const dn_gemm_kernel *kernel, const dn_gemm_tile *block, 
         tile.a = block->a + (ptrdiff_t)begin * block->k;
         if (block->shift) tile.shift = block->shift + begin;
         if (block->scale) tile.scale = block->scale + begin;
-        tile.ahead_step = divide_up(tile.rows, divide_up(block->columns, kernel->columns));
+        tile.ahead_step = dn_divide_up(tile.rows, dn_divide_up(block->columns, kernel->columns));
         tile.ahead = tile.a + (ptrdiff_t)tile.rows * block->k;
         for (int32_t j = 0; j < block->columns; j += kernel->columns) {
-            tile.columns = least(kernel->columns, block->columns - j);
+            tile.columns = dn_least(kernel->columns, block->columns - j);
             tile.b = block->b + (ptrdiff_t)j * block->k;
             tile.c = block->c + begin * block->ldc + j;
             kernel->tile(&tile);
@@ -146,13 +137,13 @@ static void run_task(const dn_gemm_args *args, const dn_gemm_kernel *kernel, con
 {
     const int32_t i = task / grid->column_tasks * grid->rows;
     const int32_t j = task % grid->column_tasks * grid->columns;
-    const int32_t rows = least(grid->rows, args->m - i);
-    const int32_t columns = least(grid->columns, args->n - j);
-    const int32_t panels = divide_up(rows, kernel->rows);
+    const int32_t rows = dn_least(grid->rows, args->m - i);
+    const int32_t columns = dn_least(grid->columns, args->n - j);
+    const int32_t panels = dn_divide_up(rows, kernel->rows);
     float *a = workspace, *b = workspace + floats_of_a(args);
     int32_t p = 0;
     do {
-        const int32_t k = least(BLOCK_K, args->k - p);
+        const int32_t k = dn_least(BLOCK_K, args->k - p);
         pack_a(args, kernel, i, rows, p, k, a);
         pack_b(args, kernel, j, columns, p, k, b);
         const dn_gemm_tile block = {
