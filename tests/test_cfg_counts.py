@@ -14,7 +14,7 @@ import cfg_oracle
 import pytest
 from conftest import published_file
 from networks import Net
-from yolomask._native import ffi
+from yolomask._native import check, ffi, lib
 
 CFG = Path(__file__).resolve().parent.parent / "cfg"
 
@@ -240,3 +240,13 @@ def test_engine_agrees(name):
         if layer.section.name == "convolutional":
             assert engine.flops == layer.operations, layer.index
     assert net.info.parameters == model.parameters
+
+
+@pytest.mark.parametrize("name", ["yolov3", "yolov3-spp", "yolov4-tiny"])
+def test_engine_writes_files_of_the_published_size(tmp_path, name):
+    path = tmp_path / f"{name}.weights"
+    net = Net(CFG / f"{name}.cfg", keep_all=False)
+    check(lib.dn_network_save_weights(net.handle, str(path).encode(), 0, -1))
+    size = path.stat().st_size
+    path.unlink()
+    assert size == WEIGHTS[name][0]
