@@ -169,7 +169,7 @@ class Oracle:
             for name, values in net.params(index).items():
                 self.params[index, name] = values.astype(np.float64)
 
-    def convolve(self, index: int, x: np.ndarray) -> np.ndarray:
+    def convolve(self, index: int, x: np.ndarray, stride: int = 1) -> np.ndarray:
         weights, biases = self.params[index, "weights"], self.params[index, "biases"]
         size = int(round((weights.size / len(biases) / x.shape[0]) ** 0.5))
         weights = weights.reshape(len(biases), x.shape[0], size, size)
@@ -179,7 +179,7 @@ class Oracle:
             for kx in range(size):
                 part = padded[:, ky : ky + x.shape[1], kx : kx + x.shape[2]]
                 out += np.einsum("oc,chw->ohw", weights[:, :, ky, kx], part)
-        return out
+        return out[:, ::stride, ::stride]
 
     def logits(self, roi) -> np.ndarray:
         box = expand(corners(roi.box).astype(np.float64), EXPAND)
@@ -271,6 +271,41 @@ def test_loss_and_gradients(classes, kind, loss, soft, scale):
                 slope = (above - oracle.image_losses().sum()) / (2 * step)
                 value[at] = kept
                 assert gradient[at] == pytest.approx(slope, rel=1e-3, abs=1e-6), (index, name)
+
+
+def test_joint_training_reaches_the_trunk():
+    """The head's loss switched off, what the trunk learns is the masks' gradient."""
+    rng = np.random.default_rng(21)
+    silent = "[yolo]\nobj_normalizer=0\ncls_normalizer=0\niou_normalizer=0\n"
+    net = Net(branch_cfg().replace("[yolo]\n", silent), batch=3, training=True)
+    truths = three_images(rng)
+    given = Truths(truths)
+    set_rois(net, three_rois(truths))
+    values = rng.random((3, 3, SIZE, SIZE))
+    train_forward(net, values, given)
+    backward(net)
+    oracle = Oracle(net, "average", truths)
+    for index in (0, 1):
+        for name, found in net.params(index).items():
+            oracle.params[index, name] = found.astype(np.float64)
+
+    def total():
+        first = [np.tanh(oracle.convolve(0, image, 4)) for image in np.float32(values)]
+        oracle.maps = [first, [np.tanh(oracle.convolve(1, x, 2)) for x in first]]
+        return oracle.image_losses().sum()
+
+    step = 1e-6
+    for index in (0, 1):
+        gradient = param_grads(net, index)["weights"]
+        assert np.abs(gradient).max() > 1e-4
+        for at in rng.choice(gradient.size, 5, replace=False):
+            weights = oracle.params[index, "weights"]
+            weights[at] += step
+            above = total()
+            weights[at] -= 2 * step
+            slope = (above - total()) / (2 * step)
+            weights[at] += step
+            assert gradient[at] == pytest.approx(slope, rel=1e-3, abs=1e-6)
 
 
 def test_output_is_the_channel_of_the_class():
