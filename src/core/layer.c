@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One tensor's values and one parameter array stay below this (16 GiB of floats). */
+/* One tensor's values stay below this (16 GiB of floats), one parameter array below the other. */
 #define DN_VALUES_LIMIT ((int64_t)1 << 32)
+#define DN_PARAM_LIMIT  ((int64_t)1 << 30)
 
 #define DN_LAYER(name)     extern const dn_layer_type dn_##name##_layer;
 #define DN_LAYER_CPU(name) DN_LAYER(name)
@@ -124,7 +125,7 @@ dn_status dn_add_param(dn_layer *layer, const dn_network *network, dn_param para
         return dn_layer_fail(layer, network, "%s would change from %lld to %lld values", param.name,
                              (long long)known->count, (long long)param.count);
     }
-    if (param.count < 1 || param.count > DN_VALUES_LIMIT || layer->param_count == DN_MAX_PARAMS)
+    if (param.count < 1 || param.count > DN_PARAM_LIMIT || layer->param_count == DN_MAX_PARAMS)
         return dn_layer_fail(layer, network, "%lld %s are too many", (long long)param.count,
                              param.name);
     layer->params[layer->param_count++] = param;

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { DN_ALIGNMENT = 64 };
 
@@ -21,10 +22,20 @@ static bool dn_must_fail(void)
     return atomic_fetch_sub(&dn_countdown, 1) == 0;
 }
 
+/* More than this machine has is refused at once: a system that overcommits would grant it, and kill
+ * the process when it is touched. */
+static bool dn_is_absurd(size_t bytes)
+{
+    if (bytes < (size_t)1 << 30) return false;
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages <= 0 || page <= 0) return bytes > SIZE_MAX - DN_ALIGNMENT;
+    return bytes / (size_t)page >= (size_t)pages;
+}
+
 static void *dn_aligned(size_t bytes)
 {
     if (bytes == 0) bytes = 1;
-    if (bytes > SIZE_MAX - DN_ALIGNMENT || dn_must_fail()) return NULL;
+    if (dn_is_absurd(bytes) || dn_must_fail()) return NULL;
     const size_t rounded = (bytes + DN_ALIGNMENT - 1) / DN_ALIGNMENT * DN_ALIGNMENT;
     return aligned_alloc(DN_ALIGNMENT, rounded);
 }
