@@ -77,6 +77,12 @@ typedef struct dn_test_conv_args {
 DN_API double dn_test_conv(const dn_test_conv_args *args, const float *in, const float *weights,
                            const float *scale, const float *shift, float *out);
 
+/* Tests only: the gradients of src/math/conv_backward.h, added to grad_weights and grad_in, either
+ * of which may be NULL; activation and packed are not looked at. */
+DN_API double dn_test_conv_backward(const dn_test_conv_args *args, const float *in,
+                                    const float *weights, const float *grad_out,
+                                    float *grad_weights, float *grad_in);
+
 /* A box by its corners, in continuous pixel coordinates unless said otherwise. */
 typedef struct dn_box {
     float x0, y0, x1, y1;

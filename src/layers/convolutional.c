@@ -3,15 +3,14 @@
  * out = f(scale * norm(W * in) + bias); cross-correlation, symmetric zero padding, groups,
  * dilation. Weights are (filters, c / groups, size, size). Forward is math/conv.h; where the layer
  * does not train, batch normalisation is folded into the factor and shift of its last step and the
- * weights are packed once. Backward is im2col and the two transposed products.
+ * weights are packed once. Backward is math/conv_backward.h.
  * Dilation scales the padding of pad=1; the output size is the true dilated one.
  */
 #include "core/memory.h"
 #include "core/network.h"
 #include "layers/output_stage.h"
 #include "math/conv.h"
-#include "math/gemm.h"
-#include "math/im2col.h"
+#include "math/conv_backward.h"
 
 #include <stdio.h>
 
@@ -97,58 +96,7 @@ static dn_status add_params(dn_layer *layer, const dn_network *network)
     return DN_OK;
 }
 
-/* The forward product of one group of one image: sizes only. */
-static dn_gemm_args product(const dn_layer *layer, int32_t threads)
-{
-    const dn_convolutional_options *o = layer->options;
-    const dn_conv_geometry *g = &((const dn_convolutional *)layer->state)->geometry;
-    return (dn_gemm_args){.m = o->filters / o->groups,
-                          .n = g->out_h * g->out_w,
-                          .k = g->c * g->size * g->size,
-                          .alpha = 1,
-                          .threads = threads};
-}
-
-/* dW (m, k) += grad (m, n) * cols (k, n)': sizes only. */
-static dn_gemm_args weights_product(const dn_layer *layer, int32_t threads)
-{
-    const dn_gemm_args forward = product(layer, threads);
-    dn_gemm_args args = forward;
-    args.trans_b = true;
-    args.n = forward.k;
-    args.k = forward.n;
-    args.lda = args.ldb = forward.n;
-    args.ldc = forward.k;
-    args.beta = 1;
-    return args;
-}
-
-/* dcols (k, n) = W (m, k)' * grad (m, n): sizes only. */
-static dn_gemm_args inputs_product(const dn_layer *layer, int32_t threads)
-{
-    const dn_gemm_args forward = product(layer, threads);
-    dn_gemm_args args = forward;
-    args.trans_a = true;
-    args.m = forward.k;
-    args.k = forward.m;
-    args.lda = forward.k;
-    args.ldb = args.ldc = forward.n;
-    return args;
-}
-
-static int64_t product_workspace(const dn_layer *layer, int32_t threads)
-{
-    const dn_gemm_args products[3] = {product(layer, threads), weights_product(layer, threads),
-                                      inputs_product(layer, threads)};
-    int64_t most = 0;
-    for (int32_t i = 0; i < (layer->trains ? 3 : 1); i++) {
-        const int64_t floats = dn_gemm_workspace(&products[i]);
-        if (floats > most) most = floats;
-    }
-    return most;
-}
-
-/* The forward convolution of `images`, without its last step. */
+/* The convolution of `images`, without its last step and its arrays. */
 static dn_conv_args convolution(const dn_layer *layer, int32_t images, int32_t threads)
 {
     const dn_convolutional_options *o = layer->options;
@@ -188,34 +136,32 @@ static dn_status set_geometry(dn_layer *layer, const dn_network *network)
     return DN_OK;
 }
 
+static int64_t workspace(const dn_layer *layer, const dn_network *network)
+{
+    const dn_conv_args args = convolution(layer, layer->out.n, network->options.threads);
+    const int64_t forward = dn_conv_workspace(&args, !layer->trains);
+    if (!layer->trains) return forward;
+    const int64_t weights = dn_conv_backward_weights_workspace(&args);
+    const int64_t input = dn_conv_backward_input_workspace(&args);
+    const int64_t backward = weights > input ? weights : input;
+    return forward > backward ? forward : backward;
+}
+
 static dn_status setup(dn_layer *layer, dn_network *network)
 {
     dn_convolutional *state = layer->state;
-    const int32_t threads = network->options.threads;
     DN_TRY(check(layer, network));
     DN_TRY(set_geometry(layer, network));
     DN_TRY(check_products(layer, network));
     DN_TRY(add_params(layer, network));
-    const int32_t images = layer->out.n;
-    const dn_gemm_args args = product(layer, 1);
-    const int64_t pixels = args.n, stage = dn_stage_workspace(layer, network);
-    const dn_conv_args forward = convolution(layer, images, threads);
+    const dn_conv_args args = convolution(layer, 1, 1);
     layer->cache = NULL;
     state->packed_version = 0;
-    layer->cache_floats = layer->trains ? 0 : dn_conv_packed_floats(&forward);
-    const int64_t convolving = dn_conv_workspace(&forward, !layer->trains);
-    const int64_t backward = (int64_t)args.k * pixels + product_workspace(layer, threads);
-    layer->workspace_floats =
-        stage + (convolving > backward || !layer->trains ? convolving : backward);
-    layer->flops = 2 * layer->out.c * (int64_t)args.k * pixels;
+    layer->cache_floats = layer->trains ? 0 : dn_conv_packed_floats(&args);
+    layer->workspace_floats = dn_stage_workspace(layer, network) + workspace(layer, network);
+    layer->flops = 2 * (int64_t)layer->out.h * layer->out.w * dn_conv_packed_floats(&args);
     layer->saved_floats = dn_stage_saved(layer, &state->stage);
     return DN_OK;
-}
-
-/* 1x1, stride 1, no padding: the image is its own column matrix. */
-static bool is_pointwise(const dn_conv_geometry *g)
-{
-    return g->size == 1 && g->stride_x == 1 && g->stride_y == 1 && g->pad == 0;
 }
 
 /* Packs the weights if they have changed since. */
@@ -268,35 +214,15 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 
 static dn_status backward(dn_layer *layer, const dn_pass *pass)
 {
-    const dn_convolutional_options *o = layer->options;
     const dn_convolutional *state = layer->state;
-    const dn_conv_geometry *g = &state->geometry;
     const dn_tensor *in = dn_input(layer, pass, 0);
-    const bool pointwise = is_pointwise(g);
     dn_stage_backward(layer, pass, &state->stage);
-    dn_gemm_args weights = weights_product(layer, pass->threads);
-    dn_gemm_args inputs = inputs_product(layer, pass->threads);
-    const int64_t columns = (int64_t)weights.n * weights.k,
-                  filters = weights.m * (int64_t)weights.n;
-    const int64_t group_in = (int64_t)g->c * g->h * g->w,
-                  group_out = weights.m * (int64_t)weights.k;
-    float *cols = pass->workspace;
-    weights.workspace = inputs.workspace = cols + columns;
-    inputs.beta = pointwise ? 1.0f : 0.0f;
-    for (int32_t i = 0; i < dn_live(layer, pass) * o->groups; i++) {
-        const int64_t weights_at = i % o->groups * filters;
-        const float *image = in->data + i * group_in;
-        if (!pointwise) dn_im2col(g, image, cols);
-        weights.a = inputs.b = layer->out.grad + i * group_out;
-        weights.b = pointwise ? image : cols;
-        weights.c = state->weights->grad + weights_at;
-        dn_gemm(&weights);
-        if (!in->grad) continue;
-        inputs.a = state->weights->data + weights_at;
-        inputs.c = pointwise ? in->grad + i * group_in : cols;
-        dn_gemm(&inputs);
-        if (!pointwise) dn_col2im(g, cols, in->grad + i * group_in);
-    }
+    dn_conv_args args = convolution(layer, dn_live(layer, pass), pass->threads);
+    args.in = in->data;
+    args.workspace = pass->workspace;
+    if (state->weights->grad)
+        dn_conv_backward_weights(&args, layer->out.grad, state->weights->grad);
+    if (in->grad) dn_conv_backward_input(&args, layer->out.grad, in->grad);
     return DN_OK;
 }
 

@@ -23,7 +23,7 @@ enum {
 /* What a call derives from its arguments. */
 typedef struct conv_plan {
     const dn_gemm_kernel *kernel;
-    bool direct;            /* 1x1, stride 1, no padding: the image is the column matrix */
+    bool direct;            /* the image is the column matrix */
     int32_t taps;           /* size * size */
     int32_t columns;        /* out_h * out_w */
     int32_t block_channels; /* input channels of a block */
@@ -73,8 +73,7 @@ static conv_plan make_plan(const dn_conv_args *args)
 {
     const dn_conv_geometry *g = &args->geometry;
     conv_plan plan = {.kernel = dn_gemm_kernel_in_use()};
-    plan.direct = g->size == 1 && g->stride_x == 1 && g->stride_y == 1 && g->pad == 0 &&
-                  g->out_h == g->h && g->out_w == g->w;
+    plan.direct = dn_conv_is_pointwise(g);
     plan.taps = g->size * g->size;
     plan.columns = g->out_h * g->out_w;
     const int32_t limit = dn_most(1, BLOCK_K / plan.taps);

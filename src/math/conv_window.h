@@ -6,7 +6,15 @@
 
 #include "math/im2col.h"
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/* 1x1, stride 1, no padding: the image is its own column matrix. */
+static inline bool dn_conv_is_pointwise(const dn_conv_geometry *g)
+{
+    return g->size == 1 && g->stride_x == 1 && g->stride_y == 1 && g->pad == 0 &&
+           g->out_h == g->h && g->out_w == g->w;
+}
 
 /* Input pixels that `outputs` neighbouring outputs see along one axis. */
 static inline int64_t dn_window_extent(const dn_conv_geometry *g, int32_t outputs, int32_t stride)

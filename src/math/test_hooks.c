@@ -1,6 +1,6 @@
 /* The kernels behind plain functions, for tests and benchmarks: allocate, run, time, free. */
 #include "core/memory.h"
-#include "math/conv.h"
+#include "math/conv_backward.h"
 #include "math/gemm.h"
 
 #include <string.h>
@@ -47,23 +47,28 @@ static dn_activation activation_named(const char *name)
     return (dn_activation)index;
 }
 
-double dn_test_conv(const dn_test_conv_args *args, const float *in, const float *weights,
-                    const float *scale, const float *shift, float *out)
+static dn_conv_args sizes(const dn_test_conv_args *args)
 {
-    dn_conv_args conv = {
+    return (dn_conv_args){
         .geometry = {args->c, args->h, args->w, args->size, args->stride_x, args->stride_y,
                      args->pad, args->dilation, args->out_h, args->out_w},
         .images = args->images,
         .groups = args->groups,
         .filters = args->filters,
-        .in = in,
-        .weights = weights,
-        .out = out,
-        .scale = scale,
-        .shift = shift,
-        .activation = activation_named(args->activation),
         .threads = args->threads,
     };
+}
+
+double dn_test_conv(const dn_test_conv_args *args, const float *in, const float *weights,
+                    const float *scale, const float *shift, float *out)
+{
+    dn_conv_args conv = sizes(args);
+    conv.in = in;
+    conv.weights = weights;
+    conv.out = out;
+    conv.scale = scale;
+    conv.shift = shift;
+    conv.activation = activation_named(args->activation);
     float *packed = dn_alloc((size_t)dn_conv_packed_floats(&conv) * sizeof(float));
     if (packed == NULL) return -1.0;
     if (args->packed) {
@@ -76,5 +81,23 @@ double dn_test_conv(const dn_test_conv_args *args, const float *in, const float 
     const double seconds = conv.workspace != NULL ? now() - start : -1.0;
     dn_free(conv.workspace);
     dn_free(packed);
+    return seconds;
+}
+
+double dn_test_conv_backward(const dn_test_conv_args *args, const float *in, const float *weights,
+                             const float *grad_out, float *grad_weights, float *grad_in)
+{
+    dn_conv_args conv = sizes(args);
+    conv.in = in;
+    conv.weights = weights;
+    const int64_t floats =
+        dn_conv_backward_weights_workspace(&conv) + dn_conv_backward_input_workspace(&conv);
+    conv.workspace = dn_alloc((size_t)floats * sizeof(float));
+    if (conv.workspace == NULL) return -1.0;
+    const double start = now();
+    if (grad_weights != NULL) dn_conv_backward_weights(&conv, grad_out, grad_weights);
+    if (grad_in != NULL) dn_conv_backward_input(&conv, grad_out, grad_in);
+    const double seconds = now() - start;
+    dn_free(conv.workspace);
     return seconds;
 }
