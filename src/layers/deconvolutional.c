@@ -2,15 +2,14 @@
  *
  * Every input value adds its filters, times the value, to the output at `stride` times its place:
  * out size = (in - 1) * stride + size - 2 * padding + output_padding. Weights are (c, filters,
- * size, size), as in PyTorch. Forward is one matrix product an image, W' * in, whose columns are
- * added up to the output; backward the products of the convolution that has this one as gradient.
+ * size, size), as in PyTorch. It is the gradient of a convolution from its output to its input, and
+ * runs as that (math/conv_backward.h); backward is the convolution.
  * Limits: no groups, no dilation.
  */
 #include "core/memory.h"
 #include "core/network.h"
 #include "layers/output_stage.h"
-#include "math/gemm.h"
-#include "math/im2col.h"
+#include "math/conv_backward.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -42,72 +41,37 @@ static const dn_option options[] = {
 };
 #undef S
 
-/* cols (k, n) = W (m, k)' * in (m, n) with m input channels, k filter values of one of them and n
- * input pixels: sizes only. */
-static dn_gemm_args forward_product(const dn_layer *layer, const dn_network *network,
-                                    int32_t threads)
+/* The convolution that this layer is the gradient of, without its arrays: it reads outputs (of
+ * `images`) and has the input's channels as filters. */
+static dn_conv_args convolution(const dn_layer *layer, int32_t filters, int32_t images,
+                                int32_t threads)
 {
-    const dn_conv_geometry *g = &((const dn_deconvolutional *)layer->state)->geometry;
-    const int32_t columns = g->out_h * g->out_w, rows = g->c * g->size * g->size;
-    return (dn_gemm_args){
-        .trans_a = true,
-        .m = rows,
-        .n = columns,
-        .k = dn_input_shape(layer, network, 0)->c,
-        .alpha = 1,
-        .lda = rows,
-        .ldb = columns,
-        .ldc = columns,
+    const dn_deconvolutional *state = layer->state;
+    return (dn_conv_args){
+        .geometry = state->geometry,
+        .images = images,
+        .groups = 1,
+        .filters = filters,
+        .weights = state->weights->data,
+        .activation = DN_ACTIVATION_linear,
+        .accumulate = true,
         .threads = threads,
     };
 }
 
-/* dW (m, k) += in (m, n) * cols (k, n)': sizes only. */
-static dn_gemm_args weights_product(const dn_layer *layer, const dn_network *network,
-                                    int32_t threads)
-{
-    const dn_gemm_args forward = forward_product(layer, network, threads);
-    dn_gemm_args args = forward;
-    args.trans_a = false;
-    args.trans_b = true;
-    args.m = forward.k;
-    args.n = forward.m;
-    args.k = forward.n;
-    args.lda = args.ldb = forward.n;
-    args.ldc = forward.m;
-    args.beta = 1;
-    return args;
-}
-
-/* din (m, n) += W (m, k) * cols (k, n): sizes only. */
-static dn_gemm_args inputs_product(const dn_layer *layer, const dn_network *network,
-                                   int32_t threads)
-{
-    const dn_gemm_args forward = forward_product(layer, network, threads);
-    dn_gemm_args args = forward;
-    args.trans_a = false;
-    args.m = forward.k;
-    args.k = forward.m;
-    args.beta = 1;
-    return args;
-}
-
 static int64_t workspace(const dn_layer *layer, const dn_network *network)
 {
-    const int32_t threads = network->options.threads;
-    const dn_gemm_args products[3] = {
-        forward_product(layer, network, threads),
-        weights_product(layer, network, threads),
-        inputs_product(layer, network, threads),
-    };
-    int64_t most = 0;
-    for (int32_t i = 0; i < (layer->trains ? 3 : 1); i++) {
-        const int64_t floats = dn_gemm_workspace(&products[i]);
-        if (floats > most) most = floats;
+    const int32_t filters = dn_input_shape(layer, network, 0)->c;
+    const dn_conv_args args = convolution(layer, filters, layer->out.n, network->options.threads);
+    int64_t most = dn_conv_backward_input_workspace(&args);
+    if (layer->trains) {
+        const int64_t weights = dn_conv_backward_weights_workspace(&args);
+        const int64_t input = dn_conv_workspace(&args, false);
+        if (weights > most) most = weights;
+        if (input > most) most = input;
     }
-    const int64_t columns = (int64_t)products[0].m * products[0].n;
     const int64_t stage = dn_stage_workspace(layer, network);
-    return columns + most > stage ? columns + most : stage;
+    return most > stage ? most : stage;
 }
 
 static dn_status add_params(dn_layer *layer, const dn_network *network)
@@ -184,19 +148,12 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
     dn_deconvolutional *state = layer->state;
     const dn_tensor *in = dn_input(layer, pass, 0);
-    const int64_t in_size = dn_tensor_size(in), out_size = dn_tensor_size(&layer->out);
+    const int64_t floats = dn_live(layer, pass) * dn_tensor_size(&layer->out);
     float *z = dn_stage_target(layer, pass, &state->stage);
-    float *cols = pass->workspace;
-    dn_gemm_args args = forward_product(layer, pass->network, pass->threads);
-    args.a = state->weights->data;
-    args.c = cols;
-    args.workspace = cols + (int64_t)args.m * args.n;
-    for (int32_t i = 0; i < dn_live(layer, pass); i++) {
-        args.b = in->data + i * in_size;
-        dn_gemm(&args);
-        memset(z + i * out_size, 0, (size_t)out_size * sizeof *z);
-        dn_col2im(&state->geometry, cols, z + i * out_size);
-    }
+    dn_conv_args args = convolution(layer, in->c, dn_live(layer, pass), pass->threads);
+    args.workspace = pass->workspace;
+    memset(z, 0, (size_t)floats * sizeof *z);
+    dn_conv_backward_input(&args, in->data, z);
     dn_stage_forward(layer, pass, &state->stage);
     return DN_OK;
 }
@@ -205,23 +162,13 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
 {
     const dn_deconvolutional *state = layer->state;
     const dn_tensor *in = dn_input(layer, pass, 0);
-    const int64_t in_size = dn_tensor_size(in), out_size = dn_tensor_size(&layer->out);
     dn_stage_backward(layer, pass, &state->stage);
-    dn_gemm_args weights = weights_product(layer, pass->network, pass->threads);
-    dn_gemm_args inputs = inputs_product(layer, pass->network, pass->threads);
-    float *cols = pass->workspace;
-    weights.workspace = inputs.workspace = cols + (int64_t)weights.n * weights.k;
-    weights.b = inputs.b = cols;
-    weights.c = state->weights->grad;
-    inputs.a = state->weights->data;
-    for (int32_t i = 0; i < dn_live(layer, pass); i++) {
-        dn_im2col(&state->geometry, layer->out.grad + i * out_size, cols);
-        weights.a = in->data + i * in_size;
-        if (weights.c) dn_gemm(&weights);
-        if (!in->grad) continue;
-        inputs.c = in->grad + i * in_size;
-        dn_gemm(&inputs);
-    }
+    dn_conv_args args = convolution(layer, in->c, dn_live(layer, pass), pass->threads);
+    args.in = layer->out.grad;
+    args.out = in->grad;
+    args.workspace = pass->workspace;
+    if (state->weights->grad) dn_conv_backward_weights(&args, in->data, state->weights->grad);
+    if (in->grad) dn_conv_forward(&args);
     return DN_OK;
 }
 
