@@ -163,8 +163,8 @@ def test_rolling_statistics(tmp_path):
     x = rng.normal(1, 2, (2, 2, 3, 5)).astype(np.float32)
     net.forward(x)
     z = np.einsum("oc,nchw->nohw", p["weights"].reshape(3, 2).astype(np.float64), x)
-    close(net.param(0, "mean"), 0.99 * p["mean"] + 0.01 * z.mean((0, 2, 3)))
-    close(net.param(0, "variance"), 0.99 * p["variance"] + 0.01 * z.var((0, 2, 3), ddof=1))
+    close(net.params(0)["mean"], 0.99 * p["mean"] + 0.01 * z.mean((0, 2, 3)))
+    close(net.params(0)["variance"], 0.99 * p["variance"] + 0.01 * z.var((0, 2, 3), ddof=1))
 
 
 def test_one_value_a_channel(tmp_path):
@@ -363,7 +363,7 @@ def test_reorg3d(tmp_path):
     x = np.random.default_rng(2).normal(size=(2, 8, 4, 6)).astype(np.float32)
     net = Net(tmp_path, "[reorg3d]\nstride=2\nreverse=1\n[reorg3d]\nstride=2\n", x.shape)
     assert np.array_equal(net.forward(x), x)
-    assert net.out(0).shape == (2, 2, 8, 12)
+    assert net.output(0).shape == (2, 2, 8, 12)
 
 
 def test_reorg_is_not_space_to_depth(tmp_path):
@@ -446,7 +446,7 @@ def normalized_weights(weights, kind):
         positive = torch.relu(weights)
         return positive / (positive.sum(0) + 1e-4)
     if kind == "softmax":
-        e = torch.exp(weights - weights.amax(0).detach())
+        e = torch.exp(weights - weights.amax(0))
         return e / (e.sum(0) + 1e-4)
     return weights
 
@@ -465,7 +465,7 @@ def test_shortcut_weights(tmp_path, weights, kind):
         return F.silu(w[0] * outs[2] + w[1] * outs[1] + w[2] * outs[0])
 
     net = compare_behind(tmp_path, SAME, section, reference)
-    assert net.param(-1, "weights").size == (15 if weights == "per_channel" else 3)
+    assert net.params(-1)["weights"].size == (15 if weights == "per_channel" else 3)
 
 
 @pytest.mark.parametrize("other", [3, 8])
@@ -545,14 +545,14 @@ def test_sam(tmp_path, activation):
 def test_dropout(tmp_path):
     x = np.random.default_rng(0).normal(3, 1, (4, 8, 20, 20)).astype(np.float32)
     net = Net(tmp_path, "[dropout]\nprobability=.3\n", x.shape, training=True)
-    out = net.train_forward(x, iteration=7)
+    out = net.learn(x, iteration=7)
     kept = out != 0
     close(out[kept], x[kept] / 0.7)
     assert abs(kept.mean() - 0.7) < 0.015  # 12,800 draws: three standard deviations are .012
     net.backward(x)
     close(net.input_grad(), x * kept / 0.7)
-    assert np.array_equal(out, net.train_forward(x, iteration=7))
-    other = net.train_forward(x, iteration=8) != 0
+    assert np.array_equal(out, net.learn(x, iteration=7))
+    other = net.learn(x, iteration=8) != 0
     assert abs((other == kept).mean() - 0.58) < 0.02
     still = Net(tmp_path, "[dropout]\nprobability=.3\n", x.shape)
     assert np.array_equal(still.forward(x), x)
@@ -561,11 +561,11 @@ def test_dropout(tmp_path):
 def train_and_compare(tmp_path, cfg, x, values, loss, factor=1.0):
     """The layer's loss a image and, `factor` times its gradient, the input's."""
     net = Net(tmp_path, cfg, x.shape, training=True)
-    net.train_forward(x, values)
+    net.learn(x, values)
     wanted_in = tensor(x)
     wanted = loss(wanted_in, torch.tensor(values.astype(np.float64)))
     wanted.backward()
-    assert net.loss() == pytest.approx(float(wanted.detach()) / x.shape[0], rel=1e-5)
+    assert net.layer(-1).loss == pytest.approx(float(wanted.detach()) / x.shape[0], rel=1e-5)
     net.backward()
     close(net.input_grad(), factor * wanted_in.grad.numpy(), 2e-5)
     return net
@@ -594,16 +594,16 @@ def test_softmax(tmp_path, groups, spatial, temperature):
 def test_softmax_of_large_values(tmp_path):
     x = np.array([1000, 0, -1000], np.float32).reshape(1, 3, 1, 1)
     net = Net(tmp_path, "[softmax]\n", x.shape, training=True)
-    out = net.train_forward(x, np.array([0, 0, 1]))
-    assert out.ravel().tolist() == [1, 0, 0] and np.isfinite(net.loss())
+    out = net.learn(x, np.array([0, 0, 1]))
+    assert out.ravel().tolist() == [1, 0, 0] and np.isfinite(net.layer(-1).loss)
 
 
 def test_softmax_without_truth_has_no_loss(tmp_path):
     x = np.ones((2, 3, 1, 1), np.float32)
     net = Net(tmp_path, "[softmax]\n", x.shape, training=True)
-    net.train_forward(x)
+    net.learn(x)
     net.backward()
-    assert net.loss() == 0 and not net.input_grad().any()
+    assert net.layer(-1).loss == 0 and not net.input_grad().any()
 
 
 def test_logistic(tmp_path):
@@ -637,7 +637,7 @@ def test_cost(tmp_path, kind, scale):
     loss, factor = COSTS[kind]
     cfg = f"[cost]\ntype={kind}\nscale={scale}\n"
     net = train_and_compare(tmp_path, cfg, x, values, lambda x, t: scale * loss(x, t), factor)
-    assert np.array_equal(net.out(), x)
+    assert np.array_equal(net.output(-1), x)
     grad = rng.normal(size=x.shape).astype(np.float32)
     net = Net(tmp_path, cfg, x.shape, training=True)
     net.forward(x)
@@ -660,7 +660,7 @@ def test_crop_in_training(tmp_path):
     net = Net(tmp_path, cfg, x.shape, training=True)
     places = set()
     for iteration in range(60):
-        out = net.train_forward(x, iteration=iteration)
+        out = net.learn(x, iteration=iteration)
         net.backward(out)
         grad = net.input_grad()
         for image in range(4):

@@ -41,15 +41,17 @@ DN_HD void dn_shortcut_normalize(bool softmax, float *values, int32_t count, int
     for (int32_t k = 0; k < count; k++) values[k * step] /= sum + DN_SHORTCUT_EPSILON;
 }
 
-/* From the factors' gradients of that column to the weights', in place. The maximum that softmax
- * subtracts counts as a constant. */
+/* From the factors' gradients of that column to the weights', in place. Softmax's largest weight
+ * also moves the maximum that is subtracted, against which the 1e-4 stands. */
 DN_HD void dn_shortcut_normalize_backward(bool softmax, const float *weights, const float *factors,
                                           float *grads, int32_t count, int32_t step)
 {
     float dot = 0.0f, sum = 0.0f;
+    int32_t largest = 0;
     for (int32_t k = 0; k < count; k++) {
         dot += factors[k * step] * grads[k * step];
         sum += fmaxf(weights[k * step], 0.0f);
+        if (weights[k * step] > weights[largest * step]) largest = k;
     }
     for (int32_t k = 0; k < count; k++) {
         const float slope = softmax                    ? factors[k * step]
@@ -57,6 +59,7 @@ DN_HD void dn_shortcut_normalize_backward(bool softmax, const float *weights, co
                                                        : 0.0f;
         grads[k * step] = slope * (grads[k * step] - dot);
     }
+    if (softmax) grads[largest * step] -= dot * DN_SHORTCUT_EPSILON * factors[largest * step];
 }
 
 #endif
