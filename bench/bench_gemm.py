@@ -3,9 +3,10 @@
     python bench/bench_gemm.py [--threads 2] [--isa avx2] [--runs 9] [problem ...]
 
 A problem is one line: "gemm m256 n2704 k1152 tb" (tb: B transposed, ta: A transposed) or
-"conv ic128 ih52 iw52 oc256 k3 s1 p1" (also n images, g groups, dilation d), the defaults are the
-layers of YOLOv3-416. Every problem is checked against NumPy before it is timed; medians are
-printed beside the peak that fused multiply-adds on registers reach in the same run.
+"conv ic128 ih52 iw52 oc256 k3 s1 p1" (also n images, g groups, dilation d); "dw" and "dx" in front
+of it are the gradients of its weights and its input. The defaults are the layers of YOLOv3-416.
+Every problem is checked against NumPy before it is timed; medians are printed beside the peak that
+fused multiply-adds on registers reach in the same run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its idle threads would spin beside ours
 
-import numpy as np  # noqa: E402
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "python"))
@@ -51,6 +52,15 @@ conv ic1024 ih13 iw13 oc512 k1 s1 p0
 conv ic512 ih13 iw13 oc1024 k3 s1 p1
 conv ic1024 ih13 iw13 oc255 k1 s1 p0
 conv n32 ic96 ih14 iw14 oc96 k3 s1 p1
+dw conv n32 ic96 ih14 iw14 oc96 k3 s1 p1
+dx conv n32 ic96 ih14 iw14 oc96 k3 s1 p1
+dx conv n32 ic96 ih28 iw28 oc96 k2 s2 p0
+dw conv n2 ic128 ih52 iw52 oc256 k3 s1 p1
+dx conv n2 ic128 ih52 iw52 oc256 k3 s1 p1
+dw conv n2 ic256 ih52 iw52 oc128 k1 s1 p0
+dx conv n2 ic256 ih52 iw52 oc128 k1 s1 p0
+dw conv n2 ic128 ih52 iw52 oc256 k3 s2 p1
+dx conv n2 ic128 ih52 iw52 oc256 k3 s2 p1
 conv ic96 ih40 iw40 oc96 g96 k3 s1 p1
 """.strip().splitlines()
 
@@ -95,57 +105,99 @@ def gemm_problem(problem: str, threads: int):
         return lib.dn_test_gemm(args, pointer(left), pointer(right), pointer(c))
 
     run()
-    return run, 2.0 * m * n * k, float(np.abs(c - a @ b).max() / np.abs(c).max())
+    return run, 2.0 * m * n * k, relative(c, a @ b)
 
 
-def convolution(x: np.ndarray, weights: np.ndarray, size: dict[str, int], out: np.ndarray):
-    """The same by NumPy: one product a tap."""
-    pad, stride, groups = size["p"], size["s"], size["g"]
-    n, channels, _, _ = x.shape
-    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
-    padded = padded.reshape(n, groups, channels // groups, *padded.shape[2:])
-    kernels = weights.reshape(groups, -1, *weights.shape[1:])
-    total = np.zeros((n, groups, kernels.shape[1], *out.shape[2:]), np.float32)
+def taps(padded: np.ndarray, size: dict[str, int], out_h: int, out_w: int):
+    """For every tap (ky, kx) the pixels of padded (n, groups, c, h, w) that it sees, a view."""
     for ky in range(size["k"]):
         for kx in range(size["k"]):
-            y, x0 = ky * size["d"], kx * size["d"]
-            rows = slice(y, y + (out.shape[2] - 1) * stride + 1, stride)
-            columns = slice(x0, x0 + (out.shape[3] - 1) * stride + 1, stride)
-            seen = padded[:, :, :, rows, columns]
-            flat = seen.reshape(*seen.shape[:3], -1)
-            total += (kernels[:, :, :, ky, kx] @ flat).reshape(total.shape)
-    return total.reshape(out.shape)
+            y, x = ky * size["d"], kx * size["d"]
+            rows = slice(y, y + (out_h - 1) * size["s"] + 1, size["s"])
+            columns = slice(x, x + (out_w - 1) * size["s"] + 1, size["s"])
+            yield ky, kx, padded[:, :, :, rows, columns]
+
+
+def pad(x: np.ndarray, size: dict[str, int]) -> np.ndarray:
+    """x (n, channels, h, w) with its padding, split into groups."""
+    p, groups = size["p"], size["g"]
+    padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
+    return padded.reshape(x.shape[0], groups, -1, *padded.shape[2:])
+
+
+def forward(x, weights, size, out_h, out_w):
+    """The convolution by NumPy: one product a tap."""
+    kernels = weights.reshape(size["g"], -1, *weights.shape[1:])
+    total = 0
+    for ky, kx, seen in taps(pad(x, size), size, out_h, out_w):
+        total = total + kernels[:, :, :, ky, kx] @ seen.reshape(*seen.shape[:3], -1)
+    return total.reshape(x.shape[0], -1, out_h, out_w)
+
+
+def gradients(x, weights, grad, size):
+    """The gradients by NumPy: of the weights and of x."""
+    padded = pad(x, size)
+    grad_padded, grad_weights = np.zeros_like(padded), np.zeros_like(weights)
+    kernels = weights.reshape(size["g"], -1, *weights.shape[1:])
+    split = grad.reshape(*padded.shape[:2], kernels.shape[1], -1)
+    views = zip(
+        taps(padded, size, *grad.shape[2:]), taps(grad_padded, size, *grad.shape[2:]), strict=True
+    )
+    for (ky, kx, seen), (_, _, back) in views:
+        flat = seen.reshape(*seen.shape[:3], -1)
+        product = (split @ flat.swapaxes(2, 3)).sum(axis=0)
+        grad_weights[:, :, ky, kx] = product.reshape(grad_weights.shape[:2])
+        back += (kernels[:, :, :, ky, kx].swapaxes(1, 2) @ split).reshape(back.shape)
+    p = size["p"]
+    grad_x = grad_padded[..., p : p + x.shape[2], p : p + x.shape[3]]
+    return grad_weights, grad_x.reshape(x.shape)
+
+
+def relative(found: np.ndarray, truth: np.ndarray) -> float:
+    """The largest difference as a share of the largest value."""
+    return float(np.abs(found - truth).max() / np.abs(truth).max())
 
 
 def conv_problem(problem: str, threads: int):
     """As gemm_problem, for a convolution with packed weights, bias and leaky activation."""
     size = numbers(problem, n=1, g=1, d=1)
-    n, groups, k, pad, stride, dilation = (size[key] for key in "ngkpsd")
+    n, groups, k, stride, dilation = (size[key] for key in "ngksd")
     reach = (k - 1) * dilation + 1
-    out_h = (size["ih"] + 2 * pad - reach) // stride + 1
-    out_w = (size["iw"] + 2 * pad - reach) // stride + 1
+    out_h = (size["ih"] + 2 * size["p"] - reach) // stride + 1
+    out_w = (size["iw"] + 2 * size["p"] - reach) // stride + 1
     c, filters = size["ic"] // groups, size["oc"] // groups
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, size["ic"], size["ih"], size["iw"]), np.float32)
     weights = rng.standard_normal((size["oc"], c, k, k), np.float32)
+    out = rng.standard_normal((n, size["oc"], out_h, out_w), np.float32)
     shift = rng.standard_normal(size["oc"], np.float32)
-    out = np.empty((n, size["oc"], out_h, out_w), np.float32)
+    operations = 2.0 * out.size * c * k * k
     args = ffi.new(
         "dn_test_conv_args *",
-        [n, groups, filters, c, size["ih"], size["iw"], k, stride, stride, pad, dilation]
+        [n, groups, filters, c, size["ih"], size["iw"], k, stride, stride, size["p"], dilation]
         + [out_h, out_w, LEAKY, True, threads],
     )
+    if problem.startswith("d"):
+        wanted = 0 if problem.startswith("dw") else 1
+        found = np.zeros_like((weights, x)[wanted])
+
+        def run() -> float:
+            given = (pointer(x), pointer(weights), pointer(out))
+            target = [ffi.NULL, ffi.NULL]
+            target[wanted] = pointer(found)  # here, so that `found` lives as long as `run`
+            return lib.dn_test_conv_backward(args, *given, *target)
+
+        run()
+        error = relative(found, gradients(x, weights, out, size)[wanted])
+        return run, operations, error
 
     def run() -> float:
-        return lib.dn_test_conv(
-            args, pointer(x), pointer(weights), ffi.NULL, pointer(shift), pointer(out)
-        )
+        given = (pointer(x), pointer(weights), ffi.NULL, pointer(shift), pointer(out))
+        return lib.dn_test_conv(args, *given)
 
     run()
-    truth = convolution(x, weights, size, out) + shift[:, None, None]
-    truth = np.where(truth > 0, truth, 0.1 * truth)
-    error = float(np.abs(out - truth).max() / np.abs(truth).max())
-    return run, 2.0 * out.size * c * k * k, error
+    truth = forward(x, weights, size, out_h, out_w) + shift[:, None, None]
+    return run, operations, relative(out, np.where(truth > 0, truth, 0.1 * truth))
 
 
 def main() -> None:
@@ -160,7 +212,7 @@ def main() -> None:
     peak = fma_peak(options.threads)
     print(f"# peak {peak:.0f} GFLOP/s with {options.threads} threads, {options.isa} kernels")
     for problem in options.problems:
-        make = conv_problem if problem.startswith("conv") else gemm_problem
+        make = conv_problem if "conv" in problem else gemm_problem
         run, operations, error = make(problem, options.threads)
         if not error < 1e-5:
             sys.exit(f"{problem}: wrong by {error:.1e} of the largest value")
