@@ -90,7 +90,7 @@ class _Painter:
         )
 
     def _place(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int]:
-        """Above the box, inside at its top, inside at its bottom, below it: the first free place."""
+        """The first free place: above the box, inside at its top or bottom, below it."""
         x0, y0, x1, y1 = box
         height, width = self.pixels.shape[:2]
         choices = []

@@ -81,7 +81,11 @@ class Network:
         handle = ffi.new("dn_network **")
         check(lib.dn_network_create(os.fsencode(cfg), options, handle))
         self._handle = ffi.gc(handle[0], lib.dn_network_free)
-        self.has_masks = "mask" in self._layer_types()
+        info = ffi.new("dn_network_info *")
+        check(lib.dn_network_get_info(self._handle, info))
+        self.width: int = info.width
+        self.height: int = info.height
+        self.has_masks = "mask" in self._layer_types(info.layer_count)
         classes = lib.dn_network_classes(self._handle)
         data = lib.dn_network_data_path(self._handle)
         data = os.fsdecode(ffi.string(data)) if data else None
@@ -98,11 +102,9 @@ class Network:
         for sentence in sentences:
             warnings.warn(sentence, DarknetWarning, stacklevel=3)
 
-    def _layer_types(self) -> list[str]:
-        info, layer = ffi.new("dn_network_info *"), ffi.new("dn_layer_info *")
-        check(lib.dn_network_get_info(self._handle, info))
-        types = []
-        for i in range(info.layer_count):
+    def _layer_types(self, count: int) -> list[str]:
+        layer, types = ffi.new("dn_layer_info *"), []
+        for i in range(count):
             check(lib.dn_network_get_layer(self._handle, i, layer))
             types.append(ffi.string(layer.type).decode())
         return types
@@ -130,6 +132,11 @@ class Network:
             )
             self._warn_user()
 
+    def set_seen(self, images: int) -> None:
+        """Sets the count of training images that a weights file holds."""
+        with self._using() as handle:
+            lib.dn_network_set_seen(handle, images)
+
     def predict(
         self,
         source: images.Source | Sequence[images.Source],
@@ -139,20 +146,22 @@ class Network:
         *,
         bgr: bool = False,
         stretch: bool = False,
+        clip: bool = True,
     ) -> Result | list[Result]:
         """The objects of an image file or array, or of a list of them (a list of results then).
 
         Arrays are (height, width, 3) uint8, RGB, or BGR with bgr=True (cv2's). Objects have scores
-        above conf, overlap others of their class by at most iou, and are the best max_det. stretch
-        fills the network's input with the image instead of keeping its shape.
+        above conf, overlap others of their class by at most iou, and are the best max_det (0: all).
+        stretch fills the network's input with the image instead of keeping its shape; clip cuts
+        the boxes at the image's border.
         """
         if isinstance(source, list | tuple):
-            options = {"conf": conf, "iou": iou, "max_det": max_det, "stretch": stretch}
             results = []
             for i in range(0, len(source), self.batch):
-                results += self._predict(source[i : i + self.batch], bgr, **options)
+                some = source[i : i + self.batch]
+                results += self._predict(some, bgr, conf, iou, max_det, stretch, clip)
             return results
-        return self._predict([source], bgr, conf, iou, max_det, stretch)[0]
+        return self._predict([source], bgr, conf, iou, max_det, stretch, clip)[0]
 
     def stream(
         self,
@@ -177,11 +186,11 @@ class Network:
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
         items = images.read_frames(source) if video else iter(source)
         while batch := list(itertools.islice(items, self.batch)):
-            for result in self._predict(batch, bgr or video, conf, iou, max_det, stretch):
+            for result in self._predict(batch, bgr or video, conf, iou, max_det, stretch, True):
                 result.path = result.path or path
                 yield result
 
-    def _predict(self, sources, bgr, conf, iou, max_det, stretch) -> list[Result]:
+    def _predict(self, sources, bgr, conf, iou, max_det, stretch, clip) -> list[Result]:
         """At most a batch of images."""
         if not (0 <= conf <= 1 and 0 <= iou <= 1):
             raise ValueError(f"conf and iou must be 0 to 1, not {conf} and {iou}")
@@ -198,7 +207,7 @@ class Network:
             check(lib.dn_network_predict_batch(handle, natives, len(alive), options, out))
         try:
             return [
-                Result.from_native(native, pixels, path, self.names, bgr)
+                Result.from_native(native, pixels, path, self.names, bgr, clip)
                 for native, (pixels, path) in zip(out, loaded, strict=True)
             ]
         finally:

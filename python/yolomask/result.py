@@ -69,14 +69,14 @@ class Result:
         self.bgr = bgr
 
     @classmethod
-    def from_native(cls, native, pixels, path, names, bgr) -> Result:
+    def from_native(cls, native, pixels, path, names, bgr, clip) -> Result:
         """Copies what a dn_result holds."""
         shape = (native.height, native.width)
         count, side = native.instance_count, native.mask_size
         rows = np.frombuffer(ffi.buffer(native.instances, count * INSTANCE.itemsize), INSTANCE)
         data = np.empty((count, 6), np.float32)
         limits = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
-        data[:, :4] = np.clip(rows["box"], 0, limits)
+        data[:, :4] = np.clip(rows["box"], 0, limits) if clip else rows["box"]
         data[:, 4], data[:, 5] = rows["score"], rows["class_id"]
         masks = None
         if side > 0:
