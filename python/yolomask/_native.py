@@ -76,6 +76,10 @@ def load() -> tuple[cffi.FFI, object]:
     wanted, found = library.DN_ABI_VERSION, library.dn_abi_version()
     if wanted != found:
         raise ImportError(f"{library_path} has ABI version {found}, {header} has {wanted}")
+    # cffi looks a function up at its first use, under a lock: a destructor that the garbage
+    # collector runs inside another look-up would wait for itself.
+    for name in dir(library):
+        getattr(library, name)
     return definitions, library
 
 

@@ -158,7 +158,8 @@ def print_detections(detections: Sequence[Detection], coordinates: bool = False)
     """One line an object, with its box if `coordinates`."""
     print("\nObjects:")
     for label, confidence, (x, y, w, h) in detections:
-        where = f"    (left_x: {x:.0f}   top_y: {y:.0f}   width: {w:.0f}   height: {h:.0f})"
+        left, top = x - w / 2, y - h / 2
+        where = f"    (left_x: {left:.0f}   top_y: {top:.0f}   width: {w:.0f}   height: {h:.0f})"
         print(f"{label}: {confidence}%{where if coordinates else ''}")
 
 

@@ -47,6 +47,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_Process.after_fork)
 
 
+def _collector(sentences: list[str]) -> object:
+    """A callback that keeps what the library says. It does not hold the network, so that one
+    nobody uses any more is freed at once."""
+
+    def keep(_context, sentence) -> None:
+        sentences.append(ffi.string(sentence).decode("utf-8", "replace"))
+
+    return ffi.callback("void(void *, const char *)", keep)
+
+
 class Network:
     """A network in memory. Threads may share one (its calls wait for each other) or have one each.
 
@@ -72,7 +82,7 @@ class Network:
         self._lock = threading.Lock()
         self._handle = None
         self._sentences: list[str] = []
-        self._warn = ffi.callback("void(void *, const char *)", self._keep_sentence)
+        self._warn = _collector(self._sentences)
         self.cfg = Path(cfg)
         self.batch = batch
         options = ffi.new("dn_network_options *")
@@ -94,13 +104,9 @@ class Network:
             self.load_weights(weights)
         self._warn_user()
 
-    def _keep_sentence(self, _context, sentence) -> None:
-        self._sentences.append(ffi.string(sentence).decode("utf-8", "replace"))
-
     def _warn_user(self) -> None:
-        sentences, self._sentences = self._sentences, []
-        for sentence in sentences:
-            warnings.warn(sentence, DarknetWarning, stacklevel=3)
+        while self._sentences:
+            warnings.warn(self._sentences.pop(0), DarknetWarning, stacklevel=3)
 
     def _layer_types(self, count: int) -> list[str]:
         layer, types = ffi.new("dn_layer_info *"), []
@@ -131,6 +137,11 @@ class Network:
                 f"layers of {self.cfg}; the others keep their initial values"
             )
             self._warn_user()
+
+    def save_weights(self, path: str | os.PathLike, first: int = 0, last: int = -1) -> None:
+        """Writes the parameters of layers first..last-1 (last < 0: all) as a weights file."""
+        with self._using() as handle:
+            check(lib.dn_network_save_weights(handle, os.fsencode(path), first, last))
 
     def set_seen(self, images: int) -> None:
         """Sets the count of training images that a weights file holds."""

@@ -36,7 +36,7 @@ def _instance_type() -> np.dtype:
 
 INSTANCE = _instance_type()
 
-TOLERANCE = 0.5  # pixels that outlines in text files may be off, for a tenth of the points
+TOLERANCE = 1.0  # pixels that outlines in text files may be off, for a seventh of the points
 
 
 class Result:
