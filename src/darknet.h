@@ -83,6 +83,10 @@ DN_API double dn_test_conv_backward(const dn_test_conv_args *args, const float *
                                     const float *weights, const float *grad_out,
                                     float *grad_weights, float *grad_in);
 
+/* Tests only: y = f(x) and gradient = f'(x) for `count` values; `activation` as above. */
+DN_API void dn_test_activation(const char *activation, const float *x, float *y, float *gradient,
+                               int64_t count);
+
 /* A box by its corners, in continuous pixel coordinates unless said otherwise. */
 typedef struct dn_box {
     float x0, y0, x1, y1;

@@ -101,3 +101,12 @@ double dn_test_conv_backward(const dn_test_conv_args *args, const float *in, con
     dn_free(conv.workspace);
     return seconds;
 }
+
+void dn_test_activation(const char *activation, const float *x, float *y, float *gradient,
+                        int64_t count)
+{
+    const dn_activation kind = activation_named(activation);
+    dn_activate_array(kind, x, y, count);
+    for (int64_t i = 0; i < count; ++i) gradient[i] = 1.0f;
+    dn_activation_gradient_array(kind, x, y, gradient, count);
+}
