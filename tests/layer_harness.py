@@ -9,6 +9,7 @@ net.input_grad(), net.param_grads(0)["weights"], net.output(1), net.params(0)["w
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import networks
@@ -61,11 +62,11 @@ class Net(networks.Net):
         """Random parameters for every layer; variances positive, scales around 1."""
         for index in range(self.layer_count):
             for name, values in self.params(index).items():
-                values[:] = rng.normal(0, scale, values.size)
+                values[:] = draw(rng, values.size, scale)
                 if name == "variance":
-                    values[:] = rng.uniform(0.3, 2, values.size)
+                    values[:] = 0.3 + np.abs(draw(rng, values.size))
                 if name == "scales":
-                    values[:] = rng.uniform(0.5, 1.5, values.size)
+                    values[:] = 1 + draw(rng, values.size, 0.2)
         lib.dn_network_touch(self.handle)
 
     def learn(self, x: np.ndarray, wanted: np.ndarray | None = None, iteration: int = 0):
@@ -92,6 +93,46 @@ class Net(networks.Net):
 
     def zero_grad(self) -> None:
         check(lib.dn_network_zero_grad(self.handle))
+
+
+def draw(rng: np.random.Generator, shape, scale: float = 1.0) -> np.ndarray:
+    """Normal numbers as multiples of 1/4096, so that files of them stay small (tests/golden)."""
+    return (np.round(rng.normal(0, scale, shape) * 4096) / 4096).astype(np.float32)
+
+
+@dataclass
+class Expectation:
+    """What a cfg must give for these inputs, as other software computed it."""
+
+    sections: str
+    x: np.ndarray
+    params: dict[tuple[int, str], np.ndarray]  # of all layers
+    out: np.ndarray
+    tolerance: float
+    grad: np.ndarray | None = None  # dL/dout; None: an inference network
+    input_grad: np.ndarray | None = None
+    param_grads: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
+
+
+def meet(folder: Path, wanted: Expectation) -> Net:
+    """Asserts that the library's network gives what is wanted."""
+    training = wanted.grad is not None
+    net = Net(folder, wanted.sections, wanted.x.shape, training=training)
+    given = {(i, name): v for i in range(net.layer_count) for name, v in net.params(i).items()}
+    assert given.keys() == wanted.params.keys()
+    for key, values in given.items():
+        values[:] = wanted.params[key]
+    lib.dn_network_touch(net.handle)
+    out = net.forward(wanted.x)
+    close(out, wanted.out.reshape(out.shape), wanted.tolerance)
+    if not training:
+        return net
+    for passes in (1, 2):  # parameters' gradients add up, those of tensors do not
+        net.backward(wanted.grad)
+        close(net.input_grad(), wanted.input_grad, wanted.tolerance)
+        for (index, name), values in wanted.param_grads.items():
+            close(net.param_grads(index)[name], passes * values.ravel(), wanted.tolerance)
+    return net
 
 
 def close(actual: np.ndarray, wanted: np.ndarray, tolerance: float = 1e-5) -> None:

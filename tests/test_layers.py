@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_harness import Net, close
+from layer_harness import Expectation, Net, close, draw, meet
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -40,36 +40,35 @@ def tensor(array: np.ndarray):
     return torch.tensor(array, dtype=torch.float64, requires_grad=True)
 
 
-def compare(
-    tmp_path, sections, shape, reference, *, seed=0, layer=0, tolerance=2e-5, x=None, training=True
-):
-    """Runs cfg and reference(x, params of `layer`) and compares output and gradients."""
-    rng = np.random.default_rng(seed)
-    net = Net(tmp_path, sections, shape, training=training)
-    net.randomize(rng)
-    if x is None:
-        x = rng.normal(0, 1, shape).astype(np.float32)
-    layer %= net.layer_count
-    params = {name: tensor(values) for name, values in net.params(layer).items()}
-    wanted_in = tensor(x)
-    wanted = reference(wanted_in, params)
-    out = net.forward(x)
-    close(out, wanted.detach().numpy().reshape(out.shape), tolerance)
-    if not training:
-        return net
-    grad = rng.normal(0, 1, out.shape).astype(np.float32)
-    (wanted * torch.tensor(grad, dtype=torch.float64).reshape(wanted.shape)).sum().backward()
-    net.backward(grad)
-    close(net.input_grad(), wanted_in.grad.numpy(), tolerance)
-    grads = net.param_grads(layer)
-    assert set(grads) == {n for n in params if n not in ("mean", "variance")}
-    for name, values in grads.items():
-        close(values, params[name].grad.numpy().ravel(), tolerance)
-    # gradients add up
-    net.backward(grad)
-    for name, values in net.param_grads(layer).items():
-        close(values, 2 * params[name].grad.numpy().ravel(), tolerance)
-    return net
+def compare(tmp_path, sections, shape, reference, *, x=None, training=True, tolerance=2e-5):
+    """Holds a one-section cfg against reference(x, params), forward and backward."""
+
+    def behind(x, params):
+        return reference(x, {name: values for (_, name), values in params.items()})
+
+    return compare_network(tmp_path, sections, shape, behind, x, training, tolerance)
+
+
+def compare_network(tmp_path, sections, shape, reference, x=None, training=True, tolerance=3e-5):
+    """The same for any cfg: reference(x, {(layer, name): values})."""
+    rng = np.random.default_rng(5)
+    drawn = Net(tmp_path, sections, shape)
+    drawn.randomize(rng)
+    names = [(i, name) for i in range(drawn.layer_count) for name in drawn.params(i)]
+    params = {(i, name): drawn.params(i)[name].copy() for i, name in names}
+    x = draw(rng, shape) if x is None else x
+    wanted_in, wanted_params = tensor(x), {key: tensor(v) for key, v in params.items()}
+    out = reference(wanted_in, wanted_params)
+    wanted = Expectation(sections, x, params, out.detach().numpy(), tolerance)
+    if training:
+        wanted.grad = draw(rng, out.shape)
+        (out * torch.tensor(wanted.grad, dtype=torch.float64)).sum().backward()
+        wanted.input_grad = wanted_in.grad.numpy()
+        for key, values in wanted_params.items():
+            if key[1] not in ("mean", "variance"):
+                unused = values.grad is None  # a branch that nothing reads
+                wanted.param_grads[key] = np.zeros(values.shape) if unused else values.grad.numpy()
+    return meet(tmp_path, wanted)
 
 
 def normalized(z, p, training):
@@ -385,30 +384,24 @@ def branches(*specs):
     return "".join(text)
 
 
-def compare_behind(tmp_path, specs, section, reference, shape=(2, 3, 8, 6), tolerance=3e-5):
+def convolved(x, params, layer, size=1, stride=1):
+    """The linear convolution that is layer `layer`."""
+    weights = params[layer, "weights"].view(-1, x.shape[1], size, size)
+    return F.conv2d(x, weights, params[layer, "biases"], stride, size // 2)
+
+
+def compare_behind(tmp_path, specs, section, reference, shape=(2, 3, 8, 6)):
     """As compare, for a section behind branches: reference(branch outputs, own parameters)."""
-    rng = np.random.default_rng(5)
-    net = Net(tmp_path, branches(*specs) + section, shape, training=True)
-    net.randomize(rng)
-    x = rng.normal(0, 1, shape).astype(np.float32)
-    wanted_in = tensor(x)
-    outs = []
-    for k, (c, size, stride) in enumerate(specs):
-        p = net.params(2 * k + 2)
-        weights = torch.tensor(p["weights"].astype(np.float64)).view(c, shape[1], size, size)
-        biases = torch.tensor(p["biases"].astype(np.float64))
-        outs.append(F.conv2d(wanted_in, weights, biases, stride, size // 2))
-    params = {name: tensor(values) for name, values in net.params(-1).items()}
-    wanted = reference(outs, params)
-    out = net.forward(x)
-    close(out, wanted.detach().numpy(), tolerance)
-    grad = rng.normal(0, 1, out.shape).astype(np.float32)
-    (wanted * torch.tensor(grad, dtype=torch.float64)).sum().backward()
-    net.backward(grad)
-    close(net.input_grad(), wanted_in.grad.numpy(), tolerance)
-    for name, values in net.param_grads(-1).items():
-        close(values, params[name].grad.numpy().ravel(), tolerance)
-    return net
+
+    def whole(x, params):
+        own = {name: v for (layer, name), v in params.items() if layer == 2 * len(specs) + 1}
+        outs = [
+            convolved(x, params, 2 * k + 2, size, stride)
+            for k, (_, size, stride) in enumerate(specs)
+        ]
+        return reference(outs, own)
+
+    return compare_network(tmp_path, branches(*specs) + section, shape, whole)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -506,25 +499,13 @@ def test_scale_channels(tmp_path, activation):
         f"[avgpool]\n[convolutional]\nfilters=5\n"
         f"[scale_channels]\nfrom=2\nactivation={activation}\n"
     )
-    rng = np.random.default_rng(6)
-    net = Net(tmp_path, branches((5, 3, 1), (3, 1, 1)) + section, (2, 3, 6, 7), training=True)
-    net.randomize(rng)
-    x = rng.normal(size=(2, 3, 6, 7)).astype(np.float32)
-    wanted_in = tensor(x)
 
-    def conv(layer, values, size):
-        p = {k: torch.tensor(v.astype(np.float64)) for k, v in net.params(layer).items()}
-        weights = p["weights"].view(-1, values.shape[1], size, size)
-        return F.conv2d(values, weights, p["biases"], padding=size // 2)
+    def reference(x, params):
+        pooled = convolved(x, params, 4).mean((2, 3), keepdim=True)
+        scales = torch.sigmoid(convolved(pooled, params, 6))
+        return ACTIVATIONS[activation](convolved(x, params, 2, 3) * scales)
 
-    scales = torch.sigmoid(conv(6, conv(4, wanted_in, 1).mean((2, 3), keepdim=True), 1))
-    wanted = ACTIVATIONS[activation](conv(2, wanted_in, 3) * scales)
-    out = net.forward(x)
-    close(out, wanted.detach().numpy(), 3e-5)
-    grad = rng.normal(size=out.shape).astype(np.float32)
-    (wanted * torch.tensor(grad)).sum().backward()
-    net.backward(grad)
-    close(net.input_grad(), wanted_in.grad.numpy(), 3e-5)
+    compare_network(tmp_path, branches((5, 3, 1), (3, 1, 1)) + section, (2, 3, 6, 7), reference)
 
 
 def test_scale_channels_by_pixel(tmp_path):
