@@ -19,6 +19,8 @@ VENV       ?= .venv
 WERROR     ?= $(if $(filter 12 12.%,$(shell $(CC) -dumpversion 2>/dev/null)),1,0)
 
 on    = $(filter 1,$($(1)))
+# `make -s` prints nothing, V=1 the commands, and `make` a line a file.
+quiet = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '  %-5s %s\n' $(1);))
 BUILD ?= build/$(if $(call on,SANITIZE),sanitize,$(if $(call on,DEBUG),debug,release))$(if \
          $(call on,GPU),-gpu)
 # Sanitized files stay beside their objects: ./darknet is always one that runs anywhere.
@@ -27,7 +29,7 @@ PLACE := $(if $(call on,SANITIZE),$(BUILD)/)
 # ---- Compiler and flags ----------------------------------------------------------------------
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion \
-            -Wstrict-prototypes -Wmissing-prototypes -Wvla $(if $(call on,WERROR),-Werror)
+            -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-format-truncation $(if $(call on,WERROR),-Werror)
 OPTIMISE := $(if $(call on,DEBUG),-O0 -g,-O3 -g1 -fno-math-errno -fno-trapping-math)
 PARALLEL := $(if $(call on,OPENMP),-fopenmp,-Wno-unknown-pragmas)
 CHECKED  := $(if $(call on,SANITIZE),-fsanitize=address -fsanitize=undefined \
@@ -51,17 +53,22 @@ CLI_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
 
 all: $(PLACE)darknet $(PLACE)libdarknet.so
 
+# On all cores, unless the command line's -j says otherwise.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN)
+endif
+
 $(PLACE)darknet: $(CLI_OBJECTS) $(LIB_OBJECTS) build/flavour
-	$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
+	$(call quiet,link $@)$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
 
 $(PLACE)libdarknet.so: $(LIB_OBJECTS) build/flavour
-	$(LINK) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) $(LIBS)
+	$(call quiet,link $@)$(LINK) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) $(LIBS)
 
 $(BUILD)/%_avx2.o: ISA = -mavx2 -mfma
 $(BUILD)/%_avx512.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/libraries
 	@mkdir -p $(@D)
-	$(COMPILE) $(ISA) -MMD -MP -c -o $@ $<
+	$(call quiet,cc $<)$(COMPILE) $(ISA) -MMD -MP -c -o $@ $<
 
 # Other flags or another flavour rebuild what they touch: these files change only with their text.
 keep = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
@@ -85,7 +92,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
 env: $(VENV)/ready $(if $(call on,TORCH),$(VENV)/torch)
 
-$(VENV)/ready: requirements.txt
+$(VENV)/ready: requirements.txt | $(BUILD)/libraries
 	@PYTHON='$(PYTHON)' CC='$(CC)' tools/needs.sh $(INSTALL) venv
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements.txt
@@ -100,7 +107,7 @@ $(VENV)/torch: $(VENV)/ready
 demo: INSTALL = --install
 demo: all env
 	PYTHONPATH=python $(VENV)/bin/python -m yolomask fetch
-	$(VENV)/bin/python python/detect.py
+	$(VENV)/bin/python python/detect.py data/*.jpg models/samples/*.jpg
 
 # The tests that need published weights take them from models/, where `make demo` puts them.
 PYTEST = PYTHONPATH=python $(VENV)/bin/python -m pytest -q
@@ -146,6 +153,8 @@ help:
 #: make docs             writes docs/cfg-reference.md anew
 #: make env              the Python environment alone, in .venv
 #: make clean            removes what was built; keeps .venv and models/
+#:
+#: make V=1              prints the commands, too
 #:
 #: Switches: GPU=1 CUDNN=1 CUDNN_HALF=1 ARCH='-gencode ...'  OPENMP=0  DEBUG=1  SANITIZE=1
 #:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV=
