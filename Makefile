@@ -30,7 +30,7 @@ PLACE := $(if $(call on,SANITIZE),$(BUILD)/)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion \
             -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-format-truncation $(if $(call on,WERROR),-Werror)
-OPTIMISE := $(if $(call on,DEBUG),-O0 -g,-O3 -g1 -fno-math-errno -fno-trapping-math)
+OPTIMISE := $(if $(call on,DEBUG),-Og -g,-O3 -g1 -fno-math-errno -fno-trapping-math)
 PARALLEL := $(if $(call on,OPENMP),-fopenmp,-Wno-unknown-pragmas)
 CHECKED  := $(if $(call on,SANITIZE),-fsanitize=address -fsanitize=undefined \
             -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
