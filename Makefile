@@ -31,7 +31,7 @@ PLACE := $(if $(call on,SANITIZE),$(BUILD)/)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion \
             -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-format-truncation $(if $(call on,WERROR),-Werror)
 OPTIMISE := $(if $(call on,DEBUG),-Og -g,-O3 -g1 -fno-math-errno -fno-trapping-math)
-PARALLEL := $(if $(call on,OPENMP),-fopenmp,-Wno-unknown-pragmas)
+PARALLEL := $(if $(call on,OPENMP),-fopenmp,-Wno-unknown-pragmas -Wno-unused-parameter)
 CHECKED  := $(if $(call on,SANITIZE),-fsanitize=address -fsanitize=undefined \
             -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 COMPILE  := $(CC) -Isrc -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 $(OPTIMISE) -fPIC \
