@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from yolomask._native import ffi
 from yolomask.result import Result
 

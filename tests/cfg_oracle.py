@@ -72,9 +72,7 @@ class Model:
 
 def read_sections(path: str | Path) -> list[Section]:
     sections: list[Section] = []
-    for number, raw in enumerate(
-        Path(path).read_text(encoding="utf-8").splitlines(), 1
-    ):
+    for number, raw in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
         line = raw.split("#")[0].split(";")[0]
         line = "".join(line.split())
         if not line:
@@ -146,9 +144,7 @@ def _head(s: Section, shape, index: int):
         heads = len(mask)
     else:
         heads = s.number("num", 1)
-    assert shape[0] == heads * entries, (
-        f"layer {index}: {shape[0]} channels before the head"
-    )
+    assert shape[0] == heads * entries, f"layer {index}: {shape[0]} channels before the head"
     return shape
 
 
@@ -162,15 +158,11 @@ def _roialign(s: Section, index: int, layers: list[Layer]):
 
 def _shortcut(s: Section, index: int, layers: list[Layer], shape):
     for value in s.numbers("from"):
-        assert _source(value, index, layers).shape == shape, (
-            f"layer {index}: shortcut shapes"
-        )
+        assert _source(value, index, layers).shape == shape, f"layer {index}: shortcut shapes"
     return shape
 
 
-def count(
-    path: str | Path, width: int | None = None, height: int | None = None
-) -> Model:
+def count(path: str | Path, width: int | None = None, height: int | None = None) -> Model:
     net, *sections = read_sections(path)
     assert net.name in ("net", "network")
     shape = (
@@ -207,14 +199,10 @@ def count(
             shape = _roialign(s, index, layers)
             on_rois = True
         elif s.name == "mask":
-            assert on_rois and shape[0] == s.number("classes", 80), (
-                f"layer {index}: {shape}"
-            )
+            assert on_rois and shape[0] == s.number("classes", 80), f"layer {index}: {shape}"
             assert sections[index - 1].options["activation"] == "linear"
             shape = (1, shape[1], shape[2])
         elif s.name not in ("dropout", "softmax", "cost"):
-            raise AssertionError(
-                f"layer {index}: [{s.name}] is unknown to this counter"
-            )
+            raise AssertionError(f"layer {index}: [{s.name}] is unknown to this counter")
         layers.append(Layer(index, s, shape, parameters, operations, on_rois))
     return Model(net, layers)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from yolomask._native import check, ffi, lib
 
 
@@ -49,9 +50,7 @@ class Dataset:
     def __init__(self, path, strict=False, classes=0, images_only=False, **paths):
         flags = {"strict": strict, "classes": classes, "images_only": images_only}
         source = ffi.new("dn_dataset_source *", flags)
-        keep = [
-            ffi.new("char[]", str(value).encode()) for value in (path, *paths.values())
-        ]
+        keep = [ffi.new("char[]", str(value).encode()) for value in (path, *paths.values())]
         for name, value in zip(("path", *paths), keep, strict=True):
             setattr(source, name, value)
         out = ffi.new("dn_dataset **")

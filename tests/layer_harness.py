@@ -12,8 +12,9 @@ import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import networks
 import numpy as np
+
+import networks
 from yolomask._native import check, ffi, lib
 
 _names = itertools.count()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
+
 from yolomask._native import check, ffi, lib
 
 
@@ -22,9 +24,7 @@ class Rle:
         mask = np.ascontiguousarray(mask, np.uint8)
         h, w = mask.shape if order != lib.DN_COLUMN_MAJOR else mask.shape[::-1]
         order = lib.DN_ROW_MAJOR if order is None else order
-        return cls(
-            lib.dn_rle_from_mask, ffi.from_buffer("uint8_t[]", mask), h, w, order
-        )
+        return cls(lib.dn_rle_from_mask, ffi.from_buffer("uint8_t[]", mask), h, w, order)
 
     @classmethod
     def from_string(cls, text: bytes, h: int, w: int) -> Rle:
@@ -32,15 +32,11 @@ class Rle:
 
     @classmethod
     def from_runs(cls, runs, h: int, w: int) -> Rle:
-        return cls(
-            lib.dn_rle_from_runs, h, w, ffi.new("uint32_t[]", list(runs)), len(runs)
-        )
+        return cls(lib.dn_rle_from_runs, h, w, ffi.new("uint32_t[]", list(runs)), len(runs))
 
     @classmethod
     def from_row_runs(cls, runs, h: int, w: int) -> Rle:
-        return cls(
-            lib.dn_rle_from_row_runs, h, w, ffi.new("uint32_t[]", list(runs)), len(runs)
-        )
+        return cls(lib.dn_rle_from_row_runs, h, w, ffi.new("uint32_t[]", list(runs)), len(runs))
 
     @classmethod
     def from_polygons(cls, rings, h: int, w: int) -> Rle:
@@ -61,9 +57,7 @@ class Rle:
         return cls(lib.dn_rle_merge, array_of(masks), len(masks), rule)
 
     @classmethod
-    def paste(
-        cls, mask: np.ndarray, box, h: int, w: int, threshold: float = 0.5
-    ) -> Rle:
+    def paste(cls, mask: np.ndarray, box, h: int, w: int, threshold: float = 0.5) -> Rle:
         mask = np.ascontiguousarray(mask, np.float32)
         cells = ffi.from_buffer("float[]", mask)
         return cls(lib.dn_mask_paste, cells, len(mask), tuple(box), h, w, threshold)
@@ -104,14 +98,10 @@ class Rle:
     @property
     def mask_by_columns(self) -> np.ndarray:
         out = np.full((self.c.width, self.c.height), 7, np.uint8)
-        lib.dn_rle_decode(
-            self.c, ffi.from_buffer("uint8_t[]", out), lib.DN_COLUMN_MAJOR
-        )
+        lib.dn_rle_decode(self.c, ffi.from_buffer("uint8_t[]", out), lib.DN_COLUMN_MAJOR)
         return out
 
-    def target(
-        self, roi, size: int, soft: bool = True, affine=(1, 1, 0, 0)
-    ) -> np.ndarray:
+    def target(self, roi, size: int, soft: bool = True, affine=(1, 1, 0, 0)) -> np.ndarray:
         """dn_mask_target; affine = scale_x, scale_y, offset_x, offset_y."""
         out = np.full((size, size), np.nan, np.float32)
         net_to_image = ffi.new("dn_affine *", affine)
@@ -127,10 +117,8 @@ class Contours:
         out = ffi.gc(ffi.new("dn_contours *"), lib.dn_contours_free)
         check(lib.dn_rle_contours(out, mask.c, mode, tolerance))
         starts = ffi.unpack(out.starts, out.ring_count + 1)
-        points = np.array(ffi.unpack(out.points, 2 * starts[-1]), np.int32).reshape(
-            -1, 2
-        )
-        self.rings = [points[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        points = np.array(ffi.unpack(out.points, 2 * starts[-1]), np.int32).reshape(-1, 2)
+        self.rings = [points[a:b] for a, b in itertools.pairwise(starts)]
         self.parents = ffi.unpack(out.parents, out.ring_count)
 
 
@@ -168,12 +156,7 @@ def coco125(datasets: Path) -> list[tuple[dict, int, int]]:
     """Every annotation of both parts of coco125, with its image's height and width."""
     found = []
     for part in ("train", "val"):
-        content = json.loads(
-            (datasets / "coco125" / f"instances_{part}2017.json").read_text()
-        )
-        sizes = {
-            image["id"]: (image["height"], image["width"])
-            for image in content["images"]
-        }
+        content = json.loads((datasets / "coco125" / f"instances_{part}2017.json").read_text())
+        sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
         found += [(a, *sizes[a["image_id"]]) for a in content["annotations"]]
     return found

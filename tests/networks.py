@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from yolomask._native import check, ffi, lib
 
 # Looked up once: cffi's first look-up of a function takes a lock that ffi.new may hold while the

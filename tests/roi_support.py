@@ -51,7 +51,7 @@ def neighbours(position: float, cells: int) -> list[tuple[int, float]]:
     if position < -1 or position > cells:
         return []
     position = min(max(position, 0.0), cells - 1.0)
-    low = min(int(math.floor(position)), cells - 1)
+    low = min(math.floor(position), cells - 1)
     high = min(low + 1, cells - 1)
     return [(low, 1 - (position - low)), (high, position - low)]
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cfg_oracle
 import pytest
+
+import cfg_oracle
 from conftest import published_file
 from networks import Net
 from yolomask._native import check, ffi, lib

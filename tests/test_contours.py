@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from mask_support import Contours, Rle, coco125
 from pycocotools import mask as coco
+
+from mask_support import Contours, Rle, coco125
 from yolomask._native import lib
 
 
@@ -36,9 +37,7 @@ def test_one_pixel():
     mask = np.zeros((4, 5), np.uint8)
     mask[1, 2] = 1
     contours = Contours(Rle.from_mask(mask), lib.DN_CONTOUR_RINGS)
-    assert [ring.tolist() for ring in contours.rings] == [
-        [[2, 1], [3, 1], [3, 2], [2, 2]]
-    ]
+    assert [ring.tolist() for ring in contours.rings] == [[[2, 1], [3, 1], [3, 2], [2, 2]]]
     assert contours.parents == [-1]
 
 
@@ -67,9 +66,7 @@ def test_rings_and_nesting_equal_opencv():
 
         centres = [ring.reshape(-1, 2) for ring in found]
         pixels = [np.vstack([ring.min(0), ring.max(0) - 1]) for ring in ours.rings]
-        assert boxes(pixels, ours.parents, ours.parents) == boxes(
-            centres, parents, parents
-        )
+        assert boxes(pixels, ours.parents, ours.parents) == boxes(centres, parents, parents)
         for ring, parent in zip(ours.rings, ours.parents, strict=True):
             assert (signed_area(ring) > 0) == (parent < 0)
             holes += parent >= 0
@@ -137,9 +134,7 @@ def test_noise_takes_no_quadratic_time():
 
 @pytest.mark.parametrize("tolerance", [-1.0, np.nan, np.inf])
 def test_bad_tolerance(tolerance):
-    with pytest.raises(
-        ValueError, match="contours: tolerance .* is not a number of pixels >= 0"
-    ):
+    with pytest.raises(ValueError, match="contours: tolerance .* is not a number of pixels >= 0"):
         Contours(Rle.from_mask(np.ones((2, 2))), lib.DN_CONTOUR_RINGS, tolerance)
 
 

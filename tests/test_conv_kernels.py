@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_gemm import pointer
 
+from test_gemm import pointer
 from yolomask._native import ffi, lib
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dataset_tools import text, write
 from test_dataset_errors import raises
 from yolomask._native import ConfigError, check, ffi, lib
@@ -34,9 +35,9 @@ class DataFile:
         check(lib.dn_data_file_source(self.handle, part, source))
         names = ("path", "images_folder", "masks_folder", "names")
         found = {name: getattr(source, name) for name in names}
-        return {
-            name: text(value) if value else None for name, value in found.items()
-        } | {"classes": source.classes}
+        return {name: text(value) if value else None for name, value in found.items()} | {
+            "classes": source.classes
+        }
 
 
 def test_keys_and_defaults(tmp_path):
@@ -82,9 +83,7 @@ def test_paths_from_the_working_directory_then_beside(tmp_path, monkeypatch):
 def test_sources(tmp_path):
     for name in ("a.json", "b.txt", "n"):
         write(tmp_path / name, "x")
-    content = (
-        "classes=3\nnames=n\ntrain=a.json\ntrain_images=.\nvalid=b.txt\nvalid_masks=.\n"
-    )
+    content = "classes=3\nnames=n\ntrain=a.json\ntrain_images=.\nvalid=b.txt\nvalid_masks=.\n"
     data = DataFile(write(tmp_path / "a.data", content.replace("=.", f"={tmp_path}")))
     common = {"names": f"{tmp_path}/n", "classes": 3}
     assert data.source(lib.DN_DATA_TRAIN) == common | {
@@ -117,9 +116,7 @@ def test_shipped_coco_data_says_how_to_get_coco(root, tmp_path, monkeypatch):
 
 
 def test_missing_paths(tmp_path):
-    path = write(
-        tmp_path / "a.data", "names=my.names\n\ntrain=a.txt\ntrain_masks=masks\n"
-    )
+    path = write(tmp_path / "a.data", "names=my.names\n\ntrain=a.txt\ntrain_masks=masks\n")
     place = f"is not there (from the working directory or beside {path});"
     wanted = "the path of a COCO JSON, of an image list or of a folder of images"
     with raises(ConfigError, f"{path}: has no valid=; give {wanted}"):
@@ -131,9 +128,7 @@ def test_missing_paths(tmp_path):
     with raises(OSError, sentence):
         DataFile(path).source(lib.DN_DATA_TRAIN)
     (tmp_path / "masks").mkdir()
-    sentence = (
-        f"{path}:1: names=my.names {place} give a file of class names, one a line"
-    )
+    sentence = f"{path}:1: names=my.names {place} give a file of class names, one a line"
     with raises(OSError, sentence):
         DataFile(path).source(lib.DN_DATA_TRAIN)
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from dataset_tools import Dataset, write
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+
+from dataset_tools import Dataset, write
 from yolomask._native import lib
 
 # pycocotools 2.0 with NumPy 2: its own affair.
@@ -68,17 +69,13 @@ def test_real_json_equals_pycocotools(datasets, name):
     dataset = check_against_coco(datasets / name)
     path = datasets / name
     categories = json.loads(path.read_text())["categories"]
-    assert dataset.names == [
-        c["name"] for c in sorted(categories, key=lambda c: c["id"])
-    ]
+    assert dataset.names == [c["name"] for c in sorted(categories, key=lambda c: c["id"])]
 
 
 def test_polygons_come_back_to_the_bit(datasets):
     path = datasets / "coco125/instances_val2017.json"
     dataset = Dataset(path)
-    truth = {
-        a["id"]: a["segmentation"] for a in json.loads(path.read_text())["annotations"]
-    }
+    truth = {a["id"]: a["segmentation"] for a in json.loads(path.read_text())["annotations"]}
     for image in dataset.images:
         for found in image.objects:
             assert found.decimals <= 2  # which is why they are compact
@@ -89,21 +86,15 @@ def random_json(folder: Path, seed: int, image_count=12) -> Path:
     """Polygons, both kinds of RLE, crowds, box-only objects, ids with gaps, empty images."""
     rng = np.random.default_rng(seed)
     images, annotations = [], []
-    categories = [
-        {"id": i, "name": n} for i, n in ((90, "z"), (-3, "minus"), (7, 'q"\\'))
-    ]
+    categories = [{"id": i, "name": n} for i, n in ((90, "z"), (-3, "minus"), (7, 'q"\\'))]
     next_id = 1000
     for i in rng.permutation(image_count):
         width, height = (int(v) for v in rng.integers(1, 90, 2))
         image_id = int(i) * 7 - 20
         name = f"ordner/bild {i} \u00e4\u6f22\U0001f600.jpg"
-        images.append(
-            {"id": image_id, "file_name": name, "width": width, "height": height}
-        )
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
         for _ in range(rng.integers(0, 5)):
-            mask = np.asfortranarray(
-                rng.random((height, width)) < rng.random(), np.uint8
-            )
+            mask = np.asfortranarray(rng.random((height, width)) < rng.random(), np.uint8)
             mask[rng.integers(height), rng.integers(width)] = 1
             rle = coco_mask.encode(mask)
             kind = rng.integers(4)
@@ -147,9 +138,7 @@ def random_json(folder: Path, seed: int, image_count=12) -> Path:
     ]
     parts.append(("info", {"images": [{"deep": [[[1]]]}], "annotations": 3}))
     ascii_only = bool(seed % 2)
-    content = json.dumps(
-        dict(parts[k] for k in order), ensure_ascii=ascii_only, indent=seed % 3
-    )
+    content = json.dumps(dict(parts[k] for k in order), ensure_ascii=ascii_only, indent=seed % 3)
     return write(folder / f"random{seed}.json", content)
 
 
@@ -178,8 +167,7 @@ def simple(annotations=(), images=None, categories=None) -> str:
     """A small COCO JSON: one image of 100 x 50 with id 1, the classes cat, dog, tv (2, 5, 9)."""
     return json.dumps(
         {
-            "images": images
-            or [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 50}],
+            "images": images or [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 50}],
             "annotations": list(annotations),
             "categories": categories
             or [{"id": i, "name": n} for i, n in ((2, "cat"), (9, "tv"), (5, "dog"))],
@@ -240,9 +228,7 @@ def test_classes_map_by_name(tmp_path):
 def test_both_spellings_of_coco_names(tmp_path, json_name, darknet_name):
     for one, other in ((json_name, darknet_name), (darknet_name, json_name)):
         categories = [{"id": 1, "name": one}]
-        path = write(
-            tmp_path / "a.json", simple([annotation(category_id=1)], None, categories)
-        )
+        path = write(tmp_path / "a.json", simple([annotation(category_id=1)], None, categories))
         names = write(tmp_path / "n", f"x\n{other}\n")
         assert Dataset(path, names=names).images[0].objects[0].class_id == 1
 
@@ -250,9 +236,7 @@ def test_both_spellings_of_coco_names(tmp_path, json_name, darknet_name):
 def test_shipped_coco_names_fit_coco(datasets, root):
     path = datasets / "coco125/instances_val2017.json"
     dataset = Dataset(path, names=root / "cfg/coco.names", classes=80)
-    assert dataset.category_ids == [
-        category["id"] for category in read_coco(path).cats.values()
-    ]
+    assert dataset.category_ids == [category["id"] for category in read_coco(path).cats.values()]
 
 
 # ---- rows ----
@@ -268,9 +252,7 @@ def test_shipped_coco_names_fit_coco(datasets, root):
     ],
 )
 def test_rows_agree_with_json(datasets, folder, file):
-    rows = Dataset(
-        datasets / folder / "images" / file, names=datasets / folder / "names.txt"
-    )
+    rows = Dataset(datasets / folder / "images" / file, names=datasets / folder / "names.txt")
     truth = Dataset(datasets / folder / f"instances_{file}.json", strict=True)
     by_name = {image.file_name: image for image in truth.images}
     assert rows.fault_count == 0
@@ -280,9 +262,7 @@ def test_rows_agree_with_json(datasets, folder, file):
         other = by_name[image.file_name]
         width, height = other.width, other.height
         assert image.width == 0  # unknown until the image is read
-        assert [o.class_id for o in image.objects] == [
-            o.class_id for o in other.objects
-        ]
+        assert [o.class_id for o in image.objects] == [o.class_id for o in other.objects]
         for ours, theirs in zip(image.objects, other.objects, strict=True):
             if len(truth.polygons(theirs.number)) > 1:
                 continue  # rows keep the largest part only
@@ -290,11 +270,7 @@ def test_rows_agree_with_json(datasets, folder, file):
             box = rows.box(ours.number, width, height)
             # Five decimals of 416 pixels, and boxes in the JSON that are rounded to .1 or so.
             assert np.allclose(box, [x0, y0, x0 + w, y0 + h], atol=1.0)
-            assert (
-                ours.kind == lib.DN_OBJECT_POLYGONS
-                and ours.fractions
-                and ours.decimals <= 5
-            )
+            assert ours.kind == lib.DN_OBJECT_POLYGONS and ours.fractions and ours.decimals <= 5
             mask = rows.mask(index, ours.number, width, height)
             wanted = truth.mask(truth.images.index(other), theirs.number, width, height)
             if wanted.sum() > 400:
@@ -341,9 +317,7 @@ def test_list_with_crlf_blank_lines_and_two_bases(tmp_path, monkeypatch):
         there / "images/b c.PNG",
     ):
         write(path, b"")
-        write(
-            path.parent.parent / "labels" / f"{path.stem}.txt", "1 .5 .5 .1 .1\r\n\r\n"
-        )
+        write(path.parent.parent / "labels" / f"{path.stem}.txt", "1 .5 .5 .1 .1\r\n\r\n")
     absolute = write(tmp_path / "x/\u00fc.JPEG", b"")
     write(tmp_path / "x/\u00fc.txt", "")
     content = f"\ufeff\r\nimages/a.jpg\r\n   \r\n  images/b c.PNG \r\n\r\n{absolute}"
@@ -416,10 +390,7 @@ def write_png(path: Path, pixels: np.ndarray, depth: int, colour=0) -> None:
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
-            struct.pack(">I", len(data))
-            + kind
-            + data
-            + struct.pack(">I", zlib.crc32(kind + data))
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
     height, width = pixels.shape[:2]
@@ -433,16 +404,12 @@ def write_png(path: Path, pixels: np.ndarray, depth: int, colour=0) -> None:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
     if colour == 3:
-        content += chunk(
-            b"PLTE", bytes(range(3 * 2**depth)) if depth < 8 else bytes(768)
-        )
+        content += chunk(b"PLTE", bytes(range(3 * 2**depth)) if depth < 8 else bytes(768))
     content += chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
     write(path, content + chunk(b"IEND", b""))
 
 
-@pytest.mark.parametrize(
-    ("depth", "colour"), [(d, 0) for d in (1, 2, 4, 8, 16)] + [(4, 3), (8, 3)]
-)
+@pytest.mark.parametrize(("depth", "colour"), [(d, 0) for d in (1, 2, 4, 8, 16)] + [(4, 3), (8, 3)])
 def test_label_images_of_every_depth(tmp_path, depth, colour):
     rng = np.random.default_rng(depth)
     labels = rng.integers(0, 2**depth, (7, 13)).astype(np.uint16)
@@ -480,13 +447,10 @@ def test_numbers_are_read_as_python_reads_them(tmp_path):
     texts += [f"{v:.{d}f}" for d in range(8) for v in rng.uniform(0, 1000, 20)]
     texts += [f"{v}e{e}" for v in (1, 8.5, 3.14159) for e in range(-30, 0)]
     items = [
-        f'{{"id":1,"image_id":1,"category_id":2,"bbox":[{t},0,1,1],"area":{t}}}'
-        for t in texts
+        f'{{"id":1,"image_id":1,"category_id":2,"bbox":[{t},0,1,1],"area":{t}}}' for t in texts
     ]
     content = simple([], [{"id": 1, "file_name": "a.jpg"}])
-    content = content.replace(
-        '"annotations": []', f'"annotations": [{",".join(items)}]'
-    )
+    content = content.replace('"annotations": []', f'"annotations": [{",".join(items)}]')
     found = Dataset(write(tmp_path / "a.json", content), strict=False).images[0].objects
     kept = [t for t in texts if abs(float(t)) <= 1e7]
     assert [o.area for o in found] == [float(t) for t in kept]
@@ -519,14 +483,10 @@ def write_large_json(path: Path, images: int, objects: int, points: int) -> None
         xy = (rng.random((points, 2)) * [w, h] + [x0, y0]).round(2)
         bbox = json.dumps([round(float(v), 2) for v in (x0, y0, w, h)])
         flat = ", ".join(f"{v:.2f}" for v in xy.reshape(-1))
-        shapes.append(
-            f'"segmentation": [[{flat}]], "area": {w * h / 2:.4f}, "bbox": {bbox}'
-        )
+        shapes.append(f'"segmentation": [[{flat}]], "area": {w * h / 2:.4f}, "bbox": {bbox}')
     with open(path, "w") as file:
         file.write('{"categories": [{"id": 1, "name": "thing"}], "images": [')
-        entry = (
-            '{{"file_name": "{0:012d}.jpg", "id": {0}, "width": 640, "height": 480}}'
-        )
+        entry = '{{"file_name": "{0:012d}.jpg", "id": {0}, "width": 640, "height": 480}}'
         file.write(",\n".join(entry.format(i) for i in range(images)))
         file.write('], "annotations": [')
         for i in range(images):
@@ -566,9 +526,7 @@ def test_ten_thousand_images_with_twenty_polygons(tmp_path):
         env=os.environ,
     ).stdout
     seconds, megabytes, objects = (float(v) for v in output.split())
-    print(
-        f"{path.stat().st_size / 1e6:.0f} MB JSON: {seconds:.2f} s, {megabytes:.0f} MB"
-    )
+    print(f"{path.stat().st_size / 1e6:.0f} MB JSON: {seconds:.2f} s, {megabytes:.0f} MB")
     assert objects == 200_000
     assert megabytes <= 200
     assert seconds <= 5

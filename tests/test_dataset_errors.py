@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+
 from dataset_tools import Dataset, write
 from test_dataset import annotation, random_json, simple, write_png
 from yolomask._native import ConfigError, DataError, check, ffi, lib
@@ -131,9 +132,7 @@ BROKEN = {
         5,
     ),
     "annotation 9: its image_id 3 is none of the images": (
-        document(
-            f'{{{GOOD}}},\n{{"id": 9, "image_id": 3, "category_id": 2, "bbox": [1,1,1,1]}}'
-        ),
+        document(f'{{{GOOD}}},\n{{"id": 9, "image_id": 3, "category_id": 2, "bbox": [1,1,1,1]}}'),
         6,
     ),
     "image 1 is there twice (first in line 2)": (
@@ -183,13 +182,9 @@ def test_file_names_may_look_odd(tmp_path):
 
 @pytest.mark.parametrize("section", ["images", "annotations", "categories"])
 def test_missing_sections(tmp_path, section):
-    parts = {
-        name: [] for name in ("images", "annotations", "categories") if name != section
-    }
+    parts = {name: [] for name in ("images", "annotations", "categories") if name != section}
     path = write(tmp_path / "a.json", json.dumps(parts))
-    with raises(
-        DataError, f'{path}: has no "{section}": it is not a COCO instances file'
-    ):
+    with raises(DataError, f'{path}: has no "{section}": it is not a COCO instances file'):
         Dataset(path)
 
 
@@ -206,9 +201,7 @@ def test_categories(tmp_path):
         f"{path}: has 3 categories, but classes=80; give names= (a file of...",
     ):
         Dataset(path, classes=80)
-    two = write(
-        tmp_path / "b.json", simple([], None, [{"id": 7, "name": n} for n in "ab"])
-    )
+    two = write(tmp_path / "b.json", simple([], None, [{"id": 7, "name": n} for n in "ab"]))
     with raises(DataError, f"{two}: category 7 is there twice"):
         Dataset(two)
 
@@ -228,18 +221,12 @@ def test_missing_images_of_a_json(tmp_path):
 # ---- labels that cannot be used: an error when strict, else skipped and reported ----
 
 FAULTS = {
-    "annotation 4: a polygon has 2 points, at least 3 are needed": {
-        "segmentation": [[1, 1, 9, 9]]
-    },
-    "annotation 4: a polygon has 0 points, at least 3 are needed": {
-        "segmentation": [[]]
-    },
+    "annotation 4: a polygon has 2 points, at least 3 are needed": {"segmentation": [[1, 1, 9, 9]]},
+    "annotation 4: a polygon has 0 points, at least 3 are needed": {"segmentation": [[]]},
     "annotation 4: a polygon has an odd number of coordinates, 7": {
         "segmentation": [[1, 2, 3, 4, 5, 6, 7]]
     },
-    "annotation 4: a coordinate is beyond +-10000000": {
-        "segmentation": [[1, 1, 1e8, 1, 1, 1e8]]
-    },
+    "annotation 4: a coordinate is beyond +-10000000": {"segmentation": [[1, 1, 1e8, 1, 1, 1e8]]},
     "annotation 4: it has neither bbox nor segmentation": {"bbox": []},
     "annotation 4: its category_id 77 is none of the categories": {"category_id": 77},
     "annotation 4: its box has no area": {"bbox": [5, 5, 0, 3]},
@@ -256,9 +243,7 @@ FAULTS = {
     "annotation 4: RLE: run 1 of 5000 pixels begins at pixel 4 and leaves the image of ...": {
         "segmentation": {"size": [50, 100], "counts": [4, 5000]}
     },
-    "annotation 4: RLE string: ...": {
-        "segmentation": {"size": [50, 100], "counts": "~~"}
-    },
+    "annotation 4: RLE string: ...": {"segmentation": {"size": [50, 100], "counts": "~~"}},
     "annotation 4: RLE: a mask of 100 x 0 pixels ...": {
         "segmentation": {"size": [0, 100], "counts": []}
     },
@@ -273,9 +258,7 @@ def test_faults_of_a_json(tmp_path, what):
     lines = content.split("\n")
     start = lines.index('"id": 4,')  # the brace of the annotation, counted from 1
     pattern = re.escape(what.strip()).replace(r"\.\.\.", ".*")
-    with pytest.raises(
-        DataError, match=rf"^{re.escape(str(path))}:(\d+): {pattern}$"
-    ) as error:
+    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}:(\d+): {pattern}$") as error:
         Dataset(path, strict=True)
     line = int(re.search(r"a\.json:(\d+):", str(error.value)).group(1))
     assert start <= line < start + 25 and line < len(lines) - 25
@@ -449,9 +432,7 @@ def test_label_images(tmp_path):
     assert [image.file_name for image in dataset.images] == ["a.jpg"]
     with raises(DataError, colour):
         Dataset(images, masks_folder=masks, strict=True)
-    for length in range(
-        len(whole)
-    ):  # cut at every byte: left out or, without its end, read
+    for length in range(len(whole)):  # cut at every byte: left out or, without its end, read
         write(masks / "b.png", whole[:length])
         assert Dataset(images, masks_folder=masks).fault_count >= 2
     huge = bytearray(whole)
@@ -474,9 +455,7 @@ def test_masks_need_the_size_of_the_labels(tmp_path):
     size = "is 50 x 100 (width x height), but"
     with raises(DataError, f"{tmp_path}/a.jpg: {size} {path} says 100 x 50"):
         dataset.mask(0, 0, 50, 100)
-    with raises(
-        DataError, f"{tmp_path}/b.jpg: {size} its runs in {path} are for 100 x 50"
-    ):
+    with raises(DataError, f"{tmp_path}/b.jpg: {size} its runs in {path} are for 100 x 50"):
         dataset.mask(1, 1, 50, 100)
     assert dataset.mask(1, 1, 100, 50).sum() == 4996
     with raises(ValueError, "data set: image 2 of 2"):
@@ -542,17 +521,10 @@ def test_every_allocation_may_fail(tmp_path, fail_allocations):
     assert fail_allocations(lambda: Dataset(bad)) > 10
     assert fail_allocations(lambda: Dataset(tmp_path / "i/images")) > 5
     assert fail_allocations(lambda: Dataset(tmp_path / "list")) > 5
-    assert (
-        fail_allocations(
-            lambda: Dataset(tmp_path / "i/images", masks_folder=tmp_path / "m")
-        )
-        > 5
-    )
+    assert fail_allocations(lambda: Dataset(tmp_path / "i/images", masks_folder=tmp_path / "m")) > 5
     dataset = Dataset(path)
     for index, image in enumerate(dataset.images):
         for found in image.objects:
-            fail_allocations(
-                partial(dataset.mask, index, found.number, image.width, image.height)
-            )
+            fail_allocations(partial(dataset.mask, index, found.number, image.width, image.height))
             if found.kind == lib.DN_OBJECT_POLYGONS:
                 fail_allocations(partial(dataset.polygons, found.number))

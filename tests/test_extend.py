@@ -7,8 +7,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from networks import Net
 
+from networks import Net
 from yolomask._native import ConfigError, check, ffi, lib
 
 

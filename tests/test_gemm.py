@@ -26,9 +26,7 @@ def stored(matrix: np.ndarray, transposed: bool, gap: int) -> np.ndarray:
     return wide
 
 
-def product(
-    a, b, c, trans_a=False, trans_b=False, alpha=1.0, beta=0.0, threads=1, gap=0
-):
+def product(a, b, c, trans_a=False, trans_b=False, alpha=1.0, beta=0.0, threads=1, gap=0):
     """alpha a b + beta c through the library; the values behind C's rows must stay."""
     m, k = a.shape
     n = b.shape[1]
@@ -98,9 +96,7 @@ def test_random_shapes(isa, trans_a, trans_b):
 def test_every_small_tile(isa, trans_a, trans_b):
     """All tile heights and widths, with depths around the vector length."""
     rng = np.random.default_rng(8)
-    for m, n in itertools.product(
-        range(1, 17), [1, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 65]
-    ):
+    for m, n in itertools.product(range(1, 17), [1, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 65]):
         check(
             rng,
             m,
@@ -115,9 +111,7 @@ def test_every_small_tile(isa, trans_a, trans_b):
         )
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 1), (300, 500, 700), (17, 900, 513), (900, 17, 256)]
-)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (300, 500, 700), (17, 900, 513), (900, 17, 256)])
 def test_blocks_and_threads(isa, shape):
     """Sizes that need several blocks; any number of threads gives the same bits."""
     rng = np.random.default_rng(9)
@@ -134,10 +128,7 @@ def test_empty_sums(isa):
     a, b = np.zeros((2, 0), np.float32), np.zeros((0, 3), np.float32)
     assert (product(a, b, c, beta=0.5) == 0.5 * c).all()
     assert (product(a, b, np.full_like(c, np.nan)) == 0).all()
-    assert (
-        product(np.zeros((0, 4), np.float32), np.zeros((4, 3), np.float32), c[:0]).size
-        == 0
-    )
+    assert product(np.zeros((0, 4), np.float32), np.zeros((4, 3), np.float32), c[:0]).size == 0
 
 
 def test_infinities_and_nan_pass(isa):
@@ -146,9 +137,7 @@ def test_infinities_and_nan_pass(isa):
     a[1, 2], b[4, 37] = np.nan, np.inf
     found = product(a, b, np.zeros((3, 40), np.float32))
     assert np.isnan(found[1]).all() and not np.isnan(found[[0, 2]]).any()
-    assert (
-        np.isinf(found[[0, 2], 37]).all() and np.isfinite(found[[0, 2]][:, :37]).all()
-    )
+    assert np.isinf(found[[0, 2], 37]).all() and np.isfinite(found[[0, 2]][:, :37]).all()
 
 
 def test_isa_names(isa):

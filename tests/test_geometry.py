@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+
 from yolomask._native import ffi, lib
 
 EDGES = [1, 2, 3, 7, 31, 32, 33, 415, 416, 417, 607, 608, 1080, 1920, 4095, 4096]
@@ -74,17 +75,9 @@ def test_letterbox_round_trip(stretch):
         box = letterbox(image, net, stretch)
         x, y = np.sort(random.random((2, 2)), axis=1) * np.array(image)[:, None]
         for x0, y0, x1, y1 in ((x[0], y[0], x[1], y[1]), (0, 0, *image)):
-            there = lib.dn_letterbox_to_net(
-                box, {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
-            )
-            assert (
-                -1e-3 <= there.x0 - box.pad_x
-                and there.x1 - box.pad_x <= box.new_w + 1e-3
-            )
-            assert (
-                -1e-3 <= there.y0 - box.pad_y
-                and there.y1 - box.pad_y <= box.new_h + 1e-3
-            )
+            there = lib.dn_letterbox_to_net(box, {"x0": x0, "y0": y0, "x1": x1, "y1": y1})
+            assert there.x0 - box.pad_x >= -1e-3 and there.x1 - box.pad_x <= box.new_w + 1e-3
+            assert there.y0 - box.pad_y >= -1e-3 and there.y1 - box.pad_y <= box.new_h + 1e-3
             # A side that the rule cut down to few pixels: the map must be scale and padding.
             wanted = x0 * box.new_w / image[0] + box.pad_x
             assert abs(there.x0 - wanted) < 1e-3
@@ -153,9 +146,7 @@ def formulas(a, b):
     both = inner.prod() if (inner > 0).all() else 0.0
     union = (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - both
     iou = both / union
-    distance = (((a[:2] + a[2:]) / 2 - (b[:2] + b[2:]) / 2) ** 2).sum() / (
-        outer**2
-    ).sum()
+    distance = (((a[:2] + a[2:]) / 2 - (b[:2] + b[2:]) / 2) ** 2).sum() / (outer**2).sum()
     angles = [math.atan((box[2] - box[0]) / (box[3] - box[1])) for box in (a, b)]
     v = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
     alpha = v / (1 - iou + v + 1e-6)
@@ -181,13 +172,8 @@ def test_overlaps():
         assert lib.dn_box_giou(first, second) == pytest.approx(giou, abs=2e-5)
         assert lib.dn_box_diou(first, second, 0.6) == pytest.approx(diou, abs=2e-5)
         assert lib.dn_box_ciou(first, second) == pytest.approx(ciou, abs=2e-5)
-        xywh = [
-            [*box[:2], *(box[2:] - box[:2])]
-            for box in (a.astype(float), b.astype(float))
-        ]
-        assert coco_mask.iou(xywh[:1], xywh[1:], [0])[0, 0] == pytest.approx(
-            iou, abs=2e-5
-        )
+        xywh = [[*box[:2], *(box[2:] - box[:2])] for box in (a.astype(float), b.astype(float))]
+        assert coco_mask.iou(xywh[:1], xywh[1:], [0])[0, 0] == pytest.approx(iou, abs=2e-5)
     assert 80 < overlapping < 199  # both cases were met
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from layer_harness import Expectation, meet
 
 FILE = Path(__file__).parent / "golden" / "layers.npz"

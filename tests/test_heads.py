@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from head_oracle import Region, Yolo, sigmoid, suppress
 from networks import Net
 from yolomask._native import ConfigError, DataError, check, ffi, lib

@@ -7,6 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+
 from yolomask._native import DataError, check, ffi, lib
 
 SHAPES = [(1, 1), (1, 9), (9, 1), (17, 23), (64, 48)]
@@ -32,9 +33,7 @@ def load(path):
 
 
 def load_bytes(content, name="memory"):
-    return load_with(
-        lib.dn_image_load_memory, bytes(content), len(content), name.encode()
-    )
+    return load_with(lib.dn_image_load_memory, bytes(content), len(content), name.encode())
 
 
 def size_of(path):
@@ -132,12 +131,7 @@ def test_png(shape, channels, dtype):
 
 
 def png_chunk(kind, body):
-    return (
-        struct.pack(">I", len(body))
-        + kind
-        + body
-        + struct.pack(">I", zlib.crc32(kind + body))
-    )
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def make_png(width, height, depth, kind, rows, extra=b"", interlace=0):
@@ -159,10 +153,7 @@ PALETTE = np.array([[0, 0, 0], [255, 10, 3], [4, 200, 90], [7, 8, 250]], np.uint
 def make_palette_png(indices, transparent=False):
     """Two bits a pixel; `indices` is (height, width) of 0..3 with a width that 4 divides."""
     packed = (
-        indices[:, 0::4] << 6
-        | indices[:, 1::4] << 4
-        | indices[:, 2::4] << 2
-        | indices[:, 3::4]
+        indices[:, 0::4] << 6 | indices[:, 1::4] << 4 | indices[:, 2::4] << 2 | indices[:, 3::4]
     )
     rows = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in packed)
     extra = png_chunk(b"PLTE", PALETTE.tobytes())
@@ -179,18 +170,14 @@ def test_png_with_a_palette(transparent, tmp_path):
     assert np.array_equal(load_bytes(content), PALETTE[indices])
     path = tmp_path / "palette.png"
     path.write_bytes(content)
-    assert np.array_equal(
-        load_labels(path), indices
-    )  # labels are the indices themselves
+    assert np.array_equal(load_labels(path), indices)  # labels are the indices themselves
 
 
 def test_png_of_single_bits():
     rows = b"\0\xa5\x80" + b"\0\x0f\x00"
     bits = [[1, 0, 1, 0, 0, 1, 0, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1, 0]]
     pixels = load_bytes(make_png(9, 2, 1, 0, rows))
-    assert np.array_equal(
-        pixels, np.repeat(np.array(bits)[:, :, None] * 255, 3, axis=2)
-    )
+    assert np.array_equal(pixels, np.repeat(np.array(bits)[:, :, None] * 255, 3, axis=2))
 
 
 def test_png_interlaced():
@@ -227,9 +214,7 @@ def test_ppm(ending, channels):
 def test_ppm_headers_and_depths():
     samples = bytes(range(6))
     wanted = np.array([0, 51, 102, 153, 204, 255], np.uint8).reshape(1, 2, 3)
-    assert np.array_equal(
-        load_bytes(b"P6\n# by hand\n2 # wide\n1\n5\n" + samples), wanted
-    )
+    assert np.array_equal(load_bytes(b"P6\n# by hand\n2 # wide\n1\n5\n" + samples), wanted)
     wide = np.array([0, 13107, 26214, 39321, 52428, 65535], ">u2").tobytes()
     assert np.array_equal(load_bytes(b"P6 2 1 65535\n" + wide), wanted)
 
@@ -259,13 +244,7 @@ def exif_block(orientation, order="<", kind=3):
 
 def jpeg_with_exif(content, block):
     body = b"Exif\0\0" + block
-    return (
-        content[:2]
-        + b"\xff\xe1"
-        + struct.pack(">H", len(body) + 2)
-        + body
-        + content[2:]
-    )
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + content[2:]
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -421,9 +400,7 @@ def png_of_size(width, height):
 def test_absurd_sizes_are_refused_before_memory_is_asked_for(content, words, tmp_path):
     path = tmp_path / "bomb"
     path.write_bytes(content)
-    lib.dn_test_fail_allocation(
-        1
-    )  # the first is the file itself; another one would be the pixels
+    lib.dn_test_fail_allocation(1)  # the first is the file itself; another one would be the pixels
     try:
         assert_refused(path, DataError, *words)
     finally:
@@ -462,11 +439,7 @@ def test_damaged_bytes_never_crash():
             damaged = bytearray(content)
             for at in random.integers(0, len(content), random.integers(1, 6)):
                 damaged[at] = random.integers(0, 256)
-            cut = (
-                len(damaged)
-                if random.random() < 0.7
-                else random.integers(0, len(damaged))
-            )
+            cut = len(damaged) if random.random() < 0.7 else random.integers(0, len(damaged))
             try:
                 load_bytes(damaged[:cut])
                 fine += 1
@@ -613,11 +586,7 @@ def to_input(pixels, net, stretch=False, threads=1):
     height, width = pixels.shape[:2]
     box = ffi.new("dn_letterbox *", lib.dn_letterbox_make(width, height, *net, stretch))
     out = np.full((3, net[1], net[0]), np.nan, np.float32)
-    check(
-        lib.dn_image_to_input(
-            view(pixels), box, threads, ffi.from_buffer("float[]", out)
-        )
-    )
+    check(lib.dn_image_to_input(view(pixels), box, threads, ffi.from_buffer("float[]", out)))
     return out, box
 
 
@@ -643,9 +612,7 @@ def published_input(pixels, box):
     planes = resize_axis(planes, box.new_w)
     planes = resize_axis(planes.transpose(0, 2, 1), box.new_h).transpose(0, 2, 1)
     out = np.full((3, box.net_h, box.net_w), 0.5, np.float32)
-    out[:, box.pad_y : box.pad_y + box.new_h, box.pad_x : box.pad_x + box.new_w] = (
-        planes
-    )
+    out[:, box.pad_y : box.pad_y + box.new_h, box.pad_x : box.pad_x + box.new_w] = planes
     return out
 
 
@@ -724,25 +691,17 @@ def whole(pixels, size):
 
 def test_sample_identity_and_mirrors():
     pixels = noise(20, 30)
-    assert np.array_equal(
-        sample(pixels, {"scale_x": 1, "scale_y": 1}, (30, 20)), planar(pixels)
-    )
+    assert np.array_equal(sample(pixels, {"scale_x": 1, "scale_y": 1}, (30, 20)), planar(pixels))
     mirrored = {"scale_x": -1, "scale_y": 1, "offset_x": 30}
-    assert np.array_equal(
-        sample(pixels, mirrored, (30, 20)), planar(pixels)[:, :, ::-1]
-    )
+    assert np.array_equal(sample(pixels, mirrored, (30, 20)), planar(pixels)[:, :, ::-1])
     upside = {"scale_x": 1, "scale_y": -1, "offset_y": 20}
     assert np.array_equal(sample(pixels, upside, (30, 20)), planar(pixels)[:, ::-1])
 
 
-@pytest.mark.parametrize(
-    "size", [(60, 40), (47, 31), (30, 20), (23, 13), (15, 10), (300, 10)]
-)
+@pytest.mark.parametrize("size", [(60, 40), (47, 31), (30, 20), (23, 13), (15, 10), (300, 10)])
 def test_sample_is_bilinear_up_to_half_the_size(size):
     pixels = noise(20, 30)
-    theirs = cv2.resize(
-        planar(pixels).transpose(1, 2, 0), size, interpolation=cv2.INTER_LINEAR
-    )
+    theirs = cv2.resize(planar(pixels).transpose(1, 2, 0), size, interpolation=cv2.INTER_LINEAR)
     ours = sample(pixels, whole(pixels, size), size).transpose(1, 2, 0)
     assert np.abs(ours - theirs).max() < 1e-4
 
@@ -826,9 +785,7 @@ def test_sample_refuses(fail_allocations):
             sample(pixels, {"scale_x": bad, "scale_y": 1}, (4, 4))
     with pytest.raises(ValueError, match="sampling 0 x 4"):
         sample(pixels, {"scale_x": 1, "scale_y": 1}, (0, 4))
-    assert (
-        sample(pixels, {"scale_x": 1e30, "scale_y": -1e30}, (4, 4), 0.5) == 0.5
-    ).all()
+    assert (sample(pixels, {"scale_x": 1e30, "scale_y": -1e30}, (4, 4), 0.5) == 0.5).all()
     assert np.isfinite(sample(pixels, {"scale_x": 0, "scale_y": 0}, (4, 4))).all()
     fail_allocations(lambda: sample(pixels, {"scale_x": 1, "scale_y": 1}, (4, 4)))
     fail_allocations(lambda: to_input(pixels, (4, 4)))

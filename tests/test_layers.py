@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from layer_harness import Expectation, Net, close, draw, meet
 
 torch = pytest.importorskip("torch")

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+
 from conftest import published_file
 from yolomask._native import check, ffi, lib
 

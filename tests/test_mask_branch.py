@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from networks import Net
 from roi_support import corners, expand, get_rois, pool, set_rois
-
 from yolomask._native import ConfigError, DarknetError, check, ffi, lib
 
 SIZE = 48  # of the network's input
@@ -171,7 +171,7 @@ class Oracle:
 
     def convolve(self, index: int, x: np.ndarray, stride: int = 1) -> np.ndarray:
         weights, biases = self.params[index, "weights"], self.params[index, "biases"]
-        size = int(round((weights.size / len(biases) / x.shape[0]) ** 0.5))
+        size = round((weights.size / len(biases) / x.shape[0]) ** 0.5)
         weights = weights.reshape(len(biases), x.shape[0], size, size)
         padded = np.pad(x, ((0, 0), (size // 2,) * 2, (size // 2,) * 2))
         out = np.zeros((len(biases), *x.shape[1:])) + biases[:, None, None]

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mask_support import Rle, coco125
 from pycocotools import mask as coco
+
+from mask_support import Rle, coco125
 from yolomask._native import check, ffi, lib
 
 SIDE = 28
@@ -39,9 +40,7 @@ def target_oracle(mask: np.ndarray, roi, size: int, affine=(1, 1, 0, 0)) -> np.n
     return down @ mask.astype(float) @ across.T / area
 
 
-def paste_oracle(
-    cells: np.ndarray, box, h: int, w: int, corners: bool = False
-) -> np.ndarray:
+def paste_oracle(cells: np.ndarray, box, h: int, w: int, corners: bool = False) -> np.ndarray:
     """(h, w) probabilities; corners: the mistake of putting the outer cells' centres on the box."""
     side = len(cells)
     padded = np.pad(cells.astype(float), 1)
@@ -104,7 +103,7 @@ def test_targets_equal_the_integral():
         target = Rle.from_mask(mask).target(roi, size, True, affine)
         wanted = target_oracle(mask, roi, size, affine)
         assert np.abs(target - wanted).max() < 2e-6
-        assert 0 <= target.min() and target.max() <= 1
+        assert target.min() >= 0 and target.max() <= 1
         hard = Rle.from_mask(mask).target(roi, size, False, affine)
         decided = np.abs(wanted - 0.5) > 1e-6
         assert np.array_equal(hard[decided], wanted[decided] >= 0.5)
@@ -145,11 +144,7 @@ def paste_dense(cells: np.ndarray, box, h: int, w: int, threshold: float) -> np.
     pixels = ffi.from_buffer("uint8_t[]", out)
     cells = np.ascontiguousarray(cells, np.float32)
     pointer = ffi.from_buffer("float[]", cells)
-    check(
-        lib.dn_mask_paste_dense(
-            pixels, pointer, len(cells), tuple(box), h, w, threshold
-        )
-    )
+    check(lib.dn_mask_paste_dense(pixels, pointer, len(cells), tuple(box), h, w, threshold))
     return out
 
 
@@ -281,12 +276,8 @@ def shifted(target, roi, h: int, w: int) -> dict:
 
 
 def align_corners(target, roi, h: int, w: int) -> dict:
-    left, top = (
-        int(np.clip(np.floor(roi[k]), 0, size)) for k, size in ((0, w), (1, h))
-    )
-    right, bottom = (
-        int(np.clip(np.ceil(roi[k]), 0, size)) for k, size in ((2, w), (3, h))
-    )
+    left, top = (int(np.clip(np.floor(roi[k]), 0, size)) for k, size in ((0, w), (1, h)))
+    right, bottom = (int(np.clip(np.ceil(roi[k]), 0, size)) for k, size in ((2, w), (3, h)))
     pasted = np.zeros((h, w), np.uint8, order="F")
     box = np.subtract(roi, [left, top, left, top])
     inside = paste_oracle(target, box, bottom - top, right - left, corners=True)
@@ -294,9 +285,7 @@ def align_corners(target, roi, h: int, w: int) -> dict:
     return coco.encode(pasted)
 
 
-@pytest.mark.parametrize(
-    "setting", [PERFECT, JITTERED], ids=["perfect boxes", "jittered boxes"]
-)
+@pytest.mark.parametrize("setting", [PERFECT, JITTERED], ids=["perfect boxes", "jittered boxes"])
 class TestCeiling:
     def split(self, setting):
         options = dict(setting)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mask_support import Rle, coco125, iou, ious
 from pycocotools import mask as coco
+
+from mask_support import Rle, coco125, iou, ious
 from yolomask._native import DataError, check, ffi, lib
 
 
@@ -56,10 +57,7 @@ def test_runs_of_a_worked_example():
     mask = np.array([[1, 0, 0], [1, 1, 0]])
     rle = Rle.from_mask(mask)
     assert rle.runs == [0, 2, 1, 1, 2]
-    assert (
-        rle.text
-        == coco.frPyObjects({"size": [2, 3], "counts": rle.runs}, 2, 3)["counts"]
-    )
+    assert rle.text == coco.frPyObjects({"size": [2, 3], "counts": rle.runs}, 2, 3)["counts"]
     assert Rle.from_runs(rle.runs, 2, 3).runs == rle.runs
 
 
@@ -86,9 +84,7 @@ def test_row_major_runs_with_a_rest():
     for mask in random_masks(2, 200):
         flat = mask.ravel()
         edges = np.flatnonzero(np.diff(flat)) + 1
-        runs = np.diff(
-            np.concatenate([[0], edges])
-        ).tolist()  # the last run is left out
+        runs = np.diff(np.concatenate([[0], edges])).tolist()  # the last run is left out
         if flat[0] == 1:
             runs = [0, *runs]
         assert np.array_equal(Rle.from_row_runs(runs, *mask.shape).mask, mask)
@@ -113,9 +109,7 @@ def test_label_images():
         for i, value in enumerate(found):
             text = ffi.new("char[]", lib.dn_rle_string(masks[0] + i, ffi.NULL) + 1)
             lib.dn_rle_string(masks[0] + i, text)
-            assert (
-                ffi.string(text) == encode((labels == value).astype(np.uint8))["counts"]
-            )
+            assert ffi.string(text) == encode((labels == value).astype(np.uint8))["counts"]
         lib.dn_rles_free(masks[0], count[0])
         lib.dn_buffer_free(values[0])
 
@@ -138,9 +132,7 @@ def test_ious_equal_pycocotools():
         detections = [random_mask(rng, h, w) for _ in range(rng.integers(1, 6))]
         truths = [random_mask(rng, h, w) for _ in range(rng.integers(1, 6))]
         crowd = rng.integers(0, 2, len(truths)).tolist()
-        wanted = coco.iou(
-            [encode(m) for m in detections], [encode(m) for m in truths], crowd
-        )
+        wanted = coco.iou([encode(m) for m in detections], [encode(m) for m in truths], crowd)
         ours = (
             [Rle.from_mask(m) for m in detections],
             [Rle.from_mask(m) for m in truths],
@@ -208,9 +200,7 @@ def test_coco125_equals_pycocotools(datasets):
             assert rle.text == raster(segmentation, h, w)
         else:
             reference = coco.frPyObjects(segmentation, h, w)
-            assert (
-                Rle.from_runs(segmentation["counts"], h, w).text == reference["counts"]
-            )
+            assert Rle.from_runs(segmentation["counts"], h, w).text == reference["counts"]
 
 
 def test_far_vertices_cost_no_time():
@@ -337,9 +327,9 @@ def test_any_string_is_a_mask_or_an_error():
         text = bytearray(reference["counts"])
         text[rng.integers(len(text))] = rng.integers(48, 112)
         try:
-            assert sum(
-                Rle.from_string(bytes(text), *reference["size"]).runs
-            ) == np.prod(reference["size"])
+            assert sum(Rle.from_string(bytes(text), *reference["size"]).runs) == np.prod(
+                reference["size"]
+            )
         except DataError:
             continue
         fine += 1

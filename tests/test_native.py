@@ -1,6 +1,7 @@
 """The loading of the C library: definitions, ABI version, statuses as exceptions."""
 
 import pytest
+
 from yolomask import _native
 from yolomask._native import check, ffi, lib
 

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+
 from layer_harness import Net, close, net_section, write_cfg
 from yolomask._native import check, ffi, lib
 

@@ -7,6 +7,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from layer_harness import Net, net_section, write_cfg
 from yolomask._native import ConfigError, WeightsError, check, ffi, lib
 

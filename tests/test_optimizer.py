@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from yolomask._native import check, ffi, lib
 
 NET = """[net]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cfg_oracle import read_sections
 from conftest import published_file
 from networks import Net

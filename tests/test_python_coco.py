@@ -7,9 +7,10 @@ import json
 import cv2
 import numpy as np
 import pytest
-from api_support import NAMES, make_result, noise, write_cfg
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from api_support import NAMES, make_result, noise, write_cfg
 from yolomask import DataError, Network
 from yolomask.coco import evaluate
 from yolomask.commands import evaluate_main

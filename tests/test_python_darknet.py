@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import cv2
-import darknet
 import numpy as np
 import pytest
+
+import darknet
 from api_support import NAMES, noise, write_cfg
 from yolomask import DataError, Network
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
+
 from api_support import NAMES, make_result, noise, write_cfg
 from conftest import ROOT
-from pycocotools import mask as coco_mask
 from yolomask import DataError, Network, WeightsError, models
 from yolomask.commands import detect_main, fetch_main
 from yolomask.detection import Namer, table

@@ -12,6 +12,7 @@ import weakref
 import cv2
 import numpy as np
 import pytest
+
 from api_support import MASK_CFG, NAMES, noise, write_cfg
 from conftest import ROOT, published_file
 from yolomask import ConfigError, DarknetWarning, DataError, Network, WeightsError

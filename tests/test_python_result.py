@@ -7,8 +7,9 @@ import json
 import cv2
 import numpy as np
 import pytest
-from api_support import NAMES, make_result, noise, write_cfg
 from pycocotools import mask as coco_mask
+
+from api_support import NAMES, make_result, noise, write_cfg
 from yolomask import Network
 from yolomask.drawing import class_colour
 from yolomask.result import COCO_IDS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from networks import Net
 from roi_support import expand, get_rois, nearest_level, pool, set_rois
-
 from yolomask._native import ConfigError, check, ffi, lib
 
 HEAD = """
@@ -23,16 +23,12 @@ num=1
 """
 
 
-def pooling_cfg(
-    channels=3, height=24, width=32, maps=(1,), size=4, samples=2, **options
-) -> str:
+def pooling_cfg(channels=3, height=24, width=32, maps=(1,), size=4, samples=2, **options) -> str:
     """Maps of the input, max-pooled by each of `maps`, copied behind a head, pooled."""
     cfg = f"[net]\nbatch=4\nchannels={channels}\nheight={height}\nwidth={width}\n"
     cfg += "[maxpool]\nsize=1\nstride=1\n"
     for stride in maps:
-        cfg += (
-            f"[route]\nlayers=0\n[maxpool]\nsize={stride}\nstride={stride}\npadding=0\n"
-        )
+        cfg += f"[route]\nlayers=0\n[maxpool]\nsize={stride}\nstride={stride}\npadding=0\n"
     cfg += "[route]\nlayers=0\n" + HEAD
     for k in range(len(maps)):
         cfg += f"[route]\nlayers={2 * k + 2}\n"
@@ -50,9 +46,7 @@ def random_boxes(rng, count, height, width, batch=1) -> list[dict]:
         half = np.exp(rng.uniform(np.log(0.2), np.log(0.7 * width), 2)) / 2
         if rng.random() < 0.03:
             half[:] = 0
-        rois.append(
-            {"image": image, "box": np.concatenate([centre - half, centre + half])}
-        )
+        rois.append({"image": image, "box": np.concatenate([centre - half, centre + half])})
     for roi in rois:
         roi["box"] = roi["box"].astype(np.float32)
     return rois
@@ -82,25 +76,16 @@ def onnx_roialign(features, boxes, images, scale, size, samples) -> np.ndarray:
 
     def tensor(number, name, kind, rank):
         dims = b"".join(field(1, field(2, f"{name}{i}")) for i in range(rank))
-        return field(
-            number, field(1, name) + field(2, field(1, field(1, kind) + field(2, dims)))
-        )
+        return field(number, field(1, name) + field(2, field(1, field(1, kind) + field(2, dims))))
 
     node = field(1, "x") + field(1, "rois") + field(1, "images") + field(2, "y")
     node += field(4, "RoiAlign")
     node += attribute("coordinate_transformation_mode", 4, 3, "half_pixel")
     node += attribute("mode", 4, 3, "avg")
-    node += attribute("output_height", 3, 2, size) + attribute(
-        "output_width", 3, 2, size
-    )
+    node += attribute("output_height", 3, 2, size) + attribute("output_width", 3, 2, size)
     node += attribute("sampling_ratio", 3, 2, samples)
     node += attribute("spatial_scale", 2, 1, float(scale))
-    graph = (
-        field(1, node)
-        + field(2, "g")
-        + tensor(11, "x", 1, 4)
-        + tensor(11, "rois", 1, 2)
-    )
+    graph = field(1, node) + field(2, "g") + tensor(11, "x", 1, 4) + tensor(11, "rois", 1, 2)
     graph += tensor(11, "images", 7, 1) + tensor(12, "y", 1, 4)
     model = field(1, 8) + field(7, graph) + field(8, field(2, 16))
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
@@ -128,9 +113,7 @@ def test_average_equals_onnx_runtime(samples):
 
 
 @pytest.mark.parametrize("kind", ["max", "average"])
-@pytest.mark.parametrize(
-    ("size", "samples", "channels"), [(3, 1, 1), (5, 2, 17), (7, 3, 4)]
-)
+@pytest.mark.parametrize(("size", "samples", "channels"), [(3, 1, 1), (5, 2, 17), (7, 3, 4)])
 def test_equals_the_oracle(kind, size, samples, channels):
     rng = np.random.default_rng(size)
     net = Net(
@@ -144,9 +127,7 @@ def test_equals_the_oracle(kind, size, samples, channels):
     maps = [net.output(2), net.output(4)]
     for roi, found in zip(rois, pooled, strict=True):
         box = expand(roi["box"].astype(np.float64), 0.2)
-        wanted = sum(
-            pool(m[roi["image"]], (22, 30), box, size, samples, kind) for m in maps
-        )
+        wanted = sum(pool(m[roi["image"]], (22, 30), box, size, samples, kind) for m in maps)
         assert np.abs(found - wanted).max() <= 2e-5
 
 
@@ -182,9 +163,7 @@ def test_constant_and_ramp_are_exact(kind):
     net = Net(pooling_cfg(2, 32, 32, (1,), 4, 2, pool=kind), batch=1)
     values = np.empty((1, 2, 32, 32), np.float32)
     values[0, 0] = 3.25
-    values[0, 1] = (
-        np.arange(32) + 0.5
-    ) / 2  # half the x coordinate of the pixels' centres
+    values[0, 1] = (np.arange(32) + 0.5) / 2  # half the x coordinate of the pixels' centres
     rois = []
     for _ in range(30):
         x0, y0 = rng.uniform(1, 14, 2)
@@ -194,9 +173,7 @@ def test_constant_and_ramp_are_exact(kind):
     assert np.allclose(pooled[:, 0], 3.25, rtol=1e-6, atol=0)
     for roi, found in zip(rois, pooled, strict=True):
         x0, x1 = roi["box"][0], roi["box"][2]
-        centres = (
-            x0 + (np.arange(4) + (0.5 if kind == "average" else 0.75)) * (x1 - x0) / 4
-        )
+        centres = x0 + (np.arange(4) + (0.5 if kind == "average" else 0.75)) * (x1 - x0) / 4
         assert np.allclose(found[1], centres / 2, atol=2e-6)
 
 
@@ -250,9 +227,7 @@ def test_threads_change_no_bit(kind):
         set_rois(net, rois)
         pooled = net.forward(values)
         check(lib.dn_network_backward(net.handle, ffi.from_buffer("float[]", factors)))
-        results.append(
-            (pooled.tobytes(), net.grad(-3).tobytes(), net.grad(-2).tobytes())
-        )
+        results.append((pooled.tobytes(), net.grad(-3).tobytes(), net.grad(-2).tobytes()))
     assert results[0] == results[1] == results[2]
 
 
@@ -260,9 +235,7 @@ def test_levels_assign():
     rng = np.random.default_rng(11)
     cfg = pooling_cfg(2, 256, 256, (8, 4, 16), 2, 1, pool="average", levels="assign")
     net = Net(cfg, batch=1)
-    sides = np.exp(
-        rng.uniform(np.log(20), np.log(250), (40, 1)) + rng.normal(0, 0.2, (40, 2))
-    )
+    sides = np.exp(rng.uniform(np.log(20), np.log(250), (40, 1)) + rng.normal(0, 0.2, (40, 2)))
     rois = [{"box": np.float32([0, 0, w, h])} for w, h in sides]
     # Exactly between strides 4 and 8 (sqrt(area) = 14 * sqrt(32)): the finer one.
     ties = [{"box": [x, 0, x + 14 * 4 * f, 14 * 8 / f]} for x in (0, 3.7) for f in (1, 1.1, 1.3)]

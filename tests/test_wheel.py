@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from api_support import write_cfg
 from conftest import ROOT
 

@@ -1,4 +1,4 @@
-"""What each setting of the mask branch is worth: short trainings on the tuning split, one seed each.
+"""What each setting of the mask branch is worth: short trainings on the tuning split, a seed each.
 
     python weights/ablate.py DATASETS YOLOV4_TINY_WEIGHTS OUT [--epochs 5] [--only NAME ...]
 

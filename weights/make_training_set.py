@@ -6,8 +6,8 @@ epoch; `animals` gives many large, clean outlines. Nothing named valid, val or t
 
     python weights/make_training_set.py DATASETS OUT [--repeat 4] [--holdout]
 
-writes OUT/train.json, file names relative to DATASETS; with --holdout every fifth image of coco125's
-train part is left out and goes to OUT/tune.json, the split on which settings are chosen.
+writes OUT/train.json, file names relative to DATASETS; with --holdout every fifth image of the
+coco125 train part is left out and goes to OUT/tune.json, the split on which settings are chosen.
 """
 
 import argparse

@@ -6,8 +6,8 @@
  * map from network to image pixels carries all of that, so a mask is never resampled.
  *
  * Soft targets keep the share, binary ones are 1 from one half on. Soft ones raise the ceiling of
- * what a perfect branch could score on coco125 from 97.8 to 99.8 (tests/test_mask_geometry.py), because the paste
- * interpolates between cells and finds the outline again.
+ * what a perfect branch could score on coco125 from 97.8 to 99.8 (tests/test_mask_geometry.py),
+ * because the paste interpolates between cells and finds the outline again.
  *
  * Method: walk the image columns that the RoI touches once, from left to right, with a cursor into
  * the runs; lay each column's runs on the cell rows; add the column to the cell columns it
