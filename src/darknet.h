@@ -431,10 +431,11 @@ typedef struct dn_network_options {
     int32_t threads;       /* 0: all cores */
     dn_stage stage;
     bool training;
-    bool keep_all;   /* every layer's output (and gradient) stays readable after a pass */
-    bool input_grad; /* compute the input's gradient too */
-    bool strict;     /* unknown keys are errors, not warnings */
-    uint64_t seed;   /* of initial weights, dropout, RoI sampling */
+    bool keep_all;      /* every layer's output (and gradient) stays readable after a pass */
+    bool input_grad;    /* compute the input's gradient too */
+    bool strict;        /* unknown keys are errors, not warnings */
+    uint64_t seed;      /* of initial weights, dropout, RoI sampling */
+    const char *device; /* where it runs: "cpu" (or NULL); "cuda" is DN_ERROR_DEVICE so far */
     void (*warn)(void *context, const char *sentence); /* may be NULL */
     void *warn_context;
 } dn_network_options;
@@ -553,6 +554,15 @@ DN_API double dn_network_loss(const dn_network *network);
 /* The RoIs of the last pass, valid until the next one: `*rois` (*count), sorted by image. */
 DN_API dn_status dn_network_get_rois(const dn_network *network, const dn_roi **rois,
                                      int32_t *count);
+
+/* Tests only: layer `layer` once more on `device` ("cpu", "cuda", "cuda:N"), with the inputs and
+ * parameters of the last pass of a network made with keep_all; the network stays as it is.
+ * out: (live, c, h, w), receives its output. With grad_out, the gradient of it, backward runs too
+ * and adds to in_grads, the gradients of its different inputs one after the other, each
+ * (live, c, h, w), and to param_grads, those of the parameters that train; all three may be NULL.
+ * DN_ERROR_DEVICE where the build, the machine or the layer type lacks the device. */
+DN_API dn_status dn_test_layer(dn_network *network, int32_t layer, const char *device, float *out,
+                               const float *grad_out, float *in_grads, float *param_grads);
 
 /* Tests only: the next passes pool these boxes (image, class_id, truth, detection, score and box
  * are read) instead of the detector's or the truth's; count < 0: no longer. */

@@ -20,7 +20,7 @@ dn_common_arguments dn_take_common(dn_arguments *arguments)
     common.quiet = dn_take_flag(arguments, "-quiet");
     dn_take_flag(arguments, "-nogpu");
     if (dn_take_int(arguments, "-i", -1) > 0)
-        fprintf(stderr, "-i: this build has no GPU, the CPU is used\n");
+        fprintf(stderr, "-i: networks run on the CPU in this version\n");
     return common;
 }
 

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-static void zero(float *values, int64_t count)
+static dn_status zero(const dn_network *network, float *values, int64_t count)
 {
-    memset(values, 0, (size_t)count * sizeof *values);
+    return network->backend->zero(values, (size_t)count * sizeof *values);
 }
 
 dn_status dn_run_forward(dn_network *network, dn_pass *pass)
@@ -17,7 +17,7 @@ dn_status dn_run_forward(dn_network *network, dn_pass *pass)
     for (int32_t i = 0; i < network->run_count; i++) {
         dn_layer *layer = &network->layers[i];
         pass->training = layer->trains;
-        DN_TRY(layer->type->cpu.forward(layer, pass));
+        DN_TRY(network->backend->kernels(layer->type)->forward(layer, pass));
     }
     pass->training = network->options.training;
     network->pass = *pass;
@@ -25,17 +25,19 @@ dn_status dn_run_forward(dn_network *network, dn_pass *pass)
 }
 
 /* A gradient starts at zero just before its last reader, the first to write it, runs. */
-static void start_grads(dn_network *network, int32_t writer, const float *grad_out)
+static dn_status start_grads(dn_network *network, int32_t writer, const float *grad_out)
 {
     for (int32_t i = 0; i <= writer; i++) {
         dn_layer *layer = &network->layers[i];
         if (!layer->out.grad || network->grad_writer[i] != writer) continue;
         const int64_t live = dn_live(layer, &network->pass) * dn_tensor_size(&layer->out);
         if (i == network->run_count - 1 && grad_out)
-            memcpy(layer->out.grad, grad_out, (size_t)live * sizeof *grad_out);
+            DN_TRY(network->backend->copy_in(layer->out.grad, grad_out,
+                                             (size_t)live * sizeof *grad_out));
         else
-            zero(layer->out.grad, live);
+            DN_TRY(zero(network, layer->out.grad, live));
     }
+    return DN_OK;
 }
 
 dn_status dn_run_backward(dn_network *network, const float *grad_out)
@@ -44,12 +46,14 @@ dn_status dn_run_backward(dn_network *network, const float *grad_out)
     if (!network->options.training)
         return dn_fail(DN_ERROR_ARGUMENT, "backward needs a network made with training = true");
     if (network->input.grad)
-        zero(network->input.grad, network->input.n * dn_tensor_size(&network->input));
+        DN_TRY(
+            zero(network, network->input.grad, network->input.n * dn_tensor_size(&network->input)));
     for (int32_t i = network->run_count - 1; i >= network->train_from; i--) {
         dn_layer *layer = &network->layers[i];
-        start_grads(network, i, grad_out);
-        if (layer->type->cpu.backward && !layer->common.onlyforward)
-            DN_TRY(layer->type->cpu.backward(layer, &pass));
+        DN_TRY(start_grads(network, i, grad_out));
+        const dn_layer_kernels *kernels = network->backend->kernels(layer->type);
+        if (kernels->backward && !layer->common.onlyforward)
+            DN_TRY(kernels->backward(layer, &pass));
     }
     return DN_OK;
 }
@@ -90,7 +94,8 @@ dn_status dn_network_backward(dn_network *network, const float *grad_out)
 
 dn_status dn_network_zero_grad(dn_network *network)
 {
-    zero(network->param_grads, network->param_floats - network->param_grad_start);
+    const int64_t count = network->param_floats - network->param_grad_start;
+    memset(network->param_grads, 0, (size_t)count * sizeof *network->param_grads);
     return DN_OK;
 }
 

@@ -241,8 +241,21 @@ static dn_status outline(dn_network *network, const char *path)
     return setup_layers(network);
 }
 
+static dn_status open_device(dn_network *network)
+{
+    const char *device = network->options.device;
+    network->options.device = NULL; /* the caller's text */
+    DN_TRY(dn_backend_open(device, &network->backend));
+    if (network->backend == &dn_cpu_backend) return DN_OK;
+    network->backend = NULL;
+    return dn_fail(DN_ERROR_DEVICE,
+                   "device %s: GPU execution is not available in this version; networks run on cpu",
+                   device);
+}
+
 static dn_status build(dn_network *network, const char *path)
 {
+    DN_TRY(open_device(network));
     DN_TRY(outline(network, path));
     DN_TRY(dn_network_plan(network));
     return place_params(network);
@@ -307,7 +320,7 @@ void dn_network_free(dn_network *network)
     dn_free(network->params);
     dn_free(network->param_grads);
     dn_free(network->prepared);
-    dn_free(network->arena);
+    if (network->backend) network->backend->free(network->arena);
     dn_free(network);
 }
 

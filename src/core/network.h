@@ -7,6 +7,7 @@
 #ifndef DN_CORE_NETWORK_H
 #define DN_CORE_NETWORK_H
 
+#include "core/backend.h"
 #include "core/detections.h"
 #include "core/layer.h"
 #include "core/net_options.h"
@@ -31,6 +32,7 @@ struct dn_network {
     dn_cfg *cfg;
     dn_net_options net; /* the [net] section */
     dn_network_options options;
+    const dn_backend *backend; /* holds the arena and runs the layers */
     int32_t layer_count;
     dn_layer *layers;
     int32_t batch;      /* capacity in images */

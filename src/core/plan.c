@@ -134,15 +134,14 @@ dn_status dn_network_plan(dn_network *network)
     if (status == DN_OK) {
         list_items(network, &plan);
         const int64_t floats = place(&plan, alive);
-        float *arena = dn_alloc((size_t)floats * sizeof *arena);
-        if (arena) {
-            dn_free(network->arena);
+        void *arena;
+        status = network->backend->alloc((size_t)floats * sizeof(float), &arena);
+        if (status == DN_OK) {
+            network->backend->free(network->arena);
             network->arena = arena;
             network->arena_floats = floats;
             for (int32_t i = 0; i < plan.count; i++)
-                *plan.items[i].pointer = arena + plan.items[i].offset;
-        } else {
-            status = DN_ERROR_MEMORY;
+                *plan.items[i].pointer = network->arena + plan.items[i].offset;
         }
     }
     dn_free(alive);
