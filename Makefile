@@ -12,7 +12,7 @@ DEBUG      ?= 0
 SANITIZE   ?= 0
 TORCH      ?= 0
 CC         ?= cc
-NVCC       ?= nvcc
+NVCC       ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc),nvcc)
 PYTHON     ?= python3
 VENV       ?= .venv
 # Warnings stop the build with the compiler that CI has; a newer one's new warnings stop nobody.
@@ -21,10 +21,10 @@ WERROR     ?= $(if $(filter 12 12.%,$(shell $(CC) -dumpversion 2>/dev/null)),1,0
 on    = $(filter 1,$($(1)))
 # `make -s` prints nothing, V=1 the commands, and `make` a line a file.
 quiet = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '  %-5s %s\n' $(1);))
-BUILD ?= build/$(if $(call on,SANITIZE),sanitize,$(if $(call on,DEBUG),debug,release))$(if \
-         $(call on,GPU),-gpu)
+BUILD ?= build/$(if $(call on,SANITIZE),sanitize,$(if $(call on,DEBUG),debug,release))
 # Sanitized files stay beside their objects: ./darknet is always one that runs anywhere.
 PLACE := $(if $(call on,SANITIZE),$(BUILD)/)
+FLAVOUR := $(or $(PLACE),build/)flavour
 
 # ---- Compiler and flags ----------------------------------------------------------------------
 
@@ -49,6 +49,44 @@ endif
 LIB_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 CLI_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
 
+# ---- CUDA (GPU=1) ----------------------------------------------------------------------------
+# The static runtime is linked: the result needs the driver, no toolkit. -fmad=false: as on the CPU
+# nothing is contracted, so kernels that wait for memory anyway give the CPU's bits. ARCH: what this
+# machine has or, without a GPU, every generation that nvcc knows and PTX for later ones.
+
+ifneq ($(or $(call on,CUDNN_HALF),$(call on,CUDNN)),)
+ifeq ($(call on,GPU),)
+$(error CUDNN=1 and CUDNN_HALF=1 need GPU=1)
+endif
+endif
+
+CUDA := $(BUILD)/cuda
+ifneq ($(call on,GPU),)
+ARCH ?= $(if $(shell nvidia-smi -L 2>/dev/null | grep '^GPU'),-arch=native,-arch=all-major)
+CUDA_COMPILE = $(NVCC) -std=c++17 $(ARCH) -Isrc -Icuda $(if $(call on,DEBUG),-O0 -g,-O3) \
+               -fmad=false --default-stream per-thread $(if $(call on,WERROR),-Werror all-warnings) \
+               -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-missing-field-initializers
+CUDA_LIBS    = $(shell $(NVCC) -dryrun none.cu 2>&1 | sed -n 's/^\#\$$ LIBRARIES= *//p') \
+               -lcudart_static -lstdc++ -ldl -lrt
+CUDA_NEEDS   = nvcc $(if $(or $(call on,CUDNN),$(call on,CUDNN_HALF)),cudnn)
+$(if $(filter cudnn,$(CUDA_NEEDS)),$(info CUDNN=1: cuDNN is looked for; no kernel of this version \
+    uses it))
+LIBS        := $(CUDA_LIBS) $(LIBS)
+LIB_OBJECTS := $(filter-out $(BUILD)/src/core/backend.o,$(LIB_OBJECTS)) $(CUDA)/backend.o \
+               $(patsubst cuda/%.cu,$(CUDA)/cuda/%.o,$(wildcard cuda/*.cu))
+endif
+
+$(CUDA)/backend.o: src/core/backend.c $(BUILD)/flags | $(BUILD)/libraries
+	@mkdir -p $(@D)
+	$(call quiet,cc $<)$(COMPILE) -DDN_GPU -MMD -MP -c -o $@ $<
+
+$(CUDA)/cuda/%.o: cuda/%.cu $(CUDA)/flags | $(CUDA)/libraries
+	@mkdir -p $(@D)
+	$(call quiet,nvcc $<)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
+
+# Everything with GPU=1 in a folder of its own, so that ./darknet stays what it is.
+gpu = $(MAKE) --no-print-directory GPU=1 CUDA=$(1) PLACE=$(1)/ $(1)/libdarknet.so
+
 # ---- Program and library ---------------------------------------------------------------------
 
 all: $(PLACE)darknet $(PLACE)libdarknet.so
@@ -58,10 +96,10 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN)
 endif
 
-$(PLACE)darknet: $(CLI_OBJECTS) $(LIB_OBJECTS) build/flavour
+$(PLACE)darknet: $(CLI_OBJECTS) $(LIB_OBJECTS) $(FLAVOUR)
 	$(call quiet,link $@)$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
 
-$(PLACE)libdarknet.so: $(LIB_OBJECTS) build/flavour
+$(PLACE)libdarknet.so: $(LIB_OBJECTS) $(FLAVOUR)
 	$(call quiet,link $@)$(LINK) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) $(LIBS)
 
 $(BUILD)/%_avx2.o: ISA = -mavx2 -mfma
@@ -74,7 +112,9 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/libraries
 keep = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
 $(BUILD)/flags: always
 	$(call keep,$(filter-out -Werror,$(COMPILE)))
-build/flavour: always
+$(CUDA)/flags: always
+	$(call keep,$(CUDA_COMPILE))
+$(FLAVOUR): always
 	$(call keep,$(BUILD) $(LINK) $(LIBS))
 
 # INSTALL=--install (make demo, make test): root installs what is missing; others are told how.
@@ -83,6 +123,9 @@ $(BUILD)/libraries: tools/needs.sh
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' NVCC='$(NVCC)' \
 	    tools/needs.sh $(INSTALL) $(NEEDS)
 	@touch $@
+$(CUDA)/libraries: tools/needs.sh always
+	@mkdir -p $(@D)
+	@CC='$(CC)' PYTHON='$(PYTHON)' NVCC='$(NVCC)' tools/needs.sh $(CUDA_NEEDS)
 
 -include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d)
 
@@ -127,11 +170,31 @@ sanitize: env
 	    YOLOMASK_LIBRARY=build/sanitize/libdarknet.so YOLOMASK_PROGRAM=build/sanitize/darknet \
 	    $(PYTEST) -m 'not slow' $(ARGS)
 
+# The .cu files: compiled for the oldest generation that CUDA 13 knows, and linked. No GPU needed.
+nvcc-check:
+	$(call gpu,$(BUILD)/nvcc-check) ARCH=-arch=sm_75
+
+# Their tests on this machine's GPU; without one they skip and say so.
+CUDA_TESTS = $(PYTEST) -rs tests/test_cuda_layers.py $(ARGS)
+gpu-check: env
+	$(call gpu,$(BUILD)/gpu-check)
+	YOLOMASK_TEST_CUDA=try YOLOMASK_LIBRARY=$(BUILD)/gpu-check/libdarknet.so $(CUDA_TESTS)
+
+# The same tests with the kernels compiled as C++ and run by the CPU, in two orders of the threads.
+HOST_CUDA = $(BUILD)/host-cuda
+host-cuda-check: env
+	$(call gpu,$(HOST_CUDA)) CUDA_LIBS=-lstdc++ CUDA_NEEDS= CUDA_COMPILE='$(CXX) -x c++ \
+	    -std=c++17 -O2 -g1 -Itests/host_cuda -Isrc -Icuda -fPIC -fvisibility=hidden \
+	    -ffp-contract=off -Wall -Wextra -Wshadow -Wdouble-promotion -Werror'
+	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_CUDA)/libdarknet.so $(CUDA_TESTS)
+	DN_HOST_CUDA_REVERSE=1 \
+	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_CUDA)/libdarknet.so $(CUDA_TESTS)
+
 lint: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/clang-format --dry-run -Werror $(wildcard src/*.h src/*/*.[ch] src/*/*.def \
-	    cuda/*.cu cuda/*.cuh cuda/*.h tests/*.[ch] bench/*.[ch])
+	    cuda/*.cu cuda/*.h tests/*.[ch] tests/*/*.h bench/*.[ch])
 
 docs: all
 	./darknet reference > docs/cfg-reference.md
@@ -148,6 +211,9 @@ help:
 #:                       ARGS='-k roialign': what pytest is to do besides
 #: make test-slow        the tests that take minutes
 #: make sanitize         the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#: make nvcc-check       compiles the CUDA kernels and links them; needs nvcc, no GPU
+#: make gpu-check        tests them on this machine's GPU
+#: make host-cuda-check  tests them without a GPU: as C++, on the CPU
 #: make bench            times the kernels and the networks
 #: make lint             ruff and clang-format
 #: make docs             writes docs/cfg-reference.md anew
@@ -159,4 +225,5 @@ help:
 #: Switches: GPU=1 CUDNN=1 CUDNN_HALF=1 ARCH='-gencode ...'  OPENMP=0  DEBUG=1  SANITIZE=1
 #:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV=
 
-.PHONY: all env demo test test-slow sanitize lint docs clean help always
+.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check lint docs \
+        clean help always

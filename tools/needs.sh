@@ -30,6 +30,20 @@ missing() { # missing "sentence" [package]
     [ $# -lt 2 ] || packages="$packages $2"
 }
 
+cuda_version() { # the major number; without nvcc that of the toolkit we test with
+    version=$($nvcc --version 2>/dev/null | sed -n 's/.*release \([0-9]*\)\..*/\1/p')
+    echo "${version:-13}"
+}
+
+has_cudnn() { # where nvcc looks, or in the wheel of that name
+    echo '#include <cudnn.h>' >"$scratch/probe.cu"
+    $nvcc -E "$scratch/probe.cu" >/dev/null 2>&1 && return
+    $python -c 'import sysconfig, pathlib, sys
+folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+paths = [pathlib.Path(folder, "nvidia/cudnn/include/cudnn.h") for folder in folders]
+sys.exit(not any(path.is_file() for path in paths))'
+}
+
 check() {
     case $1 in
     jpeg) links "stdio.h jpeglib.h" "jpeg_std_error(0) != 0" -ljpeg ||
@@ -46,12 +60,12 @@ check() {
         $python -c 'import venv, ensurepip' 2>/dev/null ||
             missing "$python's venv module, which makes the Python environment" python3-venv ;;
     nvcc) command -v "$nvcc" >/dev/null ||
-        missing "nvcc, CUDA's compiler, for GPU=1: install NVIDIA's CUDA toolkit, or say where it \
-is (make GPU=1 NVCC=/usr/local/cuda/bin/nvcc), or build without GPU=1" ;;
-    cudnn) echo '#include <cudnn.h>' >"$scratch/probe.cu"
-        $nvcc -E "$scratch/probe.cu" >/dev/null 2>&1 ||
-            missing "cuDNN's header cudnn.h, for CUDNN=1: install NVIDIA's cuDNN \
-(libcudnn9-dev-cuda-13 or the like), or build without CUDNN=1" ;;
+        missing "GPU=1 needs nvcc, CUDA's compiler: install NVIDIA's CUDA toolkit (Debian, Ubuntu: \
+apt-get install nvidia-cuda-toolkit), or say where it is (make GPU=1 \
+NVCC=/usr/local/cuda/bin/nvcc), or build without GPU=1" ;;
+    cudnn) has_cudnn || missing "CUDNN=1 needs cuDNN's header cudnn.h: $python -m pip install \
+nvidia-cudnn-cu$(cuda_version), or with NVIDIA's package repository apt-get install \
+libcudnn9-dev-cuda-$(cuda_version), or build without CUDNN=1" ;;
     *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv nvcc cudnn" >&2
         exit 2 ;;
     esac

@@ -1,0 +1,92 @@
+/* The CUDA backend: memory, copies and the table of kernels. See core/backend.h. */
+#include "launch.h"
+
+/* Types and kernels of the layers with a CUDA form, side by side. */
+#define DN_LAYER(name) extern "C" const dn_layer_type dn_##name##_layer;
+#define DN_LAYER_CPU(name)
+#include "core/layers.def"
+#undef DN_LAYER
+
+typedef struct dn_cuda_form {
+    const dn_layer_type *type;
+    const dn_layer_kernels *kernels;
+} dn_cuda_form;
+
+static const dn_cuda_form forms[] = {
+#define DN_LAYER(name) {&dn_##name##_layer, &dn_##name##_cuda},
+#include "core/layers.def"
+#undef DN_LAYER
+#undef DN_LAYER_CPU
+};
+
+static const dn_layer_kernels *cuda_kernels(const dn_layer_type *type)
+{
+    for (const dn_cuda_form &form : forms)
+        if (form.type == type) return form.kernels;
+    return nullptr;
+}
+
+static dn_status cuda_select(int32_t index)
+{
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess)
+        return dn_fail(DN_ERROR_DEVICE, "device cuda: no GPU can be used here (CUDA: %s)",
+                       cudaGetErrorString(error));
+    if (index >= count)
+        return dn_fail(DN_ERROR_DEVICE, "device cuda:%d: this machine has %d CUDA devices", index,
+                       count);
+    DN_CUDA_TRY(cudaSetDevice(index));
+    return DN_OK;
+}
+
+static dn_status cuda_alloc(size_t bytes, void **block)
+{
+    void *made = nullptr;
+    if (bytes == 0) bytes = 1;
+    const cudaError_t error = cudaMalloc(&made, bytes);
+    if (error != cudaSuccess) {
+        cudaGetLastError(); /* or the next launch would report this one */
+        return dn_fail(DN_ERROR_DEVICE, "device cuda: %zu bytes were asked for: %s", bytes,
+                       cudaGetErrorString(error));
+    }
+    const cudaError_t zeroed = cudaMemsetAsync(made, 0, bytes);
+    if (zeroed != cudaSuccess) cudaFree(made);
+    DN_CUDA_TRY(zeroed);
+    *block = made;
+    return DN_OK;
+}
+
+static void cuda_free(void *block)
+{
+    cudaFree(block);
+}
+
+static dn_status cuda_copy_in(void *block, const void *host, size_t bytes)
+{
+    DN_CUDA_TRY(cudaMemcpy(block, host, bytes, cudaMemcpyHostToDevice));
+    return DN_OK;
+}
+
+static dn_status cuda_copy_out(void *host, const void *block, size_t bytes)
+{
+    DN_CUDA_TRY(cudaMemcpy(host, block, bytes, cudaMemcpyDeviceToHost));
+    return DN_OK;
+}
+
+static dn_status cuda_zero(void *block, size_t bytes)
+{
+    DN_CUDA_TRY(cudaMemsetAsync(block, 0, bytes));
+    return DN_OK;
+}
+
+static dn_status cuda_synchronise(void)
+{
+    DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
+    return DN_OK;
+}
+
+const dn_backend dn_cuda_backend = {
+    "cuda",        cuda_select, cuda_alloc,       cuda_free,    cuda_copy_in,
+    cuda_copy_out, cuda_zero,   cuda_synchronise, cuda_kernels,
+};

@@ -1,0 +1,46 @@
+/* What every .cu here needs: launching a kernel over a number of elements, and CUDA's errors.
+ *
+ * A kernel computes elements 0..count-1 with DN_GRID_STRIDE, each by one thread that alone writes
+ * what belongs to it (gather, no atomics), so that results depend on neither block size nor order.
+ * Work goes to the thread's default stream (nvcc --default-stream per-thread): two networks in two
+ * threads do not wait for each other. DN_LAUNCH may be defined before (tests/host_cuda does).
+ */
+#ifndef DN_CUDA_LAUNCH_H
+#define DN_CUDA_LAUNCH_H
+
+#include "core/backend.h"
+#include "core/status.h"
+
+#include <cuda_runtime.h>
+
+/* Threads of a block: a multiple of the warp's 32 that fills an SM of every architecture. */
+enum { DN_BLOCK = 256 };
+
+/* Enough blocks for the largest GPU; what is left over is strided. */
+enum { DN_MOST_BLOCKS = 1 << 16 };
+
+static inline unsigned dn_blocks(int64_t count)
+{
+    const int64_t blocks = count < 1 ? 1 : (count + DN_BLOCK - 1) / DN_BLOCK;
+    return blocks < DN_MOST_BLOCKS ? (unsigned)blocks : (unsigned)DN_MOST_BLOCKS;
+}
+
+#define DN_GRID_STRIDE(i, count)                                                                   \
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < (count);                  \
+         i += (int64_t)gridDim.x * blockDim.x)
+
+#ifndef DN_LAUNCH
+#define DN_LAUNCH(kernel, count, ...) kernel<<<dn_blocks(count), DN_BLOCK>>>(__VA_ARGS__)
+#endif
+
+/* Returns DN_ERROR_DEVICE with file, line and CUDA's words from the calling function where `call`,
+ * a cudaError_t, is not cudaSuccess. After a launch: DN_CUDA_TRY(cudaGetLastError()). */
+#define DN_CUDA_TRY(call)                                                                          \
+    do {                                                                                           \
+        const cudaError_t dn_cuda_error = (call);                                                  \
+        if (dn_cuda_error != cudaSuccess)                                                          \
+            return dn_fail(DN_ERROR_DEVICE, "%s:%d: CUDA: %s", __FILE__, __LINE__,                 \
+                           cudaGetErrorString(dn_cuda_error));                                     \
+    } while (0)
+
+#endif
