@@ -1,0 +1,395 @@
+"""The CUDA kernels, layer by layer, against the CPU's and against PyTorch in float64.
+
+Every case is one layer at the end of a small network. The network runs on the CPU; then its last
+layer runs once more on a device, forward and backward, with the inputs of that pass. "cpu" checks
+the harness, "cuda" needs a library built with GPU=1 and a GPU, and skips with the reason:
+
+    make gpu-check         on a machine with a GPU
+    make host-cuda-check   anywhere: the kernels as C++, on the CPU (tests/host_cuda)
+
+These two set YOLOMASK_TEST_CUDA: "need" fails where the device is missing, "try" skips.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from layer_harness import Net, close
+from roi_support import set_rois
+from test_roialign import pooling_cfg, random_boxes
+from yolomask._native import DeviceError, check, ffi, lib
+
+# Kernels that only copy, add and multiply give the CPU's bits (nvcc -fmad=false, no atomics, one
+# order of every sum). Where exp or another order of a sum comes in, relative to the largest value:
+ROUNDED = 3e-6
+EXACT = 0.0
+
+
+@dataclass
+class Case:
+    section: str
+    shape: tuple[int, ...]
+    tolerance: float = EXACT
+    before: str = "[empty]\n"
+    inputs: tuple[int, ...] = (0,)  # the layer's different inputs, in its order
+    reference: Callable | None = None  # (torch inputs, torch parameters) -> output
+    training: bool = True
+    integers: bool = False  # inputs with many equal values
+    rois: list[dict] | None = None
+
+
+def run_on(device: str, net: Net, case: Case, seed: int = 7) -> dict[str, np.ndarray]:
+    """The last layer on `device`: output, and gradients added to random ones."""
+    rng = np.random.default_rng(seed)
+    index = net.layer_count - 1
+    out = np.full(net.out().shape, np.nan, np.float32)
+    grad_out = rng.normal(0, 1, out.shape).astype(np.float32)
+    in_grads = [rng.normal(0, 1, net.out(i).shape).astype(np.float32) for i in case.inputs]
+    sizes = [grad.size for grad in net.param_grads(index).values()] if case.training else []
+    param_grads = rng.normal(0, 1, sum(sizes)).astype(np.float32)
+    flat = np.concatenate([g.ravel() for g in in_grads] or [np.zeros(0, np.float32)])
+    started = {"in": flat.copy(), "param": param_grads.copy()}
+
+    def pointer(array):
+        return ffi.cast("float *", array.ctypes.data)
+
+    backward = [pointer(grad_out), pointer(flat), pointer(param_grads)]
+    if not case.training:
+        backward = [ffi.NULL] * 3
+    check(lib.dn_test_layer(net.handle, index, device.encode(), pointer(out), *backward))
+    return {
+        "out": out,
+        "grad_out": grad_out,
+        "in_grads": flat,
+        "in_added": flat.astype(np.float64) - started["in"],
+        "param_grads": param_grads,
+        "param_added": param_grads.astype(np.float64) - started["param"],
+    }
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request, tmp_path) -> str:
+    if request.param == "cpu":
+        return "cpu"
+    net = Net(tmp_path, "[upsample]\n", (1, 1, 1, 1))
+    net.forward(np.zeros((1, 1, 1, 1), np.float32))
+    out = ffi.new("float[4]")
+    try:
+        check(lib.dn_test_layer(net.handle, 0, b"cuda", out, ffi.NULL, ffi.NULL, ffi.NULL))
+    except DeviceError as error:
+        if os.environ.get("YOLOMASK_TEST_CUDA") == "need":
+            raise
+        pytest.skip(str(error))
+    return "cuda"
+
+
+def build(tmp_path, case: Case) -> Net:
+    """The case's network after its pass on the CPU."""
+    rng = np.random.default_rng(3)
+    net = Net(tmp_path, case.before + case.section, case.shape, training=case.training)
+    net.randomize(rng)
+    if case.rois is not None:
+        set_rois(net, case.rois)
+    x = rng.integers(-2, 3, case.shape) if case.integers else rng.normal(0, 1.5, case.shape)
+    net.forward(x.astype(np.float32))
+    return net
+
+
+def agree(actual: np.ndarray, wanted: np.ndarray, tolerance: float) -> None:
+    if tolerance == EXACT:
+        np.testing.assert_array_equal(actual.view(np.int32), wanted.view(np.int32))
+    else:
+        close(actual, wanted, tolerance)
+
+
+# ---- The layers ------------------------------------------------------------------------------
+
+SQUASH = "[activation]\nactivation={}\n"
+# Layers 0, 1 and 2: the input, and two maps of the same shape with other values.
+THREE = "[empty]\n" + SQUASH.format("tanh") + SQUASH.format("logistic")
+BRANCH = "[route]\nlayers=0\n[convolutional]\nfilters={}\nsize=1\nstride={}\nactivation=linear\n"
+
+
+def activate(name: str, x):
+    from test_layers import ACTIVATIONS
+
+    return ACTIVATIONS[name](x)
+
+
+def activations() -> dict[str, Case]:
+    plain = ["linear", "leaky", "relu", "relu6", "hard_mish"]
+    rounded = ["logistic", "mish", "swish", "tanh", "elu", "selu", "gelu"]
+    return {
+        name: Case(
+            SQUASH.format(name),
+            (2, 3, 5, 7),
+            tolerance=EXACT if name in plain else ROUNDED,
+            reference=lambda inputs, _, name=name: activate(name, inputs[0]),
+        )
+        for name in plain + rounded
+    }
+
+
+def maxpools() -> dict[str, Case]:
+    def reference(size, stride, padding):
+        def pooled(inputs, _):
+            import torch.nn.functional as f
+
+            before, x = padding // 2, inputs[0]
+            stride_y, stride_x = stride
+            rows = (x.shape[2] + padding - size) // stride_y + 1
+            columns = (x.shape[3] + padding - size) // stride_x + 1
+            after_y = max((rows - 1) * stride_y + size - x.shape[2] - before, 0)
+            after_x = max((columns - 1) * stride_x + size - x.shape[3] - before, 0)
+            x = f.pad(x, (before, after_x, before, after_y), value=-np.inf)
+            return f.max_pool2d(x, size, stride)[:, :, :rows, :columns]
+
+        return pooled
+
+    def case(size, stride, shape, padding=None, integers=False):
+        section = f"[maxpool]\nsize={size}\nstride_y={stride[0]}\nstride_x={stride[1]}\n"
+        section += "" if padding is None else f"padding={padding}\n"
+        wanted = reference(size, stride, size - 1 if padding is None else padding)
+        return Case(section, shape, integers=integers, reference=wanted)
+
+    return {
+        "2/2": case(2, (2, 2), (2, 3, 7, 9)),
+        "2/1": case(2, (1, 1), (2, 3, 6, 5)),
+        "3/2": case(3, (2, 2), (1, 4, 8, 11)),
+        "5/1": case(5, (1, 1), (2, 2, 13, 13)),
+        "13/1 of 6": case(13, (1, 1), (1, 2, 6, 6)),
+        "3/2,1": case(3, (2, 1), (2, 3, 9, 5)),
+        "unpadded": case(3, (2, 2), (2, 2, 9, 9), padding=0),
+        "ties": case(3, (1, 1), (2, 3, 8, 9), integers=True),
+        "gaps": case(2, (3, 3), (2, 2, 10, 11)),
+    }
+
+
+def moves() -> dict[str, Case]:
+    def block(inputs, _):
+        return 0.7 * inputs[0].repeat_interleave(3, 2).repeat_interleave(3, 3)
+
+    def block_sum(inputs, _):
+        import torch.nn.functional as f
+
+        return f.avg_pool2d(inputs[0], 2) * 4
+
+    def joined(inputs, _):
+        import torch
+
+        return torch.cat([inputs[0], inputs[1], inputs[0]], 1)
+
+    def second_half(inputs, _):
+        import torch
+
+        return torch.cat([x.chunk(2, 1)[1] for x in inputs], 1)
+
+    shape = (2, 4, 5, 3)
+    return {
+        "upsample": Case("[upsample]\nstride=3\nscale=.7\n", shape, reference=block),
+        "downsample": Case("[upsample]\nstride=-2\n", (2, 3, 6, 4), reference=block_sum),
+        "route": Case("[route]\nlayers=-1,1,-1\n", shape, before=THREE, inputs=(2, 1),
+                      reference=joined),
+        "route of groups": Case("[route]\nlayers=0,2\ngroups=2\ngroup_id=1\n", shape,
+                                before=THREE, inputs=(0, 2), reference=second_half),
+        "dropout": Case("[dropout]\nprobability=.3\n", shape),
+        "dropout, not training": Case("[dropout]\n", shape, training=False,
+                                      reference=lambda inputs, _: inputs[0]),
+    }  # fmt: skip
+
+
+def shortcuts() -> dict[str, Case]:
+    def learned(kind):
+        def reference(inputs, params):
+            from test_layers import normalized_weights
+
+            w = normalized_weights(params["weights"].view(3, -1), kind).reshape(3, 1, -1, 1, 1)
+            return activate("swish", w[0] * inputs[0] + w[1] * inputs[1] + w[2] * inputs[2])
+
+        return reference
+
+    def weighted(weights, kind):
+        return Case(
+            f"[shortcut]\nfrom=-2,0\nweights_type={weights}\nweights_normalization={kind}\n"
+            "activation=swish\n",
+            (2, 5, 6, 4), before=THREE, inputs=(2, 1, 0), tolerance=ROUNDED,
+            reference=learned(kind),
+        )  # fmt: skip
+
+    def sized(first, second):
+        return Case("[shortcut]\nfrom=-3\nactivation=leaky\n", (2, 3, 8, 6),
+                    before="[empty]\n" + BRANCH.format(*first) + BRANCH.format(*second),
+                    inputs=(4, 2))  # fmt: skip
+
+    cases = {
+        f"{weights} {kind}": weighted(weights, kind)
+        for weights in ("per_feature", "per_channel")
+        for kind in ("none", "relu", "softmax")
+    }
+    return cases | {
+        "plain": Case("[shortcut]\nfrom=-3\n", (2, 3, 5, 7), before=THREE, inputs=(2, 0),
+                      reference=lambda x, _: x[0] + x[1]),
+        "alpha beta": Case("[shortcut]\nfrom=1,0\nalpha=.5\nbeta=-2\nactivation=leaky\n",
+                           (2, 3, 5, 7), before=THREE, inputs=(2, 1, 0),
+                           reference=lambda x, _: activate(
+                               "leaky", 0.5 * x[0] - 2 * x[1] - 2 * x[2])),
+        "twice the same": Case("[shortcut]\nfrom=-1\n", (2, 3, 5, 7), before=THREE, inputs=(2,),
+                               reference=lambda x, _: 2 * x[0]),
+        "mish": Case("[shortcut]\nfrom=-2\nactivation=mish\n", (2, 3, 5, 7), before=THREE,
+                     inputs=(2, 1), tolerance=ROUNDED,
+                     reference=lambda x, _: activate("mish", x[0] + x[1])),
+        "mish, not training": Case("[shortcut]\nfrom=-2\nactivation=mish\n", (2, 3, 5, 7),
+                                   before=THREE, inputs=(2, 1), tolerance=ROUNDED,
+                                   training=False),
+        "from fewer channels": sized((2, 1), (5, 1)),
+        "from more channels": sized((7, 1), (5, 1)),
+        "from larger": sized((4, 1), (5, 2)),
+        "from smaller": sized((5, 2), (5, 1)),
+    }  # fmt: skip
+
+
+def scales() -> dict[str, Case]:
+    def product(inputs, _):
+        return inputs[0] * inputs[1]
+
+    shape = (2, 4, 5, 6)
+    squeezed = THREE + "[avgpool]\n"
+    flat = THREE + BRANCH.format(1, 1)
+    return {
+        "channels": Case("[scale_channels]\nfrom=1\n", shape, before=squeezed, inputs=(3, 1),
+                         reference=product),
+        "pixels": Case("[scale_channels]\nfrom=1\nscale_wh=1\n", shape, before=flat,
+                       inputs=(4, 1), reference=product),
+        "sam": Case("[sam]\nfrom=-2\n", shape, before=THREE, inputs=(2, 1), reference=product),
+        "sam, leaky": Case("[sam]\nfrom=0\nactivation=leaky\n", shape, before=THREE,
+                           inputs=(2, 0)),
+        "channels, mish": Case("[scale_channels]\nfrom=0\nactivation=mish\n", shape,
+                               before=squeezed, inputs=(3, 0), tolerance=ROUNDED),
+    }  # fmt: skip
+
+
+def roialigns() -> dict[str, Case]:
+    def reference(pool, size, samples, levels, rois):
+        def pooled(inputs, _):
+            import torch
+            from roi_support import nearest_level, point_weights
+
+            out = []
+            for roi in rois:
+                total = 0
+                for k, features in enumerate(inputs):
+                    h, w = features.shape[2:]
+                    strides = [24 / map.shape[2] for map in inputs]
+                    if levels == "assign" and nearest_level(roi["box"], strides) != k:
+                        continue
+                    weights = point_weights(h, w, 24 / h, 32 / w, roi["box"], size, samples)
+                    points = torch.einsum("yxjihw,chw->cyxji", torch.tensor(weights),
+                                          features[roi["image"]]).flatten(3)  # fmt: skip
+                    total = total + (points.mean(3) if pool == "average" else points.max(3)[0])
+                out.append(total)
+            return torch.stack(out)
+
+        return pooled
+
+    def case(pool, maps=(1,), levels="sum", size=4, samples=2, count=9, oracle=True):
+        cfg = pooling_cfg(maps=maps, size=size, samples=samples, pool=pool, levels=levels)
+        before, section = cfg[cfg.index("[maxpool]") :].split("[roialign]")
+        behind = 2 * len(maps) + 4
+        rois = random_boxes(np.random.default_rng(count), count, 24, 32, batch=3)
+        rois = [r for r in rois if (r["box"][2:] > r["box"][:2]).all() or not oracle]
+        return Case(
+            "[roialign]" + section, (3, 3, 24, 32), before=before, rois=rois,
+            inputs=tuple(range(behind, behind + len(maps))), tolerance=ROUNDED,
+            reference=reference(pool, size, samples, levels, rois) if oracle else None,
+        )  # fmt: skip
+
+    return {
+        "average": case("average"),
+        "maximum": case("max"),
+        "one sample": case("max", samples=1),
+        "three samples": case("average", samples=3, size=3),
+        "maximum of three maps": case("max", maps=(1, 2, 4)),
+        "average, assigned": case("average", maps=(1, 2, 4), levels="assign"),
+        "more boxes than a launch takes": case("max", maps=(2, 4), count=300, oracle=False),
+        "average of many": case("average", maps=(2, 4), levels="assign", count=300, oracle=False),
+        "no box": case("max", count=0, oracle=False),
+    }
+
+
+CASES = {
+    f"{kind}: {name}": case
+    for kind, cases in {
+        "activation": activations(),
+        "maxpool": maxpools(),
+        "move": moves(),
+        "shortcut": shortcuts(),
+        "scale": scales(),
+        "roialign": roialigns(),
+    }.items()
+    for name, case in cases.items()
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_device_against_cpu(tmp_path, device, case):
+    net = build(tmp_path, case)
+    wanted, actual = run_on("cpu", net, case), run_on(device, net, case)
+    agree(wanted["out"], net.out(), EXACT)
+    agree(actual["out"], wanted["out"], case.tolerance)
+    agree(actual["in_grads"], wanted["in_grads"], case.tolerance)
+    agree(actual["param_grads"], wanted["param_grads"], case.tolerance)
+
+
+REFERENCES = {name: case for name, case in CASES.items() if case.reference}
+
+
+@pytest.mark.parametrize("case", REFERENCES.values(), ids=REFERENCES.keys())
+def test_device_against_torch(tmp_path, device, case):
+    torch = pytest.importorskip("torch")
+    net = build(tmp_path, case)
+    actual = run_on(device, net, case)
+
+    def tensors(arrays):
+        return [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in arrays]
+
+    inputs = tensors(net.out(i) for i in case.inputs)
+    params = dict(zip(net.params(-1), tensors(net.params(-1).values()), strict=True))
+    wanted = case.reference(inputs, params)
+    close(actual["out"], wanted.detach().numpy().reshape(actual["out"].shape), 1e-5)
+    if not case.training:
+        return
+    wanted.backward(torch.tensor(actual["grad_out"], dtype=torch.float64).reshape(wanted.shape))
+    grads = [torch.zeros_like(i) if i.grad is None else i.grad for i in inputs]
+    close(actual["in_added"], torch.cat([g.ravel() for g in grads]).numpy(), 2e-5)
+    for param in params.values():
+        close(actual["param_added"], param.grad.ravel().numpy(), 2e-5)
+
+
+def test_layer_leaves_the_network_as_it_was(tmp_path, device):
+    """The pass after a layer's run on a device gives the same bits as the one before."""
+    case = CASES["shortcut: per_channel softmax"]
+    net = build(tmp_path, case)
+    before = net.out(), net.params(-1)["weights"].copy()
+    run_on(device, net, case)
+    agree(net.out(), before[0], EXACT)
+    agree(net.params(-1)["weights"].copy(), before[1], EXACT)
+    again = run_on(device, net, case)
+    agree(again["out"], net.out(), case.tolerance)
+
+
+@pytest.mark.parametrize("name", ["convolutional", "avgpool"])
+def test_layer_without_a_cuda_form(tmp_path, device, name):
+    net = Net(tmp_path, f"[{name}]\n", (1, 1, 4, 4))
+    net.forward(np.ones((1, 1, 4, 4), np.float32))
+    out = np.zeros(net.out().size, np.float32)
+    arguments = (ffi.cast("float *", out.ctypes.data), ffi.NULL, ffi.NULL, ffi.NULL)
+    if device == "cpu":
+        check(lib.dn_test_layer(net.handle, 0, b"cpu", *arguments))
+        agree(out, net.out().ravel(), EXACT)
+        return
+    with pytest.raises(DeviceError, match=rf"\[{name}\] has no cuda form"):
+        check(lib.dn_test_layer(net.handle, 0, b"cuda", *arguments))
