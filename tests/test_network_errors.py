@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from layer_harness import Net, net_section, write_cfg
-from yolomask._native import ConfigError, WeightsError, check, ffi, lib
+from yolomask._native import ConfigError, DataError, WeightsError, check, ffi, lib
 
 NET = "[net]\nwidth=8\nheight=8\nchannels=3\n"  # lines 1 to 4: sections below begin at line 5
 CONV = "[convolutional]\nfilters=4\nsize=3\npad=1\nactivation=linear\n"
@@ -172,6 +172,31 @@ SECTIONS = {
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda s: repr(s)[:60])
 def test_sections(tmp_path, section):
     assert message_of(tmp_path, NET + section).startswith("FILE:" + SECTIONS[section])
+
+
+LIMITS = {
+    "bytes": (NET + "#" * (1 << 20), "FILE: has 1048610 bytes, at most 1048576 are allowed"),
+    "sections": (NET + "[avgpool]\n" * 4096, "FILE:4100: more than 4096 sections"),
+    "keys": (
+        NET + "[avgpool]\n" + "".join(f"k{i}=1\n" for i in range(1025)),
+        "FILE:1030: [avgpool] has more than 1024 keys",
+    ),
+    "items of a list": (
+        NET + "[route]\nlayers=" + "0," * 65537,
+        "FILE:6: [route] layers has more than 65536 items",
+    ),
+    "layers that one reads": (
+        NET + CONV + "[route]\nlayers=" + "0," * 1025,
+        "FILE:10: layer 1 [route]: reads more than 1024 layers",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_limits(tmp_path, case):
+    """What would take minutes or all memory to read is refused at once."""
+    text, wanted = LIMITS[case]
+    assert message_of(tmp_path, text, (ConfigError, DataError)) == wanted
 
 
 def test_missing_file(tmp_path):

@@ -8,8 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { DN_CFG_LIMIT = 16 << 20 };
-
 dn_status dn_read_file(const char *path, size_t limit, char **out, size_t *length)
 {
     FILE *file = fopen(path, "rb");
@@ -79,6 +77,9 @@ static void *append(void *items, int32_t *count, size_t item_size, void **out_it
 
 static dn_status add_section(dn_cfg *cfg, const char *name, size_t length, int32_t line)
 {
+    if (cfg->section_count == DN_CFG_SECTIONS)
+        return dn_fail(DN_ERROR_CONFIG, "%s:%d: more than %d sections", cfg->name, line,
+                       DN_CFG_SECTIONS);
     void *items = cfg->sections;
     dn_cfg_section *section = append(items, &cfg->section_count, sizeof *section, &items);
     cfg->sections = items;
@@ -101,6 +102,9 @@ static dn_status add_entry(dn_cfg *cfg, char *text, int32_t line)
                        text);
     *equals = '\0';
     dn_cfg_section *section = &cfg->sections[cfg->section_count - 1];
+    if (section->entry_count == DN_CFG_KEYS)
+        return dn_fail(DN_ERROR_CONFIG, "%s:%d: [%s] has more than %d keys", cfg->name, line,
+                       section->name, DN_CFG_KEYS);
     const bool repeated = dn_cfg_find(section, text) != NULL;
     void *items = section->entries;
     dn_cfg_entry *entry = append(items, &section->entry_count, sizeof *entry, &items);

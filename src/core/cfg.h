@@ -10,6 +10,15 @@
 
 #include "core/status.h"
 
+/* Far beyond every published cfg (40 KB, 400 sections), and small enough that time, which for some
+ * steps grows with the square of these, stays short whatever the file. */
+enum {
+    DN_CFG_LIMIT = 1 << 20, /* bytes of the file */
+    DN_CFG_SECTIONS = 4096,
+    DN_CFG_KEYS = 1024,   /* of a section */
+    DN_CFG_ITEMS = 65536, /* of a list: counters_per_class has one a class */
+};
+
 #ifdef __cplusplus
 extern "C" {
 #endif

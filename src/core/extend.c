@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DN_STRIDES = 4, DN_CFG_TEXT_LIMIT = 16 << 20 };
+enum { DN_STRIDES = 4 };
 
 typedef struct dn_text {
     char *bytes; /* NUL-terminated */
@@ -168,7 +168,7 @@ static dn_status write_text(const dn_network *network, const char *path, const d
     DN_TRY(dn_network_head(network, network->layer_count, &head));
     char *bytes = NULL;
     size_t length = 0;
-    DN_TRY(dn_read_file(path, DN_CFG_TEXT_LIMIT, &bytes, &length));
+    DN_TRY(dn_read_file(path, DN_CFG_LIMIT, &bytes, &length));
     const dn_cfg_section *net = &network->cfg->sections[0];
     const size_t mark = length >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     const size_t net_end = end_of_line(bytes, length, net->line);

@@ -12,6 +12,8 @@
 #define DN_VALUES_LIMIT ((int64_t)1 << 32)
 #define DN_PARAM_LIMIT  ((int64_t)1 << 30)
 
+enum { DN_INPUTS_MAX = 1024 }; /* of a layer */
+
 #define DN_LAYER(name)     extern const dn_layer_type dn_##name##_layer;
 #define DN_LAYER_CPU(name) DN_LAYER(name)
 #include "core/layers.def"
@@ -91,6 +93,8 @@ dn_status dn_add_input(dn_layer *layer, dn_network *network, int32_t reference)
         return dn_layer_fail(layer, network,
                              "reads layer %d, which is layer %lld: only 0..%d come before it",
                              reference, (long long)index, layer->index - 1);
+    if (layer->input_count == DN_INPUTS_MAX)
+        return dn_layer_fail(layer, network, "reads more than %d layers", DN_INPUTS_MAX);
     int32_t *grown = dn_realloc(layer->inputs, (size_t)layer->input_count * sizeof *grown,
                                 ((size_t)layer->input_count + 1) * sizeof *grown);
     if (!grown) return DN_ERROR_MEMORY;

@@ -2,6 +2,7 @@
 #include "core/option.h"
 
 #include "core/memory.h"
+#include "core/number.h"
 
 #include <errno.h>
 #include <math.h>
@@ -20,11 +21,8 @@ bool dn_parse_int(const char *text, int64_t *out)
 
 bool dn_parse_double(const char *text, double *out)
 {
-    char *end;
-    if (text[0] == '\0' || strpbrk(text, "xXnN")) return false; /* hexadecimal, nan, inf */
-    errno = 0;
-    const double value = strtod(text, &end);
-    if (end == text || *end || !isfinite(value)) return false;
+    double value;
+    if (!dn_read_number(text, strlen(text), &value) || !isfinite(value)) return false;
     *out = value;
     return true;
 }
@@ -89,7 +87,11 @@ static dn_status read_list(place at, const dn_option *option, double **out, int3
     for (char *item = text; items && item && *item && status == DN_OK; item = next) {
         next = strchr(item, ',');
         if (next) *next++ = '\0';
-        status = read_number(at, option, item, option->type == DN_OPTION_INTS, &items[n]);
+        status =
+            n < DN_CFG_ITEMS
+                ? read_number(at, option, item, option->type == DN_OPTION_INTS, &items[n])
+                : dn_fail(DN_ERROR_CONFIG, "%s:%d: [%s] %s has more than %d items", at.cfg->name,
+                          at.entry->line, at.section->name, at.entry->key, DN_CFG_ITEMS);
         n++;
     }
     dn_free(text);

@@ -7,8 +7,8 @@
  * Source: cocodataset.org, "Data format"; limits: DN_JSON_DEPTH_MAX, numbers finite.
  */
 #include "core/memory.h"
+#include "core/number.h"
 #include "data/coco.h"
-#include "data/number.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Data sets: faults, images and objects while they are read. See dataset.h. */
 #include "core/memory.h"
+#include "core/number.h"
 #include "data/dataset.h"
-#include "data/number.h"
 
 #include <math.h>
 #include <stdarg.h>

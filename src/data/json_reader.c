@@ -2,7 +2,7 @@
 #include "data/json_reader.h"
 
 #include "core/memory.h"
-#include "data/number.h"
+#include "core/number.h"
 
 #include <errno.h>
 #include <math.h>

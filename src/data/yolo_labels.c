@@ -6,8 +6,8 @@
  * reported; an empty file says so on purpose.
  */
 #include "core/memory.h"
+#include "core/number.h"
 #include "data/dataset.h"
-#include "data/number.h"
 #include "data/path.h"
 #include "data/text_file.h"
 

@@ -1,11 +1,11 @@
-/* Decimal numbers in label files: exact, quick, and the same in every locale.
+/* Decimal numbers in cfg and label files: exact, quick, and the same in every locale.
  *
  * Numbers of up to 15 or so digits are one integer scaled by one power of ten, which IEEE rounds
  * correctly; all others go to strtod in the C locale (a program that embeds the library may have
  * chosen a decimal comma).
  */
-#ifndef DN_DATA_NUMBER_H
-#define DN_DATA_NUMBER_H
+#ifndef DN_CORE_NUMBER_H
+#define DN_CORE_NUMBER_H
 
 #include "core/status.h"
 

@@ -1,5 +1,5 @@
 /* Decimal numbers: see number.h. */
-#include "data/number.h"
+#include "core/number.h"
 
 #include <locale.h>
 #include <math.h>
