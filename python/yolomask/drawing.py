@@ -65,7 +65,7 @@ class _Painter:
         area[mask] = (area[mask] * np.float32(1 - TINT) + tint).astype(np.uint8)
         cv2 = self.cv2
         rings, _ = cv2.findContours(
-            mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(left, top)
+            mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
         )
         cv2.polylines(self.pixels, rings, True, colour, self.width, cv2.LINE_AA)
 
