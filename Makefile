@@ -76,14 +76,6 @@ LIB_OBJECTS := $(filter-out $(BUILD)/src/core/backend.o,$(LIB_OBJECTS)) $(CUDA)/
                $(patsubst cuda/%.cu,$(CUDA)/cuda/%.o,$(wildcard cuda/*.cu))
 endif
 
-$(CUDA)/backend.o: src/core/backend.c $(BUILD)/flags | $(BUILD)/libraries
-	@mkdir -p $(@D)
-	$(call quiet,cc $<)$(COMPILE) -DDN_GPU -MMD -MP -c -o $@ $<
-
-$(CUDA)/cuda/%.o: cuda/%.cu $(CUDA)/flags | $(CUDA)/libraries
-	@mkdir -p $(@D)
-	$(call quiet,nvcc $<)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
-
 # Everything with GPU=1 in a folder of its own, so that ./darknet stays what it is.
 gpu = $(MAKE) --no-print-directory GPU=1 CUDA=$(1) PLACE=$(1)/ $(1)/libdarknet.so
 
@@ -107,6 +99,14 @@ $(BUILD)/%_avx512.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/libraries
 	@mkdir -p $(@D)
 	$(call quiet,cc $<)$(COMPILE) $(ISA) -MMD -MP -c -o $@ $<
+
+$(CUDA)/backend.o: src/core/backend.c $(BUILD)/flags | $(BUILD)/libraries
+	@mkdir -p $(@D)
+	$(call quiet,cc $<)$(COMPILE) -DDN_GPU -MMD -MP -c -o $@ $<
+
+$(CUDA)/cuda/%.o: cuda/%.cu $(CUDA)/flags | $(CUDA)/libraries
+	@mkdir -p $(@D)
+	$(call quiet,nvcc $<)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
 
 # Other flags or another flavour rebuild what they touch: these files change only with their text.
 keep = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
