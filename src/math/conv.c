@@ -16,8 +16,8 @@
 #include <string.h>
 
 enum {
-    BLOCK_K = 320,       /* rows of the column matrix in a block: whole channels, at most */
-    BLOCK_FLOATS = 65536 /* of packed columns: 256 KiB of the L2 cache */
+    BLOCK_K = 320,        /* rows of the column matrix in a block: whole channels, at most */
+    BLOCK_FLOATS = 122880 /* of packed columns: 480 KiB of the L2 cache */
 };
 
 /* What a call derives from its arguments. */
