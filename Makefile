@@ -2,6 +2,8 @@
 # The sources are found, never listed: src/*/*.c, cuda/*.cu. Files named *_avx2.c and *_avx512.c
 # are the only ones compiled for those instruction sets; which one runs is chosen at run time.
 
+all:
+
 # ---- Switches --------------------------------------------------------------------------------
 
 GPU        ?= 0
