@@ -198,6 +198,10 @@ lint: env
 	$(VENV)/bin/clang-format --dry-run -Werror $(wildcard src/*.h src/*/*.[ch] src/*/*.def \
 	    cuda/*.cu cuda/*.h tests/*.[ch] tests/*/*.h bench/*.[ch])
 
+bench: all env
+	$(VENV)/bin/python bench/bench_gemm.py
+	$(VENV)/bin/python bench/bench_networks.py
+
 docs: all
 	./darknet reference > docs/cfg-reference.md
 
@@ -227,5 +231,5 @@ help:
 #: Switches: GPU=1 CUDNN=1 CUDNN_HALF=1 ARCH='-gencode ...'  OPENMP=0  DEBUG=1  SANITIZE=1
 #:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV=
 
-.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check lint docs \
+.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check lint bench docs \
         clean help always

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from layer_harness import Net, close
 from roi_support import set_rois
 from test_roialign import pooling_cfg, random_boxes
@@ -276,6 +277,7 @@ def roialigns() -> dict[str, Case]:
     def reference(pool, size, samples, levels, rois):
         def pooled(inputs, _):
             import torch
+
             from roi_support import nearest_level, point_weights
 
             out = []

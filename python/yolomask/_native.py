@@ -79,7 +79,10 @@ def load() -> tuple[cffi.FFI, object]:
     # cffi looks a function up at its first use, under a lock: a destructor that the garbage
     # collector runs inside another look-up would wait for itself.
     for name in dir(library):
-        getattr(library, name)
+        try:
+            getattr(library, name)
+        except AttributeError:
+            raise ImportError(f"{library_path} has no {name}: it is older than {header}") from None
     return definitions, library
 
 
