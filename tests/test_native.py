@@ -30,3 +30,14 @@ def test_header_without_marks_is_said(tmp_path):
     header.write_text("int dn_abi_version(void);\n")
     with pytest.raises(ImportError, match="marks are missing"):
         _native.read_definitions(header)
+
+
+def test_library_older_than_the_header_is_said(monkeypatch, tmp_path):
+    library, header = _native.find_library()
+    text = header.read_text().replace(
+        "/* cffi: end */", "int dn_of_tomorrow(void);\n/* cffi: end */"
+    )
+    (tmp_path / "darknet.h").write_text(text)
+    monkeypatch.setattr(_native, "find_library", lambda: (library, tmp_path / "darknet.h"))
+    with pytest.raises(ImportError, match=r"has no dn_of_tomorrow: it is older than .*darknet.h"):
+        _native.load()
