@@ -174,18 +174,18 @@ sanitize: env
 
 # The .cu files: compiled for the oldest generation that CUDA 13 knows, and linked. No GPU needed.
 nvcc-check:
-	$(call gpu,$(BUILD)/nvcc-check) ARCH=-arch=sm_75
+	+@$(call gpu,$(BUILD)/nvcc-check) ARCH=-arch=sm_75
 
 # Their tests on this machine's GPU; without one they skip and say so.
 CUDA_TESTS = $(PYTEST) -rs tests/test_cuda_layers.py $(ARGS)
 gpu-check: env
-	$(call gpu,$(BUILD)/gpu-check)
-	YOLOMASK_TEST_CUDA=try YOLOMASK_LIBRARY=$(BUILD)/gpu-check/libdarknet.so $(CUDA_TESTS)
+	+@$(call gpu,$(BUILD)/gpu-check)
+	YOLOMASK_LIBRARY=$(BUILD)/gpu-check/libdarknet.so $(CUDA_TESTS)
 
 # The same tests with the kernels compiled as C++ and run by the CPU, in two orders of the threads.
 HOST_CUDA = $(BUILD)/host-cuda
 host-cuda-check: env
-	$(call gpu,$(HOST_CUDA)) CUDA_LIBS=-lstdc++ CUDA_NEEDS= CUDA_COMPILE='$(CXX) -x c++ \
+	+@$(call gpu,$(HOST_CUDA)) CUDA_LIBS=-lstdc++ CUDA_NEEDS= CUDA_COMPILE='$(CXX) -x c++ \
 	    -std=c++17 -O2 -g1 -Itests/host_cuda -Isrc -Icuda -fPIC -fvisibility=hidden \
 	    -ffp-contract=off -Wall -Wextra -Wshadow -Wdouble-promotion -Werror'
 	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_CUDA)/libdarknet.so $(CUDA_TESTS)

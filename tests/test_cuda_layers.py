@@ -2,19 +2,22 @@
 
 Every case is one layer at the end of a small network. The network runs on the CPU; then its last
 layer runs once more on a device, forward and backward, with the inputs of that pass. "cpu" checks
-the harness, "cuda" needs a library built with GPU=1 and a GPU, and skips with the reason:
+the harness; "cuda" needs a library built with GPU=1 and a GPU:
 
     make gpu-check         on a machine with a GPU
     make host-cuda-check   anywhere: the kernels as C++, on the CPU (tests/host_cuda)
 
-These two set YOLOMASK_TEST_CUDA: "need" fails where the device is missing, "try" skips.
+Elsewhere one test skips with the reason, or fails where YOLOMASK_TEST_CUDA=need.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,9 +50,9 @@ def run_on(device: str, net: Net, case: Case, seed: int = 7) -> dict[str, np.nda
     """The last layer on `device`: output, and gradients added to random ones."""
     rng = np.random.default_rng(seed)
     index = net.layer_count - 1
-    out = np.full(net.out().shape, np.nan, np.float32)
+    out = np.full(net.output(-1).shape, np.nan, np.float32)
     grad_out = rng.normal(0, 1, out.shape).astype(np.float32)
-    in_grads = [rng.normal(0, 1, net.out(i).shape).astype(np.float32) for i in case.inputs]
+    in_grads = [rng.normal(0, 1, net.output(i).shape).astype(np.float32) for i in case.inputs]
     sizes = [grad.size for grad in net.param_grads(index).values()] if case.training else []
     param_grads = rng.normal(0, 1, sum(sizes)).astype(np.float32)
     flat = np.concatenate([g.ravel() for g in in_grads] or [np.zeros(0, np.float32)])
@@ -72,20 +75,32 @@ def run_on(device: str, net: Net, case: Case, seed: int = 7) -> dict[str, np.nda
     }
 
 
-@pytest.fixture(params=["cpu", "cuda"])
-def device(request, tmp_path) -> str:
-    if request.param == "cpu":
-        return "cpu"
-    net = Net(tmp_path, "[upsample]\n", (1, 1, 1, 1))
+def why_no_cuda() -> str:
+    """Empty where a layer runs on the device "cuda", else the library's reason."""
+    with tempfile.TemporaryDirectory() as folder:
+        net = Net(Path(folder), "[upsample]\n", (1, 1, 1, 1))
     net.forward(np.zeros((1, 1, 1, 1), np.float32))
     out = ffi.new("float[4]")
     try:
         check(lib.dn_test_layer(net.handle, 0, b"cuda", out, ffi.NULL, ffi.NULL, ffi.NULL))
     except DeviceError as error:
-        if os.environ.get("YOLOMASK_TEST_CUDA") == "need":
-            raise
-        pytest.skip(str(error))
-    return "cuda"
+        return str(error)
+    return ""
+
+
+NO_CUDA = why_no_cuda()
+
+
+@pytest.fixture(params=["cpu"] if NO_CUDA else ["cpu", "cuda"])
+def device(request) -> str:
+    return request.param
+
+
+def test_cuda_is_here():
+    if os.environ.get("YOLOMASK_TEST_CUDA") == "need":
+        assert not NO_CUDA
+    if NO_CUDA:
+        pytest.skip(NO_CUDA)
 
 
 def build(tmp_path, case: Case) -> Net:
@@ -340,7 +355,7 @@ CASES = {
 def test_device_against_cpu(tmp_path, device, case):
     net = build(tmp_path, case)
     wanted, actual = run_on("cpu", net, case), run_on(device, net, case)
-    agree(wanted["out"], net.out(), EXACT)
+    agree(wanted["out"], net.output(-1), EXACT)
     agree(actual["out"], wanted["out"], case.tolerance)
     agree(actual["in_grads"], wanted["in_grads"], case.tolerance)
     agree(actual["param_grads"], wanted["param_grads"], case.tolerance)
@@ -358,7 +373,7 @@ def test_device_against_torch(tmp_path, device, case):
     def tensors(arrays):
         return [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in arrays]
 
-    inputs = tensors(net.out(i) for i in case.inputs)
+    inputs = tensors(net.output(i) for i in case.inputs)
     params = dict(zip(net.params(-1), tensors(net.params(-1).values()), strict=True))
     wanted = case.reference(inputs, params)
     close(actual["out"], wanted.detach().numpy().reshape(actual["out"].shape), 1e-5)
@@ -375,23 +390,43 @@ def test_layer_leaves_the_network_as_it_was(tmp_path, device):
     """The pass after a layer's run on a device gives the same bits as the one before."""
     case = CASES["shortcut: per_channel softmax"]
     net = build(tmp_path, case)
-    before = net.out(), net.params(-1)["weights"].copy()
+    before = net.output(-1), net.params(-1)["weights"].copy()
     run_on(device, net, case)
-    agree(net.out(), before[0], EXACT)
+    agree(net.output(-1), before[0], EXACT)
     agree(net.params(-1)["weights"].copy(), before[1], EXACT)
     again = run_on(device, net, case)
-    agree(again["out"], net.out(), case.tolerance)
+    agree(again["out"], net.output(-1), case.tolerance)
 
 
 @pytest.mark.parametrize("name", ["convolutional", "avgpool"])
 def test_layer_without_a_cuda_form(tmp_path, device, name):
     net = Net(tmp_path, f"[{name}]\n", (1, 1, 4, 4))
     net.forward(np.ones((1, 1, 4, 4), np.float32))
-    out = np.zeros(net.out().size, np.float32)
+    out = np.zeros(net.output(-1).size, np.float32)
     arguments = (ffi.cast("float *", out.ctypes.data), ffi.NULL, ffi.NULL, ffi.NULL)
     if device == "cpu":
         check(lib.dn_test_layer(net.handle, 0, b"cpu", *arguments))
-        agree(out, net.out().ravel(), EXACT)
+        agree(out, net.output(-1).ravel(), EXACT)
         return
     with pytest.raises(DeviceError, match=rf"\[{name}\] has no cuda form"):
         check(lib.dn_test_layer(net.handle, 0, b"cuda", *arguments))
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [
+        (b"cuda", NO_CUDA or "GPU execution is not available in this version"),
+        (b"cuda:x", "device cuda:x: a number 0..1023 follows the colon"),
+        (b"cpu:1", "device cpu:1: there is only cpu:0"),
+        (b"tpu", "device tpu: devices are cpu, cuda and cuda:N"),
+    ],
+)
+def test_network_refuses_other_devices(tmp_path, device, sentence):
+    with pytest.raises(DeviceError, match=re.escape(sentence)):
+        Net(tmp_path, "[upsample]\n", (1, 1, 1, 1), device=ffi.new("char[]", device))
+
+
+@pytest.mark.parametrize("device", [b"", b"cpu", b"cpu:0"])
+def test_network_runs_on_the_cpu(tmp_path, device):
+    net = Net(tmp_path, "[upsample]\n", (1, 1, 1, 1), device=ffi.new("char[]", device))
+    assert (net.forward(np.ones((1, 1, 1, 1))) == 1).all()
