@@ -19,8 +19,13 @@
  * no kernels here: `kernels` returns NULL, and an executor runs the CPU's pair between a copy_out
  * of what it reads and a copy_in of what it wrote.
  *
- * Limits: networks run on "cpu" only so far; the CUDA kernels are reached layer by layer through
- * dn_test_layer (darknet.h). Nothing else in src/ knows of CUDA.
+ * Then `make nvcc-check` compiles and links it, `make host-cuda-check` runs its tests
+ * (tests/test_cuda_layers.py) without a GPU and `make gpu-check` with one. How kernels are launched
+ * and CUDA's errors reported: cuda/launch.h.
+ *
+ * Limits: networks run on "cpu" only so far, where arena and layers go through this table and
+ * parameters are host memory; the CUDA kernels are reached layer by layer through dn_test_layer
+ * (darknet.h). Nothing else in src/ knows of CUDA.
  */
 #ifndef DN_CORE_BACKEND_H
 #define DN_CORE_BACKEND_H
