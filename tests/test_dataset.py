@@ -513,9 +513,9 @@ def test_ten_thousand_images_with_twenty_polygons(tmp_path):
         "from dataset_tools import Dataset\n"
         "status = lambda: open('/proc/self/status').read()\n"
         "peak = lambda: int(status().split('VmHWM:')[1].split()[0]) / 1024\n"
-        "base, start = peak(), time.perf_counter()\n"
+        "base, start = peak(), time.process_time()\n"
         "dataset = Dataset(sys.argv[1], strict=True)\n"
-        "print(time.perf_counter() - start, peak() - base, dataset.view.object_count)\n"
+        "print(time.process_time() - start, peak() - base, dataset.view.object_count)\n"
     )
     folders = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "python")]
     output = subprocess.run(
@@ -539,8 +539,8 @@ def test_time_does_not_grow_faster_than_the_file(tmp_path):
         write_large_json(tmp_path / "a.json", images, 5, 5)
         times = []
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             Dataset(tmp_path / "a.json")
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
         seconds.append(min(times))
     assert seconds[1] < 12 * seconds[0] + 0.02
