@@ -428,7 +428,7 @@ typedef enum dn_stage {
 typedef struct dn_network_options {
     int32_t batch;         /* images at a time; 0: batch/subdivisions to train, else 1 */
     int32_t width, height; /* of the input; 0: as the cfg says */
-    int32_t threads;       /* 0: all cores */
+    int32_t threads;       /* at most 1024; 0: all cores */
     dn_stage stage;
     bool training;
     bool keep_all;      /* every layer's output (and gradient) stays readable after a pass */
@@ -685,7 +685,7 @@ typedef struct dn_train_options {
     const char *cfg;
     const char *weights;       /* list of files to start from, or NULL */
     const char *state;         /* exact resume: the state file saved with the weights, or NULL */
-    const char *backup_folder; /* made if missing */
+    const char *backup_folder; /* made if missing; its parent must be there */
     const dn_dataset *dataset;
     dn_stage stage;
     uint64_t seed;

@@ -256,6 +256,21 @@ def test_arguments(tmp_path):
         check(lib.dn_network_get_layer(net.handle, 1, ffi.new("dn_layer_info *")))
     with pytest.raises(ValueError, match=r"parameter 2: layer 0 \[convolutional\] has 2"):
         check(lib.dn_network_get_param(net.handle, 0, 2, ffi.new("dn_param_info *")))
+    with pytest.raises(ValueError, match="image 0: the last pass had 0"):
+        fresh = create(net.path)
+        out = ffi.new("dn_result **")
+        check(lib.dn_network_get_result(fresh, 0, 8, 8, ffi.NULL, out))
+    with pytest.raises(ValueError, match="backward needs a forward pass before it"):
+        Net(tmp_path, CONV, (2, 3, 8, 8), training=True).backward()
+
+
+@pytest.mark.parametrize("name", ["batch", "width", "height", "threads"])
+@pytest.mark.parametrize("value", [-1, 65537, 2**31 - 1])
+def test_options_out_of_range(tmp_path, name, value):
+    limit = 1024 if name == "threads" else 65536
+    assert message_of(tmp_path, NET + CONV, ValueError, **{name: value}) == (
+        f"{name}={value} is out of range 0..{limit}"
+    )
 
 
 # ---- weights files --------------------------------------------------------------------------

@@ -45,6 +45,8 @@ dn_status dn_run_backward(dn_network *network, const float *grad_out)
     dn_pass pass = network->pass;
     if (!network->options.training)
         return dn_fail(DN_ERROR_ARGUMENT, "backward needs a network made with training = true");
+    if (pass.batch == 0)
+        return dn_fail(DN_ERROR_ARGUMENT, "backward needs a forward pass before it");
     if (network->input.grad)
         DN_TRY(
             zero(network, network->input.grad, network->input.n * dn_tensor_size(&network->input)));

@@ -261,9 +261,29 @@ static dn_status build(dn_network *network, const char *path)
     return place_params(network);
 }
 
+/* Sizes as in a cfg; more threads than that would only fill memory. */
+static dn_status check_options(const dn_network_options *options)
+{
+    const struct {
+        const char *name;
+        int32_t value, limit;
+    } fields[] = {
+        {"batch", options->batch, 65536},
+        {"width", options->width, 65536},
+        {"height", options->height, 65536},
+        {"threads", options->threads, 1024},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if (fields[i].value < 0 || fields[i].value > fields[i].limit)
+            return dn_fail(DN_ERROR_ARGUMENT, "%s=%d is out of range 0..%d", fields[i].name,
+                           fields[i].value, fields[i].limit);
+    return DN_OK;
+}
+
 static dn_status create(const char *cfg_path, const dn_network_options *options,
                         dn_status (*how)(dn_network *, const char *), dn_network **out)
 {
+    DN_TRY(check_options(options));
     dn_network *network = dn_alloc(sizeof *network);
     if (!network) return DN_ERROR_MEMORY;
     network->options = *options;
