@@ -683,7 +683,8 @@ typedef struct dn_train_progress {
 
 typedef struct dn_train_options {
     const char *cfg;
-    const char *weights;       /* list of files to start from, or NULL */
+    const char *weights;       /* list of files to start from, or NULL; DN_STAGE_MASK: at least
+                                  the whole detector */
     const char *state;         /* exact resume: the state file saved with the weights, or NULL */
     const char *backup_folder; /* made if missing; its parent must be there */
     const dn_dataset *dataset;

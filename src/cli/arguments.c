@@ -3,6 +3,8 @@
 
 #include "core/option.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,20 +58,24 @@ const char *dn_take_text(dn_arguments *arguments, const char *name, const char *
     return take_at(arguments, at);
 }
 
-int64_t dn_take_int(dn_arguments *arguments, const char *name, int64_t initial)
+int64_t dn_take_int(dn_arguments *arguments, const char *name, int64_t initial, int64_t low,
+                    int64_t high)
 {
     const char *text = dn_take_text(arguments, name, NULL);
     int64_t value = initial;
     if (text && !dn_parse_int(text, &value)) dn_die("%s %s: a whole number is wanted", name, text);
+    if (text && (value < low || value > high))
+        dn_die("%s %s is out of range %lld..%lld", name, text, (long long)low, (long long)high);
     return value;
 }
 
-float dn_take_float(dn_arguments *arguments, const char *name, float initial)
+float dn_take_share(dn_arguments *arguments, const char *name, float initial)
 {
     const char *text = dn_take_text(arguments, name, NULL);
     double value = (double)initial;
     if (text && !dn_parse_double(text, &value)) dn_die("%s %s: a number is wanted", name, text);
-    return (float)value;
+    if (!(value >= 0 && value <= 1)) dn_die("%s %s is out of range 0..1", name, text);
+    return (float)fmax(value, (double)FLT_MIN);
 }
 
 static bool ends_with(const char *text, const char *end)

@@ -21,8 +21,12 @@ bool dn_take_flag(dn_arguments *arguments, const char *name);
 
 /* Takes a flag with its value. A missing or senseless value ends the program with a sentence. */
 const char *dn_take_text(dn_arguments *arguments, const char *name, const char *initial);
-int64_t dn_take_int(dn_arguments *arguments, const char *name, int64_t initial);
-float dn_take_float(dn_arguments *arguments, const char *name, float initial);
+int64_t dn_take_int(dn_arguments *arguments, const char *name, int64_t initial, int64_t low,
+                    int64_t high);
+
+/* A share, 0 to 1. For 0 the smallest positive number is returned, since to the library 0 means its
+ * default. */
+float dn_take_share(dn_arguments *arguments, const char *name, float initial);
 
 /* Moves .data, .cfg and weights files to their fields. Call it when all flags are taken: a flag
  * that is left over ends the program with its name. */

@@ -1,6 +1,7 @@
 /* The program `darknet`: finds the command and runs it. One file a command; src/cli is the only
  * code that prints to stdout or ends the process. */
 #include "cli/commands.h"
+#include "cli/output.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -82,5 +83,7 @@ int main(int argc, char **argv)
     }
     if (!command) dn_die("Not an option: %s (darknet help lists the commands)", word);
     dn_arguments arguments = {.task = task, .count = argc - next, .items = argv + next};
-    return command->run(&arguments);
+    const int code = command->run(&arguments);
+    dn_close_output(stdout, "standard output");
+    return code;
 }

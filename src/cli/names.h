@@ -4,9 +4,9 @@
 
 #include "cli/arguments.h"
 
-/* The names of the data file, or of the file `names`, or "0", "1", ... where both are NULL; a count
- * that differs from `classes` ends the program with a sentence. Freed with dn_free_names. */
-char **dn_open_names(const char *names, int32_t classes);
+/* The names in the file at `path`, or "0", "1", ... where that is NULL; a count that differs from
+ * `classes` ends the program with a sentence. Freed with dn_free_names. */
+char **dn_open_names(const char *path, int32_t classes);
 void dn_free_names(char **names);
 
 #endif

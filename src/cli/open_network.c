@@ -12,14 +12,14 @@ void dn_print_warning(void *context, const char *sentence)
 dn_common_arguments dn_take_common(dn_arguments *arguments)
 {
     dn_common_arguments common = {0};
-    common.threads = (int32_t)dn_take_int(arguments, "-threads", 0);
-    common.width = (int32_t)dn_take_int(arguments, "-width", 0);
-    common.height = (int32_t)dn_take_int(arguments, "-height", 0);
-    common.seed = (uint64_t)dn_take_int(arguments, "-seed", 1);
+    common.threads = (int32_t)dn_take_int(arguments, "-threads", 0, 0, 1024);
+    common.width = (int32_t)dn_take_int(arguments, "-width", 0, 0, 65536);
+    common.height = (int32_t)dn_take_int(arguments, "-height", 0, 0, 65536);
+    common.seed = (uint64_t)dn_take_int(arguments, "-seed", 1, 0, INT64_MAX);
     common.strict = dn_take_flag(arguments, "-strict");
     common.quiet = dn_take_flag(arguments, "-quiet");
     dn_take_flag(arguments, "-nogpu");
-    if (dn_take_int(arguments, "-i", -1) > 0)
+    if (dn_take_int(arguments, "-i", -1, -1, INT32_MAX) > 0)
         fprintf(stderr, "-i: networks run on the CPU in this version\n");
     return common;
 }
@@ -56,9 +56,21 @@ dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_argum
     if (!arguments->weights) return network;
     dn_weights_report report;
     if (!common->quiet) fprintf(stderr, "Loading weights from %s...", arguments->weights);
-    dn_must(dn_network_load_weights(network, arguments->weights, &report));
+    const dn_status status = dn_network_load_weights(network, arguments->weights, &report);
+    if (status != DN_OK && !common->quiet) fprintf(stderr, "\n");
+    dn_must(status);
     if (!common->quiet)
         fprintf(stderr, "Done! Loaded %d of %d layers with weights, seen %llu images\n",
                 report.layers_loaded, report.layers_total, (unsigned long long)report.seen);
+    if (report.layers_loaded < report.layers_total)
+        fprintf(stderr, "%s: ends early: %d layers of %s keep their initial, random values\n",
+                arguments->weights, report.layers_total - report.layers_loaded, arguments->cfg);
     return network;
+}
+
+int32_t dn_must_have_head(const dn_network *network, const char *cfg)
+{
+    const int32_t classes = dn_network_classes(network);
+    if (classes < 1) dn_die("%s: has no [yolo] or [region]: it finds no boxes", cfg);
+    return classes;
 }

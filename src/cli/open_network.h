@@ -17,6 +17,9 @@ dn_common_arguments dn_take_common(dn_arguments *arguments);
 dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_arguments *common,
                             int32_t batch);
 
+/* Classes of the network's heads; ends the program with a sentence where it has none. */
+int32_t dn_must_have_head(const dn_network *network, const char *cfg);
+
 /* The table itself, to stderr as Darknet does. */
 void dn_print_layers(const dn_network *network);
 

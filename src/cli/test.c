@@ -9,6 +9,7 @@
 #include "cli/data_sets.h"
 #include "cli/names.h"
 #include "cli/open_network.h"
+#include "cli/output.h"
 #include "cli/overlay.h"
 #include "cli/result_json.h"
 
@@ -45,8 +46,7 @@ static void save_labels(const dn_result *result, const char *path)
     const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
     const size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
     snprintf(name, sizeof name, "%.*s.txt", (int)stem, path);
-    FILE *file = fopen(name, "w");
-    if (!file) dn_die("%s: cannot write", name);
+    FILE *file = dn_open_output(name);
     for (int32_t i = 0; i < result->instance_count; i++) {
         const dn_instance *instance = &result->instances[i];
         const dn_box *box = &instance->box;
@@ -56,7 +56,7 @@ static void save_labels(const dn_result *result, const char *path)
                 (double)(box->x1 - box->x0) / result->width,
                 (double)(box->y1 - box->y0) / result->height);
     }
-    fclose(file);
+    dn_close_output(file, name);
 }
 
 static void save_picture(const dn_test *test, dn_image *image, const dn_result *result,
@@ -111,8 +111,8 @@ static void run_from_input(dn_test *test)
 static void take_options(dn_arguments *arguments, dn_test *test, const char **names,
                          const char **out)
 {
-    test->predict.threshold = dn_take_float(arguments, "-thresh", .25f);
-    test->predict.nms = dn_take_float(arguments, "-nms", .45f);
+    test->predict.threshold = dn_take_share(arguments, "-thresh", .25f);
+    test->predict.nms = dn_take_share(arguments, "-nms", .45f);
     if (dn_take_flag(arguments, "-stretch")) test->predict.fit = DN_FIT_STRETCH;
     test->ext_output = dn_take_flag(arguments, "-ext_output");
     test->save_labels = dn_take_flag(arguments, "-save_labels");
@@ -129,8 +129,7 @@ static void open_output(dn_test *test, const char *out)
     const size_t length = out ? strlen(out) : 0;
     test->picture = "predictions";
     if (length > 5 && strcmp(out + length - 5, ".json") == 0) {
-        test->json = fopen(out, "w");
-        if (!test->json) dn_die("%s: cannot write", out);
+        test->json = dn_open_output(out);
         fprintf(test->json, "[\n");
     } else if (out) {
         test->picture = out;
@@ -151,14 +150,14 @@ int dn_command_test(dn_arguments *arguments)
         names = data->names;
     }
     test.network = dn_open_network(arguments, &common, 1);
-    test.names = dn_open_names(names, dn_network_classes(test.network));
+    test.names = dn_open_names(names, dn_must_have_head(test.network, arguments->cfg));
     open_output(&test, out);
     if (arguments->count == 0) run_from_input(&test);
     const bool several = arguments->count > 1;
     for (int i = 0; i < arguments->count; i++) run(&test, arguments->items[i], several);
     if (test.json) {
         fprintf(test.json, "\n]\n");
-        if (fclose(test.json) != 0) dn_die("%s: cannot write", out);
+        dn_close_output(test.json, out);
     }
     dn_free_names(test.names);
     dn_network_free(test.network);

@@ -158,9 +158,9 @@ int dn_command_average(dn_arguments *arguments)
 {
     dn_common_arguments common = dn_take_common(arguments);
     common.quiet = true;
-    dn_take_files(arguments); /* the first .weights file is the one to write */
-    if (!arguments->weights) dn_die("the name of the file to write is missing");
-    const char *out = arguments->weights;
+    /* By place, whatever their names: the second one is overwritten. */
+    arguments->cfg = dn_take_operand(arguments, "a cfg file");
+    const char *out = dn_take_operand(arguments, "the name of the file to write");
     arguments->weights = dn_take_operand(arguments, "a weights file to average");
     dn_network *mean = dn_open_network(arguments, &common, 0);
     for (int32_t files = 2; arguments->count > 0; files++) {

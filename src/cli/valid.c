@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/data_sets.h"
 #include "cli/open_network.h"
+#include "cli/output.h"
 #include "cli/result_json.h"
 
 #include <errno.h>
@@ -20,11 +21,16 @@
 
 enum { DN_PATH_SIZE = 4096, DN_COCO_OBJECTS = 100 };
 
+typedef struct dn_results {
+    FILE *file; /* NULL: not wanted */
+    char path[DN_PATH_SIZE];
+    int64_t count;
+} dn_results;
+
 typedef struct dn_valid {
     const dn_dataset_view *view;
     bool from_json;
-    FILE *boxes, *masks; /* masks: NULL for a detector */
-    int64_t box_count, mask_count;
+    dn_results boxes, masks; /* masks: of a segmenter */
 } dn_valid;
 
 /* Darknet's 80 classes are COCO's ids 1..90 without ten that are not used. */
@@ -58,9 +64,9 @@ static void write_box(dn_valid *valid, int64_t image_id, const dn_result *result
                       const dn_instance *instance)
 {
     const dn_box box = dn_box_clip(instance->box, (float)result->width, (float)result->height);
-    fprintf(valid->boxes,
+    fprintf(valid->boxes.file,
             "%s{\"image_id\":%lld, \"category_id\":%lld, \"bbox\":[%f, %f, %f, %f], \"score\":%f}",
-            valid->box_count++ ? ",\n" : "", (long long)image_id,
+            valid->boxes.count++ ? ",\n" : "", (long long)image_id,
             (long long)category_of(valid, instance->class_id), (double)box.x0, (double)box.y0,
             (double)(box.x1 - box.x0), (double)(box.y1 - box.y0), (double)instance->score);
 }
@@ -71,30 +77,28 @@ static void write_mask(dn_valid *valid, int64_t image_id, const dn_result *resul
     dn_rle rle;
     dn_must(dn_mask_paste(&rle, instance->mask, result->mask_size, instance->mask_box,
                           result->height, result->width, .5f));
-    fprintf(valid->masks, "%s{\"image_id\":%lld, \"category_id\":%lld, \"segmentation\":",
-            valid->mask_count++ ? ",\n" : "", (long long)image_id,
+    fprintf(valid->masks.file, "%s{\"image_id\":%lld, \"category_id\":%lld, \"segmentation\":",
+            valid->masks.count++ ? ",\n" : "", (long long)image_id,
             (long long)category_of(valid, instance->class_id));
-    dn_json_rle(valid->masks, &rle);
-    fprintf(valid->masks, ", \"score\":%f}", (double)instance->mask_score);
+    dn_json_rle(valid->masks.file, &rle);
+    fprintf(valid->masks.file, ", \"score\":%f}", (double)instance->mask_score);
     dn_rle_free(&rle);
 }
 
-static FILE *open_results(const char *folder, const char *name, const char *end)
+static void open_results(dn_results *results, const char *folder, const char *name, const char *end)
 {
-    char path[DN_PATH_SIZE];
-    snprintf(path, sizeof path, "%s/%s%s.json", folder, name, end);
-    FILE *file = fopen(path, "w");
-    if (!file) dn_die("%s: cannot write: %s", path, strerror(errno));
-    fprintf(stderr, "Results: %s\n", path);
-    fprintf(file, "[\n");
-    return file;
+    const int length = snprintf(results->path, DN_PATH_SIZE, "%s/%s%s.json", folder, name, end);
+    if (length < 0 || length >= DN_PATH_SIZE) dn_die("%s: the path is too long", results->path);
+    results->file = dn_open_output(results->path);
+    fprintf(stderr, "Results: %s\n", results->path);
+    fprintf(results->file, "[\n");
 }
 
-static void close_results(FILE *file)
+static void close_results(const dn_results *results)
 {
-    if (!file) return;
-    fprintf(file, "\n]\n");
-    if (fclose(file) != 0) dn_die("cannot write the results: %s", strerror(errno));
+    if (!results->file) return;
+    fprintf(results->file, "\n]\n");
+    dn_close_output(results->file, results->path);
 }
 
 static double now(void)
@@ -113,21 +117,26 @@ static void print_progress(int64_t done, int64_t all, double seconds)
             seconds / (double)done * (double)(all - done), terminal && done < all ? "" : "\n");
 }
 
-static void run(dn_network *network, dn_valid *valid, const dn_predict_options *options)
+/* Returns how many images were skipped. */
+static int64_t run(dn_network *network, dn_valid *valid, const dn_predict_options *options)
 {
     const double start = now();
+    int64_t skipped = 0;
     for (int64_t i = 0; i < valid->view->image_count; i++) {
         dn_image image;
         dn_result *result = NULL;
         if (dn_image_load(valid->view->images[i].path, &image) != DN_OK) {
             fprintf(stderr, "skipped: %s\n", dn_error_message());
+            skipped++;
             continue;
         }
         dn_must(dn_network_predict(network, &image, options, &result));
         const int64_t id = image_id_of(valid, i);
         for (int32_t k = 0; k < result->instance_count; k++) {
+            /* The JSON knows nothing of this class, so it cannot count. */
+            if (category_of(valid, result->instances[k].class_id) < 0) continue;
             write_box(valid, id, result, &result->instances[k]);
-            if (valid->masks && result->instances[k].mask)
+            if (valid->masks.file && result->instances[k].mask)
                 write_mask(valid, id, result, &result->instances[k]);
         }
         dn_result_free(result);
@@ -135,21 +144,23 @@ static void run(dn_network *network, dn_valid *valid, const dn_predict_options *
         print_progress(i + 1, valid->view->image_count, now() - start);
     }
     fprintf(stderr, "Total Detection Time: %f Seconds\n", now() - start);
+    return skipped;
 }
 
-static bool is_json(const char *path)
+/* Images of a COCO JSON have it as their label file; with images_only others have themselves. */
+static bool is_from_json(const dn_dataset_view *view)
 {
-    const size_t length = strlen(path);
-    return length > 5 && strcmp(path + length - 5, ".json") == 0;
+    return view->image_count > 0 && strcmp(view->images[0].label_path, view->images[0].path) != 0;
 }
 
 int dn_command_valid(dn_arguments *arguments)
 {
     dn_predict_options options = {
-        .threshold = dn_take_float(arguments, "-thresh", .001f),
-        .nms = dn_take_float(arguments, "-nms", .45f),
+        .threshold = dn_take_share(arguments, "-thresh", .001f),
+        .nms = dn_take_share(arguments, "-nms", .45f),
         .fit = dn_take_flag(arguments, "-stretch") ? DN_FIT_STRETCH : DN_FIT_LETTERBOX,
-        .max_objects = (int32_t)dn_take_int(arguments, "-max_objects", DN_COCO_OBJECTS),
+        .max_objects =
+            (int32_t)dn_take_int(arguments, "-max_objects", DN_COCO_OBJECTS, 0, INT32_MAX),
     };
     dn_take_flag(arguments, "-letter_box");
     const char *out = dn_take_text(arguments, "-out", "coco_results");
@@ -161,17 +172,19 @@ int dn_command_valid(dn_arguments *arguments)
         dn_die("%s: eval=%s is not supported: only coco", data->path, data->eval);
     dn_dataset *dataset = dn_open_data_set(data, DN_DATA_VALID, common.strict);
     dn_network *network = dn_open_network(arguments, &common, 1);
-    dn_valid valid = {.view = dn_dataset_get(dataset), .from_json = is_json(data->valid)};
+    dn_must_have_head(network, arguments->cfg);
+    dn_valid valid = {.view = dn_dataset_get(dataset)};
+    valid.from_json = is_from_json(valid.view);
     if (mkdir(data->results, 0777) != 0 && errno != EEXIST)
         dn_die("%s: cannot make the results folder: %s", data->results, strerror(errno));
-    valid.boxes = open_results(data->results, out, "");
+    open_results(&valid.boxes, data->results, out, "");
     if (strcmp(arguments->task, "segmenter") == 0)
-        valid.masks = open_results(data->results, out, "_segm");
-    run(network, &valid, &options);
-    close_results(valid.boxes);
-    close_results(valid.masks);
+        open_results(&valid.masks, data->results, out, "_segm");
+    const int64_t skipped = run(network, &valid, &options);
+    close_results(&valid.boxes);
+    close_results(&valid.masks);
     dn_network_free(network);
     dn_dataset_free(dataset);
     dn_data_file_free(data);
-    return 0;
+    return skipped > 0 ? 1 : 0;
 }

@@ -22,6 +22,13 @@ typedef struct dn_weights_reader {
     bool transpose; /* very old files hold fully connected weights by column */
 } dn_weights_reader;
 
+static dn_status too_short(const dn_weights_reader *reader)
+{
+    if (ferror(reader->file))
+        return dn_fail(DN_ERROR_IO, "%s: cannot read: %s", reader->path, strerror(errno));
+    return dn_fail(DN_ERROR_WEIGHTS, "%s: too short for a weights file's header", reader->path);
+}
+
 static dn_status open_reader(const char *path, dn_weights_reader *reader)
 {
     const uint32_t one = 1;
@@ -29,16 +36,14 @@ static dn_status open_reader(const char *path, dn_weights_reader *reader)
         return dn_fail(DN_ERROR_DEVICE, "weights files need a little-endian machine");
     *reader = (dn_weights_reader){.path = path, .file = fopen(path, "rb")};
     if (!reader->file) return dn_fail(DN_ERROR_IO, "%s: cannot open: %s", path, strerror(errno));
-    if (fread(reader->version, 4, 3, reader->file) != 3)
-        return dn_fail(DN_ERROR_WEIGHTS, "%s: too short for a weights file's header", path);
+    if (fread(reader->version, 4, 3, reader->file) != 3) return too_short(reader);
     const int32_t major = reader->version[0], minor = reader->version[1];
     if (major < 0 || minor < 0 || major > 100000 || minor > 100000)
         return dn_fail(DN_ERROR_WEIGHTS, "%s: version %d.%d is not a weights file's", path, major,
                        minor);
     const size_t seen_size = major * 10 + minor >= 2 && major < 1000 && minor < 1000 ? 8 : 4;
     reader->transpose = major > 1000 || minor > 1000;
-    if (fread(&reader->seen, seen_size, 1, reader->file) != 1)
-        return dn_fail(DN_ERROR_WEIGHTS, "%s: too short for a weights file's header", path);
+    if (fread(&reader->seen, seen_size, 1, reader->file) != 1) return too_short(reader);
     const long start = ftell(reader->file);
     if (start < 0 || fseek(reader->file, 0, SEEK_END) != 0)
         return dn_fail(DN_ERROR_IO, "%s: cannot seek: %s", path, strerror(errno));
@@ -184,7 +189,8 @@ static dn_status visit_list(dn_network *network, const char *paths, dn_weights_p
     for (char *path = list; path && status == DN_OK; path = next) {
         next = strchr(path, ',');
         if (next) *next++ = '\0';
-        status = visit_file(network, path, phase, cursor);
+        status = *path ? visit_file(network, path, phase, cursor)
+                       : dn_fail(DN_ERROR_ARGUMENT, "%s: a name in the list is empty", paths);
     }
     dn_free(list);
     return status;

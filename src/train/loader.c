@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { DN_RING = 3, DN_TRIES = 100 };
+enum { DN_RING = 3, DN_TRIES = 100, DN_FAULTS_WAITING = 100, DN_WORKERS_MAX = 256 };
 
 typedef struct dn_ring_place {
     float *input;       /* (batch, 3, height, width) */
@@ -39,7 +39,7 @@ struct dn_loader {
     bool stop;
     dn_status failure;
     char failure_text[1024];
-    char *faults[DN_TRIES]; /* waiting to be reported by the consumer */
+    char *faults[DN_FAULTS_WAITING]; /* waiting to be reported by the consumer */
     int32_t fault_count;
 };
 
@@ -63,7 +63,7 @@ static const int64_t *order_of(dn_loader *loader, int64_t epoch)
 static void note_fault(dn_loader *loader, int64_t image)
 {
     pthread_mutex_lock(&loader->lock);
-    if (!loader->reported[image] && loader->fault_count < DN_TRIES) {
+    if (!loader->reported[image] && loader->fault_count < DN_FAULTS_WAITING) {
         loader->reported[image] = true;
         char *text = dn_strdup(dn_error_message());
         if (text) loader->faults[loader->fault_count++] = text;
@@ -84,14 +84,16 @@ static dn_status load(dn_loader *loader, int64_t number, float *input, dn_sample
 {
     dn_status status = DN_OK;
     int64_t image = image_of(loader, number);
-    for (int32_t attempt = 0; attempt < DN_TRIES; attempt++) {
+    const int64_t tries = loader->image_count < DN_TRIES ? loader->image_count : DN_TRIES;
+    for (int64_t attempt = 0; attempt < tries; attempt++) {
         status =
             dn_sample_load(loader->dataset, &loader->options.sample, image, number, input, sample);
         if (status == DN_OK || status == DN_ERROR_MEMORY || loader->options.strict) return status;
         note_fault(loader, image);
         image = (image + 1) % loader->image_count;
     }
-    return dn_fail_prefix(status, "%d images one after the other cannot be used", DN_TRIES);
+    return dn_fail_prefix(status, "%lld images one after the other cannot be used",
+                          (long long)tries);
 }
 
 static void *work(void *context)
@@ -156,6 +158,9 @@ static dn_status start(dn_loader *loader)
 dn_status dn_loader_create(const dn_dataset *dataset, const dn_loader_options *options,
                            dn_loader **out)
 {
+    if (options->workers < 1 || options->workers > DN_WORKERS_MAX)
+        return dn_fail(DN_ERROR_ARGUMENT, "%d loader threads: 1..%d are allowed", options->workers,
+                       DN_WORKERS_MAX);
     dn_loader *loader = dn_alloc(sizeof *loader);
     if (!loader) return DN_ERROR_MEMORY;
     loader->dataset = dataset;

@@ -3,7 +3,7 @@
  * Every epoch visits every image once, in an order that is a function of (seed, epoch). Sample
  * number k of a run is the (k mod images)-th of epoch k / images, whichever thread makes it and
  * wherever the run was resumed. An image that cannot be used is reported once and the next one of
- * the order takes its place; with `strict` the loader stops there.
+ * the data set takes its place; with `strict` the loader stops there.
  */
 #ifndef DN_TRAIN_LOADER_H
 #define DN_TRAIN_LOADER_H
@@ -15,7 +15,7 @@ typedef struct dn_loader dn_loader;
 typedef struct dn_loader_options {
     dn_sample_options sample;
     int32_t batch;        /* samples of a batch */
-    int32_t workers;      /* threads, at least 1 */
+    int32_t workers;      /* threads, 1..256 */
     int64_t first_sample; /* number of the first one */
     bool strict;
     void (*fault)(void *context, const char *sentence); /* called by dn_loader_next; may be NULL */

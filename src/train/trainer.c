@@ -19,7 +19,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { DN_PATH_SIZE = 4096 };
+enum {
+    DN_PATH_SIZE = 4096,
+    DN_BASE_SIZE = 256,
+    DN_NAME_SIZE = DN_BASE_SIZE + 32, /* "/<base>_final.mask.weights" */
+};
 
 typedef struct dn_trainer {
     const dn_train_options *options;
@@ -30,7 +34,7 @@ typedef struct dn_trainer {
     dn_train_state state;
     int32_t batch, subdivisions;
     int64_t last_iteration;
-    char base[256]; /* of the cfg's name: the checkpoints' first part */
+    char base[DN_BASE_SIZE]; /* of the cfg's name: the checkpoints' first part */
     char saved[DN_PATH_SIZE];
 } dn_trainer;
 
@@ -59,8 +63,26 @@ static void set_base(dn_trainer *trainer)
 static dn_status make_folder(const char *path)
 {
     struct stat info;
+    if (strlen(path) > DN_PATH_SIZE - DN_NAME_SIZE)
+        return dn_fail(DN_ERROR_IO,
+                       "the backup folder's path has %zu bytes, at most %d are allowed",
+                       strlen(path), DN_PATH_SIZE - DN_NAME_SIZE);
     if (mkdir(path, 0777) == 0 || (stat(path, &info) == 0 && S_ISDIR(info.st_mode))) return DN_OK;
     return dn_fail(DN_ERROR_IO, "%s: cannot make the backup folder: %s", path, strerror(errno));
+}
+
+/* A frozen detector must be there as a whole: what a file of its trunk leaves out would stay as it
+ * was drawn. */
+static dn_status check_detector(const dn_network *network, const char *weights,
+                                const dn_weights_report *report)
+{
+    int32_t frozen = 0;
+    for (int32_t i = 0; i < network->train_from; i++)
+        frozen += network->layers[i].param_count > 0 && !network->layers[i].common.dontload;
+    if (report->layers_loaded >= frozen) return DN_OK;
+    return dn_fail(DN_ERROR_WEIGHTS,
+                   "%s: fills %d layers, but the detector of %s, which stays as it is, has %d",
+                   weights, report->layers_loaded, network->cfg->name, frozen);
 }
 
 static dn_status open_network(dn_trainer *trainer)
@@ -78,7 +100,11 @@ static dn_status open_network(dn_trainer *trainer)
     DN_TRY(dn_network_create(options->cfg, &network_options, &trainer->network));
     dn_network *network = trainer->network;
     const bool mask_stage = options->stage == DN_STAGE_MASK;
-    if (options->weights) DN_TRY(dn_network_load_weights(network, options->weights, NULL));
+    if (options->weights) {
+        dn_weights_report report;
+        DN_TRY(dn_network_load_weights(network, options->weights, &report));
+        if (mask_stage) DN_TRY(check_detector(network, options->weights, &report));
+    }
     if (options->clear) network->seen = 0;
     dn_net_batch(&network->net, mask_stage, &trainer->batch, &trainer->subdivisions);
     const dn_status status =
@@ -113,7 +139,7 @@ static dn_status open_loader(dn_trainer *trainer)
                    .augment = options->plain ? none : augment,
                    .seed = trainer->state.seed},
         .batch = trainer->network->batch,
-        .workers = options->workers > 0 ? options->workers : 1,
+        .workers = options->workers == 0 ? 1 : options->workers,
         .first_sample = trainer->state.iteration * trainer->batch,
         .strict = options->strict,
         .fault = forward_message,
@@ -215,6 +241,8 @@ static dn_status loop(dn_trainer *trainer, bool *cancelled)
 
 dn_status dn_train(const dn_train_options *options, dn_train_report *report)
 {
+    if (!options->cfg || !options->backup_folder || !options->dataset)
+        return dn_fail(DN_ERROR_ARGUMENT, "training needs a cfg, a backup folder and a data set");
     dn_trainer *trainer = dn_alloc(sizeof *trainer);
     if (!trainer) return DN_ERROR_MEMORY;
     trainer->options = options;
