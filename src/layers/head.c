@@ -3,6 +3,7 @@
 
 #include "core/memory.h"
 #include "core/truth.h"
+#include "data/path.h"
 
 #include <math.h>
 #include <string.h>
@@ -11,17 +12,12 @@ enum { DN_MAP_LIMIT = 1 << 20 }; /* bytes of a map file */
 
 static dn_status read_map_text(const dn_network *network, const char *path, char **text)
 {
+    dn_arena arena = {0};
     size_t length;
-    if (dn_read_file(path, DN_MAP_LIMIT, text, &length) == DN_OK) return DN_OK;
-    const char *slash = strrchr(network->cfg->name, '/');
-    const size_t folder = slash ? (size_t)(slash - network->cfg->name) + 1 : 0;
-    const size_t bytes = folder + strlen(path) + 1;
-    char *beside = dn_alloc(bytes);
-    if (!beside) return DN_ERROR_MEMORY;
-    memcpy(beside, network->cfg->name, folder);
-    memcpy(beside + folder, path, bytes - folder);
-    const dn_status status = dn_read_file(beside, DN_MAP_LIMIT, text, &length);
-    dn_free(beside);
+    const char *found = dn_path_resolve(&arena, network->cfg->name, path);
+    const dn_status status =
+        found ? dn_read_file(found, DN_MAP_LIMIT, text, &length) : DN_ERROR_MEMORY;
+    dn_arena_free(&arena);
     return status;
 }
 
@@ -79,14 +75,20 @@ dn_status dn_head_check_filters(const dn_layer *layer, const dn_network *network
                          in->c, slots, entries, (long long)wanted);
 }
 
+/* Relative coordinates up to there are still numbers as pixels of the largest image, enlarged. */
+static const float farthest = 1e6f;
+
+static bool is_sane(dn_box box)
+{
+    return fabsf(box.x0) <= farthest && fabsf(box.y0) <= farthest && fabsf(box.x1) <= farthest &&
+           fabsf(box.y1) <= farthest;
+}
+
 dn_status dn_head_add_box(const dn_pass *pass, dn_candidate candidate, const float *classes,
                           int32_t class_count, int64_t plane, dn_detections *detections)
 {
-    const dn_box box = candidate.box;
     float *probs;
-    if (!(candidate.objectness > pass->threshold)) return DN_OK;
-    if (!isfinite(box.x0) || !isfinite(box.y0) || !isfinite(box.x1) || !isfinite(box.y1))
-        return DN_OK;
+    if (!(candidate.objectness > pass->threshold) || !is_sane(candidate.box)) return DN_OK;
     DN_TRY(dn_detections_add(detections, candidate, &probs));
     memset(probs, 0, (size_t)detections->classes * sizeof *probs);
     for (int32_t c = 0; c < class_count; c++) {

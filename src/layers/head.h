@@ -15,8 +15,9 @@ dn_status dn_head_check_filters(const dn_layer *layer, const dn_network *network
                                 int32_t entries);
 
 /* Appends a candidate whose objectness is above the pass's threshold, with objectness * class for
- * every class above it and 0 for the others; class c is classes[c * plane]. Boxes whose size
- * overflowed are left out. */
+ * every class above it and 0 for the others; class c is classes[c * plane]. Boxes that
+ * reach a million inputs far are left out: their sizes exploded, and in pixels they may overflow.
+ */
 dn_status dn_head_add_box(const dn_pass *pass, dn_candidate candidate, const float *classes,
                           int32_t class_count, int64_t plane, dn_detections *detections);
 
