@@ -13,6 +13,7 @@
 #include "math/integers.h"
 #include "math/threads.h"
 
+#include <math.h>
 #include <string.h>
 
 enum {
@@ -44,8 +45,20 @@ static int64_t stage_floats(const dn_conv_geometry *g, const conv_plan *plan)
     return plan->block_channels * window + DN_PACK_SLACK;
 }
 
-/* Chooses the cut with the shortest estimated time of the busiest thread: its tasks times their
- * columns times (rows + what packing a column costs, in rows). */
+/* Vectors of columns that the busiest thread computes when an image is cut into `tasks`: its turns
+ * of average size, one of them as large as they come. */
+static double busiest(const conv_plan *plan, int64_t turns, int32_t tasks)
+{
+    const int32_t lanes = plan->kernel->lanes;
+    const int32_t vectors = dn_divide_up(plan->columns, lanes);
+    const int32_t panels = dn_divide_up(plan->column_panels, tasks);
+    const int32_t largest = dn_least(vectors, panels * (plan->kernel->columns / lanes));
+    const double average = (double)vectors / tasks;
+    return (double)(turns - 1) * average + largest;
+}
+
+/* Chooses the cut with the shortest estimated time of the busiest thread: its columns times (rows +
+ * what packing a column costs, in rows). */
 static void cut(const dn_conv_args *args, conv_plan *plan)
 {
     enum { PACKING_ROWS = 8, MOST_ROW_TASKS = 8, SPARE_TASKS = 8 };
@@ -54,12 +67,12 @@ static void cut(const dn_conv_args *args, conv_plan *plan)
     const int32_t row_limit = args->threads == 1 ? 1 : dn_least(MOST_ROW_TASKS, plan->row_panels);
     const int32_t column_limit =
         dn_least(plan->column_panels, fewest + SPARE_TASKS * args->threads);
-    int64_t best = INT64_MAX;
+    double best = INFINITY;
     for (int32_t rows = 1; rows <= row_limit; ++rows) {
+        const int32_t height = dn_divide_up(args->filters, rows) + PACKING_ROWS;
         for (int32_t columns = fewest; columns <= column_limit; ++columns) {
             const int64_t turns = (outer * rows * columns + args->threads - 1) / args->threads;
-            const int64_t height = dn_divide_up(args->filters, rows) + PACKING_ROWS;
-            const int64_t cost = turns * dn_divide_up(plan->column_panels, columns) * height;
+            const double cost = busiest(plan, turns, columns) * height;
             if (cost < best) {
                 best = cost;
                 plan->row_tasks = rows;
