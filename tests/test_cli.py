@@ -1,6 +1,6 @@
 """The program ./darknet: what it prints, writes and refuses.
 
-Truth: json, zlib-free hand-written weights files, pycocotools' decoding of masks, Darknet's line
+Truth: json, hand-written weights files, pycocotools' decoding of masks, Darknet's line
 formats as the reference gives them, and bytes: of files that tools take apart and put together,
 and of trainings that were interrupted and resumed.
 """
@@ -19,6 +19,37 @@ import numpy as np
 import pytest
 
 from program import CONVOLUTIONS, LAYERS, NET, PROGRAM, ROOT, Folder, floats, write_weights
+
+# A class-agnostic mask branch on the first map.
+BRANCH = """
+[route]
+layers=0
+
+[convolutional]
+filters=5
+size=1
+activation=linear
+
+[roialign]
+layers=-1
+size=6
+samples=2
+score_thresh=.05
+
+[deconvolutional]
+filters=4
+size=2
+stride=2
+activation=relu
+
+[convolutional]
+filters=1
+size=1
+activation=linear
+
+[mask]
+classes=1
+"""
 
 
 @pytest.fixture
@@ -168,6 +199,35 @@ def test_json(folder):
         x, y = box["center_x"] * width - w / 2, box["center_y"] * height - h / 2
         assert np.allclose([x, y, w, h], [float(v) for v in found], atol=0.51)
         assert "mask" not in o
+
+
+def test_masks_in_json(folder):
+    """Masks are COCO's runs at the photo's size, inside the area that the branch looked at."""
+    from pycocotools import mask as coco
+
+    (folder.path / "masks.cfg").write_text(NET + LAYERS + BRANCH)
+    call = ["segmenter", "test", "masks.cfg", "photo_000002.png", "-thresh", ".1", "-dont_draw"]
+    random = np.random.default_rng(3).normal(0.3, 1, 5 + 5 * 6 + 4 + 5 * 4 * 4 + 1 + 4)
+    branch = np.array([0, 2, 5, 0, 0], "<i4").tobytes() + random.astype("<f4").tobytes()
+    (folder.path / "branch.weights").write_bytes(branch)
+    folder.run(*call, "tiny.weights,branch.weights", "-out", "result.json")
+    objects = json.loads(folder.bytes("result.json"))[0]["objects"]
+    assert objects
+    drawn = 0
+    for o in objects:
+        pixels = coco.decode(o["mask"])
+        assert pixels.shape == (52, 80)
+        drawn += int(pixels.sum())
+        box, rows = o["relative_coordinates"], np.argwhere(pixels)
+        if len(rows):  # nothing outside the enlarged box
+            y, x = rows.T + 0.5
+            assert (abs(x / 80 - box["center_x"]) <= 0.6 * box["width"] + 1e-3).all()
+            assert (abs(y / 52 - box["center_y"]) <= 0.6 * box["height"] + 1e-3).all()
+    assert drawn > 0
+    # A trunk file before a branch file, and a branch without its detector, are refused.
+    folder.run("partial", "tiny.cfg", "tiny.weights", "trunk.weights", 2)
+    for weights in ("trunk.weights,branch.weights", "branch.weights"):
+        assert "branch.weights: " in folder.error(*call, weights)
 
 
 def test_json_of_a_strange_file_name(folder):
