@@ -418,17 +418,14 @@ def test_label_images(tmp_path):
     write_png(masks / "a.png", np.ones((4, 5), np.uint16), 16)
     write_png(masks / "b.png", np.ones((4, 5, 3), np.uint8), 8, 2)
     whole = (masks / "a.png").read_bytes()
-    colour = (
-        f"{masks}/b.png: is a colour image; a label image is a grey or palette PNG whose values "
-        "number the instances"
-    )
+    colour = f"{masks}/b.png: a label image has one channel (gray or palette), this one has 3"
     faults = [
         f"{images}/b.jpg: left out, because of {colour}",
         f"{images}/c.jpg: left out, because of {masks}/c.png: cannot open: {MISSING}",
     ]
     dataset = Dataset(images, masks_folder=masks)
     assert dataset.faults[:2] == faults and dataset.fault_count == 3
-    assert f"{masks}/d.png: not a PNG that can be read: " in dataset.faults[2]
+    assert f"{masks}/d.png: damaged PNG: " in dataset.faults[2]
     assert [image.file_name for image in dataset.images] == ["a.jpg"]
     with raises(DataError, colour):
         Dataset(images, masks_folder=masks, strict=True)

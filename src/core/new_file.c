@@ -7,10 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-dn_status dn_new_file_open(dn_new_file *file, const char *path)
+dn_status dn_new_file_open(dn_new_file *file, const char *path, dn_new_file_care care)
 {
     const size_t length = strlen(path);
-    *file = (dn_new_file){NULL, dn_strdup(path), dn_alloc(length + 5)};
+    *file = (dn_new_file){NULL, dn_strdup(path), dn_alloc(length + 5), care};
     dn_status status = DN_ERROR_MEMORY;
     if (file->path && file->temporary) {
         memcpy(file->temporary, path, length);
@@ -26,25 +26,24 @@ dn_status dn_new_file_open(dn_new_file *file, const char *path)
     return status;
 }
 
-dn_status dn_new_file_close(dn_new_file *file, bool written)
+dn_status dn_new_file_fail(const dn_new_file *file)
 {
-    errno = written ? 0 : errno;
-    bool fine = written && fflush(file->stream) == 0 && fsync(fileno(file->stream)) == 0;
-    int reason = errno;
-    if (fclose(file->stream) != 0 && fine) {
-        fine = false;
-        reason = errno;
-    }
-    if (fine && rename(file->temporary, file->path) != 0) {
-        fine = false;
-        reason = errno;
-    }
-    dn_status status = DN_OK;
-    if (!fine) {
-        status = dn_fail(DN_ERROR_IO, "%s: cannot write: %s", file->path,
-                         reason ? strerror(reason) : "unknown reason");
-        remove(file->temporary);
-    }
+    return dn_fail(DN_ERROR_IO, "%s: cannot write: %s", file->path, strerror(errno));
+}
+
+static bool reaches_the_disk(const dn_new_file *file)
+{
+    if (fflush(file->stream) != 0) return false;
+    return file->care == DN_FILE_QUICK || fsync(fileno(file->stream)) == 0;
+}
+
+dn_status dn_new_file_close(dn_new_file *file, dn_status status)
+{
+    if (status == DN_OK && !reaches_the_disk(file)) status = dn_new_file_fail(file);
+    if (fclose(file->stream) != 0 && status == DN_OK) status = dn_new_file_fail(file);
+    if (status == DN_OK && rename(file->temporary, file->path) != 0)
+        status = dn_new_file_fail(file);
+    if (status != DN_OK) remove(file->temporary);
     dn_free(file->path);
     dn_free(file->temporary);
     return status;

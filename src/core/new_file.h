@@ -1,4 +1,4 @@
-/* A file that appears whole or not at all: written as <path>.tmp, synced, renamed. */
+/* A file that appears whole or not at all: written as <path>.tmp, which is renamed at the end. */
 #ifndef DN_CORE_NEW_FILE_H
 #define DN_CORE_NEW_FILE_H
 
@@ -6,16 +6,24 @@
 
 #include <stdio.h>
 
+/* Whether the old file must survive a power cut: then the new one waits for the disk, which can
+ * take longer than writing it. */
+typedef enum dn_new_file_care { DN_FILE_QUICK, DN_FILE_SYNCED } dn_new_file_care;
+
 typedef struct dn_new_file {
     FILE *stream;
     char *path, *temporary; /* owned */
+    dn_new_file_care care;
 } dn_new_file;
 
 /* Opens the temporary file for writing. After success dn_new_file_close must follow. */
-dn_status dn_new_file_open(dn_new_file *file, const char *path);
+dn_status dn_new_file_open(dn_new_file *file, const char *path, dn_new_file_care care);
 
-/* Syncs and renames where all was `written`; else, and on failure, removes the temporary file and
- * returns DN_ERROR_IO with the reason. */
-dn_status dn_new_file_close(dn_new_file *file, bool written);
+/* DN_ERROR_IO, with errno's reason why the file could not be written. */
+dn_status dn_new_file_fail(const dn_new_file *file);
+
+/* Renames where `status`, the outcome of the writing, is DN_OK; else, and where that fails, removes
+ * the temporary file. Returns `status`, or this step's own failure. */
+dn_status dn_new_file_close(dn_new_file *file, dn_status status);
 
 #endif

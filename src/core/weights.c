@@ -239,7 +239,7 @@ dn_status dn_network_save_weights(dn_network *network, const char *path, int32_t
         return dn_fail(DN_ERROR_ARGUMENT, "%s: layers %d..%d: the network has 0..%d", path, first,
                        last - 1, network->layer_count - 1);
     dn_new_file file;
-    DN_TRY(dn_new_file_open(&file, path));
+    DN_TRY(dn_new_file_open(&file, path, DN_FILE_SYNCED));
     const bool written = write_layers(network, file.stream, first, last);
-    return dn_new_file_close(&file, written);
+    return dn_new_file_close(&file, written ? DN_OK : dn_new_file_fail(&file));
 }

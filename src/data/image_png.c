@@ -106,6 +106,9 @@ static void start(dn_png *self)
 {
     const dn_image_file *file = self->file;
     if (file->size < DN_PNG_IHDR_END) leave_cut(self);
+    if (memcmp(file->bytes + 12, "IHDR", 4) != 0)
+        leave(self,
+              dn_fail(DN_ERROR_DATA, "%s: damaged PNG: no IHDR at its beginning", file->name));
     const uint32_t width = read_32(file->bytes + 16), height = read_32(file->bytes + 20);
     const dn_status status = dn_image_check_size(file->name, width, height);
     if (status != DN_OK) leave(self, status);

@@ -1,11 +1,8 @@
-/* Writing images: PNG or JPEG, chosen by the name's ending. See darknet.h.
- *
- * The picture goes into "<path>.tmp", which is renamed when all of it was written, so that nobody
- * ever meets half a picture under the name.
- */
+/* Writing images: PNG or JPEG, chosen by the name's ending. See darknet.h. */
 #include "data/image.h"
 
 #include "core/memory.h"
+#include "core/new_file.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -148,27 +145,13 @@ static bool ends_with(const char *path, const char *ending)
     return length >= size && strcasecmp(path + length - size, ending) == 0;
 }
 
-static dn_status write_file(const char *path, const dn_image *image, FILE *stream)
+static dn_status write_file(const dn_new_file *file, const dn_image *image)
 {
-    const dn_status status =
-        ends_with(path, ".png") ? write_png(path, image, stream) : write_jpeg(path, image, stream);
-    if (status == DN_OK && (fflush(stream) != 0 || ferror(stream)))
-        return dn_fail(DN_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
-    return status;
-}
-
-/* Writes to `temporary` and renames it to `path`. */
-static dn_status write_and_rename(const char *path, const char *temporary, const dn_image *image)
-{
-    FILE *stream = fopen(temporary, "wb");
-    if (!stream) return dn_fail(DN_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
-    dn_status status = write_file(path, image, stream);
-    if (fclose(stream) != 0 && status == DN_OK)
-        status = dn_fail(DN_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
-    if (status == DN_OK && rename(temporary, path) != 0)
-        status = dn_fail(DN_ERROR_IO, "%s: cannot rename the new file: %s", path, strerror(errno));
-    if (status != DN_OK) remove(temporary);
-    return status;
+    const dn_status status = ends_with(file->path, ".png")
+                                 ? write_png(file->path, image, file->stream)
+                                 : write_jpeg(file->path, image, file->stream);
+    /* The system's reason says more than the library's "write error". */
+    return status == DN_ERROR_IO && ferror(file->stream) ? dn_new_file_fail(file) : status;
 }
 
 dn_status dn_image_save(const char *path, const dn_image *image)
@@ -178,12 +161,7 @@ dn_status dn_image_save(const char *path, const dn_image *image)
     if (image->width < 1 || image->height < 1 || !image->data)
         return dn_fail(DN_ERROR_ARGUMENT, "%s: the image to save is empty (%d x %d)", path,
                        image->width, image->height);
-    const size_t length = strlen(path);
-    char *temporary = dn_alloc(length + sizeof ".tmp");
-    if (!temporary) return DN_ERROR_MEMORY;
-    memcpy(temporary, path, length);
-    memcpy(temporary + length, ".tmp", sizeof ".tmp");
-    const dn_status status = write_and_rename(path, temporary, image);
-    dn_free(temporary);
-    return status;
+    dn_new_file file;
+    DN_TRY(dn_new_file_open(&file, path, DN_FILE_QUICK));
+    return dn_new_file_close(&file, write_file(&file, image));
 }

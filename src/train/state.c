@@ -73,9 +73,9 @@ dn_status dn_state_save(const char *path, const dn_network *network, const dn_op
 {
     const dn_state_header header = header_of(network, optimizer, state);
     dn_new_file file;
-    DN_TRY(dn_new_file_open(&file, path));
+    DN_TRY(dn_new_file_open(&file, path, DN_FILE_SYNCED));
     const bool written = write_state(file.stream, &header, optimizer);
-    return dn_new_file_close(&file, written);
+    return dn_new_file_close(&file, written ? DN_OK : dn_new_file_fail(&file));
 }
 
 /* Does the state on disk belong to this network? Compares what must be equal. */
