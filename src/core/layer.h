@@ -59,7 +59,7 @@ typedef struct dn_pass {
     int64_t iteration; /* of the current stage, for random numbers */
     uint64_t seed;
     float *workspace;
-    const dn_truth *truth; /* `batch` of them, or NULL (truth.h) */
+    const dn_truth *truth; /* `batch` of them, or NULL (darknet.h) */
     float threshold;       /* smallest score a head reports and [roialign] keeps */
     float nms;             /* IoU threshold of suppression; negative: as the cfg says */
 } dn_pass;

@@ -11,8 +11,6 @@
  */
 #include "core/roi_sampling.h"
 
-#include "core/truth.h"
-
 dn_pass dn_roi_detector_pass(const dn_pass *pass, const dn_roi_rules *rules)
 {
     dn_pass asked = *pass;

@@ -4,7 +4,6 @@
 #include "math/cost.h"
 #include "core/layer.h"
 #include "core/network.h"
-#include "core/truth.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,6 @@
 #include "layers/head.h"
 
 #include "core/memory.h"
-#include "core/truth.h"
 #include "data/path.h"
 
 #include <math.h>

@@ -3,7 +3,6 @@
  * backward adds its gradient, p - t, to what comes from behind. */
 #include "core/layer.h"
 #include "core/network.h"
-#include "core/truth.h"
 #include "math/activation.h"
 
 #include <stdio.h>

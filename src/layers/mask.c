@@ -13,7 +13,6 @@
  */
 #include "layers/mask.h"
 
-#include "core/truth.h"
 #include "layers/roialign.h"
 #include "math/activation.h"
 

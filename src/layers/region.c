@@ -14,7 +14,6 @@
  * trees, mask coefficients (coords > 4) and background=1 are not supported.
  */
 #include "core/memory.h"
-#include "core/truth.h"
 #include "layers/head.h"
 #include "math/activation.h"
 

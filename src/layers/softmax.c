@@ -7,7 +7,6 @@
 #include "math/softmax.h"
 #include "core/layer.h"
 #include "core/network.h"
-#include "core/truth.h"
 
 #include <float.h>
 #include <stdio.h>

@@ -21,7 +21,6 @@
  * iou_normalizer * mean(1 - IoU, or GIoU) + obj_normalizer * (the sum without boxes), divided by
  * the batch.
  */
-#include "core/truth.h"
 #include "data/geometry.h"
 #include "layers/yolo.h"
 

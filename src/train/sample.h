@@ -8,7 +8,7 @@
 #ifndef DN_TRAIN_SAMPLE_H
 #define DN_TRAIN_SAMPLE_H
 
-#include "core/truth.h"
+#include "data/geometry.h"
 
 typedef struct dn_augment {
     float jitter; /* zoom in 1/(1 + jitter)..1 + jitter, shift within what that leaves */
