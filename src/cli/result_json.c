@@ -17,7 +17,8 @@ static int sequence_length(const unsigned char *c)
     return overlong || no_character ? 0 : length;
 }
 
-void dn_json_string(FILE *file, const char *text)
+/* The text in quotes, escaped; bytes that are no UTF-8 become U+FFFD. */
+static void print_string(FILE *file, const char *text)
 {
     fputc('"', file);
     for (const unsigned char *c = (const unsigned char *)text; *c;) {
@@ -41,7 +42,7 @@ void dn_json_rle(FILE *file, const dn_rle *rle)
     if (!text) dn_die("out of memory");
     dn_rle_string(rle, text);
     fprintf(file, "{\"size\":[%d,%d],\"counts\":", rle->height, rle->width);
-    dn_json_string(file, text);
+    print_string(file, text);
     fputc('}', file);
     free(text);
 }
@@ -52,7 +53,7 @@ static void print_instance(FILE *file, const dn_result *result, const dn_instanc
     const dn_box *box = &instance->box;
     const double w = result->width, h = result->height;
     fprintf(file, "  {\"class_id\":%d, \"name\":", instance->class_id);
-    dn_json_string(file, names[instance->class_id]);
+    print_string(file, names[instance->class_id]);
     fprintf(file,
             ", \"relative_coordinates\":{\"center_x\":%f, \"center_y\":%f, \"width\":%f, "
             "\"height\":%f}, \"confidence\":%f",
@@ -75,7 +76,7 @@ void dn_json_image(FILE *file, const dn_result *result, const char *path, int64_
 {
     fprintf(file, "%s{\n \"frame_id\":%lld, \n \"filename\":", frame_id > 1 ? ", \n" : "",
             (long long)frame_id);
-    dn_json_string(file, path);
+    print_string(file, path);
     fprintf(file, ", \n \"objects\": [ \n");
     for (int32_t i = 0; i < result->instance_count; i++) {
         if (i > 0) fprintf(file, ", \n");

@@ -6,9 +6,6 @@
 
 #include <stdio.h>
 
-/* `text` between quotes, with JSON's escapes; bytes that are not UTF-8 become U+FFFD. */
-void dn_json_string(FILE *file, const char *text);
-
 /* A mask as COCO's {"size":[h,w],"counts":"..."}. */
 void dn_json_rle(FILE *file, const dn_rle *rle);
 

@@ -129,7 +129,7 @@ static dn_status add_line(dn_cfg *cfg, char *text, int32_t line, bool keep_blank
     return add_section(cfg, text + 1, length - 2, line);
 }
 
-dn_status dn_cfg_parse(const char *name, const char *text, size_t length, bool headless,
+static dn_status parse(const char *name, const char *text, size_t length, bool headless,
                        dn_cfg **out)
 {
     if (memchr(text, '\0', length))
@@ -162,7 +162,7 @@ dn_status dn_cfg_read(const char *path, bool headless, dn_cfg **out)
     char *text = NULL;
     size_t length = 0;
     DN_TRY(dn_read_file(path, DN_CFG_LIMIT, &text, &length));
-    const dn_status status = dn_cfg_parse(path, text, length, headless, out);
+    const dn_status status = parse(path, text, length, headless, out);
     dn_free(text);
     return status;
 }

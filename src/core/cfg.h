@@ -44,12 +44,10 @@ typedef struct dn_cfg {
     dn_cfg_section *sections;
 } dn_cfg;
 
-/* Reads a file / parses `length` bytes of text. *out is freed with dn_cfg_free. A .data file is the
- * same text with keys before any section: with `headless` they form one section named "", and
- * blanks inside values, which are paths, stay. */
+/* Reads a file. *out is freed with dn_cfg_free. A .data file is the same text with keys before any
+ * section: with `headless` they form one section named "", and blanks inside values, which are
+ * paths, stay. */
 dn_status dn_cfg_read(const char *path, bool headless, dn_cfg **out);
-dn_status dn_cfg_parse(const char *name, const char *text, size_t length, bool headless,
-                       dn_cfg **out);
 void dn_cfg_free(dn_cfg *cfg);
 
 /* The section's first entry with this key, or NULL. */

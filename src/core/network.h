@@ -62,11 +62,6 @@ struct dn_network {
  * be looked at, not run. Freed with dn_network_free. */
 dn_status dn_network_outline(const char *cfg_path, dn_network **out);
 
-static inline dn_layer *dn_last_layer(dn_network *network)
-{
-    return &network->layers[network->layer_count - 1];
-}
-
 /* Runs the layers on `batch` images; `pass` holds threshold, nms, truth, iteration and seed; its
  * other fields are filled here. network->input.data must be set. */
 dn_status dn_run_forward(dn_network *network, dn_pass *pass);

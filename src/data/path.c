@@ -10,7 +10,7 @@ size_t dn_path_folder(const char *path)
     return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-bool dn_path_is_absolute(const char *path)
+static bool is_absolute(const char *path)
 {
     const char first = path[0];
     const bool letter = (first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z');
@@ -19,7 +19,7 @@ bool dn_path_is_absolute(const char *path)
 
 bool dn_path_leaves_folder(const char *path)
 {
-    if (dn_path_is_absolute(path)) return true;
+    if (is_absolute(path)) return true;
     for (const char *part = path;;) {
         const size_t length = strcspn(part, "/\\");
         if (length == 2 && part[0] == '.' && part[1] == '.') return true;
@@ -64,7 +64,7 @@ char *dn_path_beside(dn_arena *arena, const char *file, const char *name)
 
 char *dn_path_resolve(dn_arena *arena, const char *file, const char *path)
 {
-    if (!dn_path_is_absolute(path) && !dn_path_exists(path)) {
+    if (!is_absolute(path) && !dn_path_exists(path)) {
         char *beside = dn_path_beside(arena, file, path);
         if (!beside || dn_path_exists(beside)) return beside;
     }

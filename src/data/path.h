@@ -7,8 +7,6 @@
 /* Bytes of the folder part of a path, with its last slash; 0: none. */
 size_t dn_path_folder(const char *path);
 
-bool dn_path_is_absolute(const char *path);
-
 /* Absolute, or with a part "..", by the rules of POSIX and Windows alike. */
 bool dn_path_leaves_folder(const char *path);
 

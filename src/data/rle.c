@@ -7,6 +7,12 @@
 
 enum { DN_FIRST_CAPACITY = 64 };
 
+/* Of the image. */
+static int64_t dn_pixels_of(const dn_rle *rle)
+{
+    return (int64_t)rle->height * rle->width;
+}
+
 /* ---- the builder ---- */
 
 dn_status dn_rle_check_size(const char *place, int32_t height, int32_t width)
@@ -57,7 +63,7 @@ dn_status dn_rle_append(dn_rle_builder *builder, uint32_t begin, uint32_t end)
 
 dn_status dn_rle_finish(dn_rle_builder *builder, dn_status status, dn_rle *out)
 {
-    const uint32_t rest = (uint32_t)dn_rle_pixels(&builder->rle) - builder->end;
+    const uint32_t rest = (uint32_t)dn_pixels_of(&builder->rle) - builder->end;
     if (status == DN_OK && rest > 0) status = dn_push(builder, rest);
     if (status == DN_OK)
         *out = builder->rle;
@@ -79,7 +85,7 @@ void dn_rle_free(dn_rle *rle)
 static dn_status dn_check_run(const char *place, int64_t index, uint32_t run, uint32_t position,
                               const dn_rle *size)
 {
-    const uint32_t pixels = (uint32_t)dn_rle_pixels(size);
+    const uint32_t pixels = (uint32_t)dn_pixels_of(size);
     if (run <= pixels - position) return DN_OK;
     return dn_fail(DN_ERROR_DATA,
                    "%s: run %lld of %u pixels begins at pixel %u and leaves the image of "
@@ -93,7 +99,7 @@ dn_status dn_rle_from_runs(dn_rle *out, int32_t height, int32_t width, const uin
 {
     dn_rle_builder builder;
     DN_TRY(dn_rle_begin(&builder, height, width));
-    const uint32_t pixels = (uint32_t)dn_rle_pixels(&builder.rle);
+    const uint32_t pixels = (uint32_t)dn_pixels_of(&builder.rle);
     uint32_t position = 0;
     dn_status status = DN_OK;
     for (int64_t i = 0; i < run_count && status == DN_OK; i++) {
@@ -114,7 +120,7 @@ dn_status dn_rle_from_row_runs(dn_rle *out, int32_t height, int32_t width, const
 {
     DN_TRY(dn_rle_check_size("row-major RLE", height, width));
     const dn_rle size = {.height = height, .width = width};
-    const uint32_t pixels = (uint32_t)dn_rle_pixels(&size);
+    const uint32_t pixels = (uint32_t)dn_pixels_of(&size);
     uint8_t *mask = dn_alloc(pixels); /* (height, width) */
     if (!mask) return DN_ERROR_MEMORY;
 
@@ -255,7 +261,7 @@ void dn_rles_free(dn_rle *masks, int64_t count)
 void dn_rle_decode(const dn_rle *rle, uint8_t *mask, dn_mask_order order)
 {
     const uint32_t height = (uint32_t)rle->height;
-    memset(mask, 0, (size_t)dn_rle_pixels(rle));
+    memset(mask, 0, (size_t)dn_pixels_of(rle));
     uint32_t position = 0;
     for (int64_t i = 0; i < rle->run_count; position += rle->runs[i++]) {
         if (i % 2 == 0) continue;

@@ -41,12 +41,6 @@ dn_status dn_rle_append(dn_rle_builder *builder, uint32_t begin, uint32_t end);
  * frees it otherwise. Returns `status`, or this step's own failure. */
 dn_status dn_rle_finish(dn_rle_builder *builder, dn_status status, dn_rle *out);
 
-/* Pixels of the image. */
-static inline int64_t dn_rle_pixels(const dn_rle *rle)
-{
-    return (int64_t)rle->height * rle->width;
-}
-
 #ifdef __cplusplus
 }
 #endif

@@ -10,7 +10,6 @@
 #include <string.h>
 
 enum {
-    DN_GROUP_BITS = 5,
     DN_GROUP_MASK = 31,
     DN_GROUP_SIGN = 16,
     DN_GROUP_MORE = 32,
