@@ -51,6 +51,35 @@ anchors=12,12, 40,30
 classes=2
 num=2
 """
+BRANCH = """
+[route]
+layers=1
+
+[convolutional]
+filters=4
+size=1
+activation=linear
+
+[roialign]
+layers=-1
+size=4
+max_rois=10
+
+[deconvolutional]
+filters=4
+size=2
+stride=2
+activation=relu
+
+[convolutional]
+filters=1
+size=1
+activation=linear
+
+[mask]
+classes=1
+"""
+BRANCH_FLOATS = 4 + 4 * 8 + 4 + 4 * 4 * 4 + 1 + 4
 # Floats of each convolution: biases, then scales, means and variances, then weights.
 CONVOLUTIONS = [(6, 3, 6 * 3 * 9), (8, 0, 8 * 6 * 9), (14, 0, 14 * 8)]
 
@@ -125,3 +154,30 @@ class Folder:
 
     def bytes(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
+
+
+class Segmenter(Folder):
+    """The folder with a mask branch as well."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        (path / "seg.cfg").write_text(NET + "mask_max_batches=4\n" + LAYERS + BRANCH)
+        self.write_floats("mask.weights", np.random.default_rng(2).normal(0, 0.3, BRANCH_FLOATS))
+
+    def write_floats(self, name, values):
+        header = np.array([0, 2, 5, 0, 0], "<i4").tobytes()
+        (self.path / name).write_bytes(header + np.asarray(values, "<f4").tobytes())
+
+    def last(self, *arguments):
+        """The last line of a call that must fail: commands may tell of their progress before."""
+        _, error = self.run(*arguments, code=1)
+        return error.splitlines()[-1]
+
+    def edit(self, name, *changes, source="seg.cfg"):
+        """A copy of a text file with the first occurrences of these texts replaced."""
+        text = (self.path / source).read_text()
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new, 1)
+        (self.path / name).write_text(text)
+        return name

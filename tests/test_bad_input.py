@@ -14,73 +14,17 @@ import sys
 import numpy as np
 import pytest
 
-from program import LAYERS, NET, Folder, write_weights
+from program import LAYERS, NET, Segmenter, write_weights
 from yolomask._native import check, ffi, lib
 
-BRANCH = """
-[route]
-layers=1
-
-[convolutional]
-filters=4
-size=1
-activation=linear
-
-[roialign]
-layers=-1
-size=4
-max_rois=10
-
-[deconvolutional]
-filters=4
-size=2
-stride=2
-activation=relu
-
-[convolutional]
-filters=1
-size=1
-activation=linear
-
-[mask]
-classes=1
-"""
-BRANCH_FLOATS = 4 + 4 * 8 + 4 + 4 * 4 * 4 + 1 + 4
 TEST = ("detector", "test", "tiny.cfg", "tiny.weights", "photo_000001.png")
 SEGMENT = ("segmenter", "test", "seg.cfg")
 TRAIN = ("segmenter", "train", "seg.cfg", "tiny.weights")
 
 
-class Bench(Folder):
-    """The folder with a mask branch as well."""
-
-    def __init__(self, path):
-        super().__init__(path)
-        (path / "seg.cfg").write_text(NET + "mask_max_batches=4\n" + LAYERS + BRANCH)
-        self.write_floats("mask.weights", np.random.default_rng(2).normal(0, 0.3, BRANCH_FLOATS))
-
-    def write_floats(self, name, values):
-        header = np.array([0, 2, 5, 0, 0], "<i4").tobytes()
-        (self.path / name).write_bytes(header + np.asarray(values, "<f4").tobytes())
-
-    def last(self, *arguments):
-        """The last line of a call that must fail: commands may tell of their progress before."""
-        _, error = self.run(*arguments, code=1)
-        return error.splitlines()[-1]
-
-    def edit(self, name, *changes, source="seg.cfg"):
-        """A copy of a text file with the first occurrences of these texts replaced."""
-        text = (self.path / source).read_text()
-        for old, new in changes:
-            assert old in text, old
-            text = text.replace(old, new, 1)
-        (self.path / name).write_text(text)
-        return name
-
-
 @pytest.fixture
-def bench(tmp_path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path) -> Segmenter:
+    return Segmenter(tmp_path)
 
 
 def test_the_bench_itself_works(bench):
