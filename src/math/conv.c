@@ -17,8 +17,9 @@
 #include <string.h>
 
 enum {
-    BLOCK_K = 320,        /* rows of the column matrix in a block: whole channels, at most */
-    BLOCK_FLOATS = 122880 /* of packed columns: 480 KiB of the L2 cache */
+    BLOCK_K = 320,         /* rows of the column matrix in a block: whole channels, at most */
+    BLOCK_FLOATS = 122880, /* of packed columns: 480 KiB */
+    CACHE_FLOATS = 184320, /* of packed columns and outputs: 720 KiB of the L2 cache */
 };
 
 /* What a call derives from its arguments. */
@@ -45,34 +46,46 @@ static int64_t stage_floats(const dn_conv_geometry *g, const conv_plan *plan)
     return plan->block_channels * window + DN_PACK_SLACK;
 }
 
-/* Vectors of columns that the busiest thread computes when an image is cut into `tasks`: its turns
- * of average size, one of them as large as they come. */
-static double busiest(const conv_plan *plan, int64_t turns, int32_t tasks)
+/* Panels of pixels of a task of `height` rows: its packed columns, and its outputs where they are
+ * read again for a second block, stay in the L2 cache. */
+static int32_t most_panels(const dn_conv_args *args, const conv_plan *plan, int32_t height)
 {
-    const int32_t lanes = plan->kernel->lanes;
-    const int32_t vectors = dn_divide_up(plan->columns, lanes);
-    const int32_t panels = dn_divide_up(plan->column_panels, tasks);
-    const int32_t largest = dn_least(vectors, panels * (plan->kernel->columns / lanes));
-    const double average = (double)vectors / tasks;
-    return (double)(turns - 1) * average + largest;
+    const int32_t again = plan->block_channels < args->geometry.c ? height : 0;
+    const int32_t column = plan->block_channels * plan->taps + again;
+    const int32_t fit = CACHE_FLOATS / (column * plan->kernel->columns);
+    return dn_most(1, dn_least(fit, plan->task_panels));
 }
 
-/* Chooses the cut with the shortest estimated time of the busiest thread: its columns times (rows +
- * what packing a column costs, in rows). */
+/* Vector steps of the busiest thread when each image is cut into `columns` tasks of pixels, each of
+ * `height` rows: its turns of average size, one of them as large as they come, and what is lost
+ * when threads do not begin or end together. */
+static double busiest(const dn_conv_args *args, const conv_plan *plan, int64_t turns,
+                      int32_t columns, int32_t height)
+{
+    const double late = args->threads == 1 ? 0.0 : 3e5; /* some 100 microseconds */
+    const int32_t lanes = plan->kernel->lanes;
+    const int32_t vectors = dn_divide_up(plan->columns, lanes);
+    const int32_t panels = dn_divide_up(plan->column_panels, columns);
+    const int32_t largest = dn_least(vectors, panels * (plan->kernel->columns / lanes));
+    const double step = (double)height * args->geometry.c * plan->taps;
+    return step * ((double)(turns - 1) * vectors / columns + largest) +
+           fmin(late, step * largest / 2);
+}
+
+/* Chooses the cut with the shortest estimated time; packing a column counts as some rows. */
 static void cut(const dn_conv_args *args, conv_plan *plan)
 {
-    enum { PACKING_ROWS = 8, MOST_ROW_TASKS = 8, SPARE_TASKS = 8 };
+    enum { PACKING_ROWS = 8, MOST_ROW_TASKS = 8, SPARE_TASKS = 16 };
     const int64_t outer = (int64_t)args->images * args->groups;
-    const int32_t fewest = dn_divide_up(plan->column_panels, plan->task_panels);
     const int32_t row_limit = args->threads == 1 ? 1 : dn_least(MOST_ROW_TASKS, plan->row_panels);
-    const int32_t column_limit =
-        dn_least(plan->column_panels, fewest + SPARE_TASKS * args->threads);
     double best = INFINITY;
     for (int32_t rows = 1; rows <= row_limit; ++rows) {
-        const int32_t height = dn_divide_up(args->filters, rows) + PACKING_ROWS;
-        for (int32_t columns = fewest; columns <= column_limit; ++columns) {
+        const int32_t height = dn_divide_up(args->filters, rows);
+        const int32_t fewest = dn_divide_up(plan->column_panels, most_panels(args, plan, height));
+        const int32_t limit = dn_least(plan->column_panels, fewest + SPARE_TASKS * args->threads);
+        for (int32_t columns = fewest; columns <= limit; ++columns) {
             const int64_t turns = (outer * rows * columns + args->threads - 1) / args->threads;
-            const double cost = busiest(plan, turns, columns) * height;
+            const double cost = busiest(args, plan, turns, columns, height + PACKING_ROWS);
             if (cost < best) {
                 best = cost;
                 plan->row_tasks = rows;
