@@ -142,6 +142,23 @@ def test_missing_files(network, cfg, tmp_path):
         Network(cfg, tmp_path / "cut.weights")
 
 
+def test_arguments_without_sense(network, cfg):
+    """Also those that C would read otherwise: a zero byte ends a path there, a comma splits it."""
+    for call, words in [
+        (lambda: Network(f"{cfg}\0x"), "a path cannot hold a zero byte"),
+        (lambda: network.predict("photo\0.png"), "a path cannot hold a zero byte"),
+        (lambda: network.load_weights([]), "the list of files is empty"),
+        (lambda: network.load_weights(["a,b.weights", "c.weights"]), "a comma separates files"),
+        (lambda: network.predict(noise(1), conf=float("nan")), "must be 0 to 1, not nan"),
+        (lambda: network.predict(noise(1), max_det=-1), r"must be 0 \(all\) or more, not -1"),
+        (lambda: Network(cfg, batch=-1), "batch=-1 is out of range"),
+        (lambda: Network(cfg, threads=5000), "threads=5000 is out of range"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            call()
+    assert Network(cfg, batch=0).predict([noise(1)] * 3)  # the library's default
+
+
 def test_names(cfg, tmp_path):
     (tmp_path / "three.names").write_text("cat\ndog\nowl\n\n")
     (tmp_path / "small.data").write_text("classes=3\nnames=three.names\n")

@@ -105,6 +105,14 @@ def error_message() -> str:
     return ffi.string(lib.dn_error_message()).decode("utf-8", "replace")
 
 
+def encode_path(path: str | os.PathLike) -> bytes:
+    """A path as the library takes it, which would silently stop reading at a zero byte."""
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError(f"{path!r}: a path cannot hold a zero byte")
+    return encoded
+
+
 def check(status: int) -> None:
     """Raises the exception that belongs to a dn_status; does nothing for DN_OK."""
     if status != lib.DN_OK:

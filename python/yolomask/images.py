@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._native import DataError, check, ffi, lib
+from ._native import DataError, check, encode_path, ffi, lib
 
 Source = str | os.PathLike | np.ndarray
 
@@ -24,7 +24,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm"}  # of the files that a folder's ima
 def load_image(path: str | os.PathLike) -> np.ndarray:
     """The pixels of a JPEG, PNG or PPM file, RGB; the array owns the library's memory."""
     image = ffi.new("dn_image *")
-    check(lib.dn_image_load(os.fsencode(path), image))
+    check(lib.dn_image_load(encode_path(path), image))
     size = image.height * image.width * 3
     pixels = ffi.gc(image.data, partial(_free, image), size)
     flat = np.frombuffer(ffi.buffer(pixels, size), np.uint8)

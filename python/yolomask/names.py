@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ._native import ConfigError, DataError, check, ffi, lib
+from ._native import ConfigError, DataError, check, encode_path, ffi, lib
 
 Names = str | os.PathLike | Sequence[str] | Mapping[int, str] | None
 
@@ -23,7 +23,7 @@ def read_names(path: Path) -> list[str]:
 def names_file_of(data_path: str | os.PathLike) -> Path | None:
     """The names file that a .data file names, or None."""
     data = ffi.new("dn_data_file **")
-    check(lib.dn_data_file_read(os.fsencode(data_path), ffi.NULL, ffi.NULL, data))
+    check(lib.dn_data_file_read(encode_path(data_path), ffi.NULL, ffi.NULL, data))
     try:
         names = data[0].names
         return Path(os.fsdecode(ffi.string(names))) if names else None

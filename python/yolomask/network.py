@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import images
-from ._native import DarknetError, check, ffi, lib
+from ._native import DarknetError, check, encode_path, ffi, lib
 from .names import Names, resolve_names
 from .result import Result
 
@@ -84,17 +84,17 @@ class Network:
         self._sentences: list[str] = []
         self._warn = _collector(self._sentences)
         self.cfg = Path(cfg)
-        self.batch = batch
         options = ffi.new("dn_network_options *")
         options.batch, options.width, options.height = batch, width, height
         options.threads, options.strict, options.warn = threads, strict, self._warn
         handle = ffi.new("dn_network **")
-        check(lib.dn_network_create(os.fsencode(cfg), options, handle))
+        check(lib.dn_network_create(encode_path(cfg), options, handle))
         self._handle = ffi.gc(handle[0], lib.dn_network_free)
         info = ffi.new("dn_network_info *")
         check(lib.dn_network_get_info(self._handle, info))
         self.width: int = info.width
         self.height: int = info.height
+        self.batch: int = info.batch
         self.has_masks = "mask" in self._layer_types(info.layer_count)
         classes = lib.dn_network_classes(self._handle)
         data = lib.dn_network_data_path(self._handle)
@@ -127,7 +127,11 @@ class Network:
     def load_weights(self, weights: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
         """Reads a weights file, or several in order: each ends where the next goes on."""
         paths = [weights] if isinstance(weights, str | os.PathLike) else list(weights)
-        text = b",".join(os.fsencode(path) for path in paths)
+        if not paths:
+            raise ValueError("weights: the list of files is empty")
+        if len(paths) > 1 and any("," in os.fsdecode(path) for path in paths):
+            raise ValueError("weights: a comma separates files, so no name in a list may hold one")
+        text = b",".join(encode_path(path) for path in paths)
         report = ffi.new("dn_weights_report *")
         with self._using() as handle:
             check(lib.dn_network_load_weights(handle, text, report))
@@ -141,7 +145,7 @@ class Network:
     def save_weights(self, path: str | os.PathLike, first: int = 0, last: int = -1) -> None:
         """Writes the parameters of layers first..last-1 (last < 0: all) as a weights file."""
         with self._using() as handle:
-            check(lib.dn_network_save_weights(handle, os.fsencode(path), first, last))
+            check(lib.dn_network_save_weights(handle, encode_path(path), first, last))
 
     def set_seen(self, images: int) -> None:
         """Sets the count of training images that a weights file holds."""
@@ -205,6 +209,8 @@ class Network:
         """At most a batch of images."""
         if not (0 <= conf <= 1 and 0 <= iou <= 1):
             raise ValueError(f"conf and iou must be 0 to 1, not {conf} and {iou}")
+        if max_det < 0:
+            raise ValueError(f"max_det must be 0 (all) or more, not {max_det}")
         loaded = [images.as_pixels(source, bgr) for source in sources]
         natives = ffi.new("dn_image[]", len(loaded))
         alive = [images.fill_image(natives[i], p, bgr) for i, (p, _) in enumerate(loaded)]
