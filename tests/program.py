@@ -123,7 +123,9 @@ class Folder:
             images.append({"id": i + 1, "file_name": f"photo_{i + 1:06}.png", **size})
             box = [10 + i, 8, 20, 24]
             annotation = {"id": i + 1, "image_id": i + 1, "category_id": 1 + i % 2, "bbox": box}
-            annotations.append({**annotation, "area": 480, "iscrowd": 0, "segmentation": []})
+            x, y, w, h = box
+            outline = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+            annotations.append({**annotation, "area": 480, "iscrowd": 0, "segmentation": outline})
         categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
         labels = {"images": images, "annotations": annotations, "categories": categories}
         (path / "labels.json").write_text(json.dumps(labels))

@@ -5,7 +5,6 @@ Single parts have such tests beside their others; under `make sanitize` nothing 
 
 from __future__ import annotations
 
-import json
 import os
 
 import numpy as np
@@ -56,11 +55,6 @@ def test_predict(bench, fail_allocations):
 
 def test_train(bench):
     """One iteration with masks, loader threads and checkpoints included."""
-    labels = json.loads((bench.path / "labels.json").read_text())
-    for annotation in labels["annotations"]:
-        x, y, w, h = annotation["bbox"]
-        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
-    (bench.path / "labels.json").write_text(json.dumps(labels))
     data = Dataset(bench.path / "labels.json")
     backup = bench.path / "out"
     backup.mkdir()

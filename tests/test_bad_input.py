@@ -240,6 +240,23 @@ def test_training_on_unusable_images(bench):
     assert re.match(r"6 images one after the other cannot be used: photo_\d+\.png: ", last)
 
 
+def test_labels_that_teach_nothing_or_too_much(bench):
+    labels = json.loads((bench.path / "labels.json").read_text())
+    labels["categories"].append({"id": 3, "name": "cow"})
+    (bench.path / "x.json").write_text(json.dumps(labels))
+    (bench.path / "x.data").write_text("train=x.json\n")
+    call = ("detector", "train", "x.data", "tiny.cfg", "tiny.weights", "-iterations", 1)
+    assert bench.last(*call) == (
+        'tiny.cfg: has classes=2, but the data set has 3 (the last one is "cow")'
+    )
+    for annotation in labels["annotations"]:
+        annotation["segmentation"] = []
+    (bench.path / "x.json").write_text(json.dumps(labels))
+    assert bench.last("segmenter", "train", "x.data", *TRAIN[2:], "-iterations", 1) == (
+        "none of the 6 objects of the data set has a mask: a mask branch learns nothing from boxes"
+    )
+
+
 # ---- what cannot be written ----
 
 FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")

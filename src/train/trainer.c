@@ -120,6 +120,26 @@ static dn_status open_network(dn_trainer *trainer)
     return DN_OK;
 }
 
+/* What would train in silence without learning, or fail at the first image of a rare class. */
+static dn_status check_dataset(const dn_trainer *trainer)
+{
+    const dn_train_options *options = trainer->options;
+    const dn_dataset_view *view = dn_dataset_get(options->dataset);
+    const int32_t classes = dn_network_classes(trainer->network);
+    if (options->stage != DN_STAGE_MASK) {
+        if (view->class_count <= classes) return DN_OK;
+        return dn_fail(
+            DN_ERROR_CONFIG, "%s: has classes=%d, but the data set has %d (the last one is \"%s\")",
+            options->cfg, classes, view->class_count, view->names[view->class_count - 1]);
+    }
+    for (int64_t i = 0; i < view->object_count; i++)
+        if (view->objects[i].kind != DN_OBJECT_BOX && !view->objects[i].crowd) return DN_OK;
+    return dn_fail(DN_ERROR_DATA,
+                   "none of the %lld objects of the data set has a mask: a mask branch learns "
+                   "nothing from boxes",
+                   (long long)view->object_count);
+}
+
 static dn_status open_loader(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
@@ -251,6 +271,7 @@ dn_status dn_train(const dn_train_options *options, dn_train_report *report)
     set_base(trainer);
     DN_TRY_GOTO(make_folder(options->backup_folder));
     DN_TRY_GOTO(open_network(trainer));
+    DN_TRY_GOTO(check_dataset(trainer));
     DN_TRY_GOTO(open_loader(trainer));
     DN_TRY_GOTO(loop(trainer, &cancelled));
     if (report)
