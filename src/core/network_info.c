@@ -1,0 +1,99 @@
+/* The network: what others may ask it. See darknet.h. */
+#include "core/network.h"
+
+#include <stdio.h>
+
+dn_status dn_network_get_info(const dn_network *network, dn_network_info *info)
+{
+    int64_t flops = 0;
+    for (int32_t i = 0; i < network->layer_count; i++) flops += network->layers[i].flops;
+    *info = (dn_network_info){
+        .layer_count = network->layer_count,
+        .batch = network->batch,
+        .channels = network->input.c,
+        .height = network->input.h,
+        .width = network->input.w,
+        .parameters = network->param_floats,
+        .flops = flops,
+        .arena_bytes = network->arena_floats * (int64_t)sizeof(float),
+        .seen = network->seen,
+    };
+    return DN_OK;
+}
+
+static dn_status check_layer(const dn_network *network, int32_t layer)
+{
+    if (layer >= 0 && layer < network->layer_count) return DN_OK;
+    return dn_fail(DN_ERROR_ARGUMENT, "layer %d: the network has layers 0..%d", layer,
+                   network->layer_count - 1);
+}
+
+dn_status dn_network_get_layer(const dn_network *network, int32_t index, dn_layer_info *info)
+{
+    DN_TRY(check_layer(network, index));
+    const dn_layer *layer = &network->layers[index];
+    *info = (dn_layer_info){
+        .type = layer->type->name,
+        .line = layer->line,
+        .n = layer->out.n,
+        .c = layer->out.c,
+        .h = layer->out.h,
+        .w = layer->out.w,
+        .live = dn_live(layer, &network->pass),
+        .param_count = layer->param_count,
+        .trains = layer->trains,
+        .out = layer->out.data,
+        .grad = layer->out.grad,
+        .loss = layer->loss,
+        .flops = layer->flops,
+    };
+    return DN_OK;
+}
+
+dn_status dn_network_get_param(dn_network *network, int32_t index, int32_t k, dn_param_info *info)
+{
+    DN_TRY(check_layer(network, index));
+    const dn_layer *layer = &network->layers[index];
+    if (k < 0 || k >= layer->param_count)
+        return dn_fail(DN_ERROR_ARGUMENT, "parameter %d: layer %d [%s] has %d", k, index,
+                       layer->type->name, layer->param_count);
+    const dn_param *param = &layer->params[k];
+    *info = (dn_param_info){param->name, param->count, param->data, param->grad};
+    return DN_OK;
+}
+
+void dn_network_touch(dn_network *network)
+{
+    network->weights_version++;
+    network->frozen_version++;
+}
+
+void dn_network_set_seen(dn_network *network, uint64_t seen)
+{
+    network->seen = seen;
+}
+
+dn_status dn_network_describe(const dn_network *network, int32_t index, char *text, size_t size)
+{
+    DN_TRY(check_layer(network, index));
+    const dn_layer *layer = &network->layers[index];
+    if (layer->type->describe) {
+        layer->type->describe(layer, network, text, size);
+        return DN_OK;
+    }
+    const dn_tensor *in = dn_input_shape(layer, network, 0), *to = &layer->out;
+    snprintf(text, size, "%-21s%4d x%4d x%4d   ->  %4d x%4d x%4d", layer->type->name, in->w, in->h,
+             in->c, to->w, to->h, to->c);
+    return DN_OK;
+}
+
+int32_t dn_network_classes(const dn_network *network)
+{
+    dn_head_info head;
+    return dn_network_head(network, network->layer_count, &head) == DN_OK ? head.classes : 0;
+}
+
+const char *dn_network_data_path(const dn_network *network)
+{
+    return network->net.data;
+}
