@@ -9,7 +9,7 @@
 #define DN_MATH_CONV_H
 
 #include "math/activation.h"
-#include "math/im2col.h"
+#include "math/col2im.h"
 
 #include <stdbool.h>
 #include <stdint.h>

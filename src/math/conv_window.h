@@ -4,7 +4,7 @@
 #ifndef DN_MATH_CONV_WINDOW_H
 #define DN_MATH_CONV_WINDOW_H
 
-#include "math/im2col.h"
+#include "math/col2im.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,10 +1,10 @@
-/* Convolution as a matrix product: images to columns and back.
+/* Convolution as a matrix product: columns back to images.
  *
- * Row (channel, ky, kx) of the column matrix holds, for every output pixel, the input value under
- * that tap, or 0 where the tap falls into the padding.
+ * Row (channel, ky, kx) of a column matrix belongs to one tap of the filter and holds a value for
+ * every output pixel; the tap reads one input pixel there, or the padding.
  */
-#ifndef DN_MATH_IM2COL_H
-#define DN_MATH_IM2COL_H
+#ifndef DN_MATH_COL2IM_H
+#define DN_MATH_COL2IM_H
 
 #include <stdint.h>
 
@@ -17,11 +17,7 @@ typedef struct dn_conv_geometry {
     int32_t out_h, out_w; /* chosen by the caller: the taps beyond the input read 0 */
 } dn_conv_geometry;
 
-/* cols = columns of `image`. */
-void dn_im2col(const dn_conv_geometry *geometry, const float *image, /* (c, h, w) */
-               float *cols /* (c * size * size, out_h * out_w) */);
-
-/* image += the sum of the columns' entries that dn_im2col would read from each pixel. */
+/* image += for each pixel, the sum of the columns' entries whose tap reads it. */
 void dn_col2im(const dn_conv_geometry *geometry,
                const float *cols, /* (c * size * size, out_h * out_w) */
                float *image /* (c, h, w) */);

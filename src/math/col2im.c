@@ -1,12 +1,11 @@
-/* Images to columns and back, one tap and one output row at a time.
+/* Columns back to images, one tap and one output row at a time.
  *
- * See im2col.h for the layout. The output columns whose tap lies inside the image form one range,
+ * See col2im.h for the layout. The output columns whose tap lies inside the image form one range,
  * found once a tap, so that the inner loops hold no test.
  */
-#include "math/im2col.h"
+#include "math/col2im.h"
 
 #include <stddef.h>
-#include <string.h>
 
 /* The outputs i in [begin, end) whose tap i * stride + offset lies in [0, length). */
 typedef struct span {
@@ -23,23 +22,7 @@ static span inside(int32_t outputs, int32_t length, int32_t stride, int32_t offs
     return (span){(int32_t)begin, (int32_t)(end > begin ? end : begin)};
 }
 
-/* One tap (ky, kx) of one channel `plane`: its row of columns. */
-static void gather_tap(const dn_conv_geometry *g, const float *plane, /* (h, w) */
-                       int32_t ky, int32_t kx, float *row /* (out_h, out_w) */)
-{
-    const int32_t y0 = ky * g->dilation - g->pad, x0 = kx * g->dilation - g->pad;
-    const span ys = inside(g->out_h, g->h, g->stride_y, y0);
-    const span xs = inside(g->out_w, g->w, g->stride_x, x0);
-    const int32_t step = g->stride_x;
-    memset(row, 0, (size_t)g->out_h * (size_t)g->out_w * sizeof(float));
-    for (int32_t y = ys.begin; y < ys.end; ++y) {
-        const float *in = plane + ((ptrdiff_t)y * g->stride_y + y0) * g->w;
-        float *out = row + (ptrdiff_t)y * g->out_w;
-        for (int32_t x = xs.begin; x < xs.end; ++x) out[x] = in[x * step + x0];
-    }
-}
-
-/* The transpose of gather_tap: plane += what the tap's row of columns holds. */
+/* One tap (ky, kx) of one channel: plane += what its row of columns holds. */
 static void scatter_tap(const dn_conv_geometry *g, const float *row, /* (out_h, out_w) */
                         int32_t ky, int32_t kx, float *plane /* (h, w) */)
 {
@@ -51,20 +34,6 @@ static void scatter_tap(const dn_conv_geometry *g, const float *row, /* (out_h, 
         const float *in = row + (ptrdiff_t)y * g->out_w;
         float *out = plane + ((ptrdiff_t)y * g->stride_y + y0) * g->w;
         for (int32_t x = xs.begin; x < xs.end; ++x) out[x * step + x0] += in[x];
-    }
-}
-
-void dn_im2col(const dn_conv_geometry *geometry, const float *image, float *cols)
-{
-    const ptrdiff_t in_plane = (ptrdiff_t)geometry->h * geometry->w;
-    const ptrdiff_t out_plane = (ptrdiff_t)geometry->out_h * geometry->out_w;
-    for (int32_t c = 0; c < geometry->c; ++c) {
-        for (int32_t ky = 0; ky < geometry->size; ++ky) {
-            for (int32_t kx = 0; kx < geometry->size; ++kx) {
-                gather_tap(geometry, image + c * in_plane, ky, kx, cols);
-                cols += out_plane;
-            }
-        }
     }
 }
 
