@@ -174,7 +174,8 @@ sanitize: env
 	$(MAKE) --no-print-directory SANITIZE=1 all
 	LD_PRELOAD="$(foreach x,libasan.so libstdc++.so.6,$(shell $(CC) -print-file-name=$(x)))" \
 	    PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	    YOLOMASK_LIBRARY=build/sanitize/libdarknet.so YOLOMASK_PROGRAM=build/sanitize/darknet \
+	    YOLOMASK_LIBRARY=$(CURDIR)/build/sanitize/libdarknet.so \
+	    YOLOMASK_PROGRAM=$(CURDIR)/build/sanitize/darknet \
 	    $(PYTEST) -m 'not slow' $(ARGS)
 
 # The .cu files: compiled for the oldest generation that CUDA 13 knows, and linked. No GPU needed.
