@@ -27,6 +27,7 @@
     X(rgbgr, "cfg weights out", "swaps red and blue in the first layer")                           \
     X(denormalize, "cfg weights out", "folds batch normalisation into the weights")                \
     X(layers, "cfg", "prints the layer table")                                                     \
+    X(report, "folder", "draws the charts of a training (Python)")                                 \
     X(reference, "", "prints docs/cfg-reference.md: all sections and keys of a cfg")               \
     X(version, "", "prints the version")
 
