@@ -26,7 +26,7 @@ extern "C" {
 /* cffi: begin */
 
 /* Changes whenever a declaration below does in a way that an old caller would misread. */
-enum { DN_ABI_VERSION = 1 };
+enum { DN_ABI_VERSION = 2 };
 DN_API int dn_abi_version(void); /* what the library was built with */
 
 typedef enum dn_status {
@@ -267,9 +267,15 @@ enum { DN_MASK_SIDE_MAX = 256 };
 
 /* What a mask branch should answer for a RoI in network pixels: the share of each of its
  * size x size cells that the mask covers, `out` (size, size); not soft: 1 where that is at
- * least one half, else 0. Outside the image nothing is covered; an empty RoI gives zeros. */
-DN_API dn_status dn_mask_target(const dn_rle *mask, const dn_affine *net_to_image, dn_box roi,
-                                int32_t size, bool soft, float *out);
+ * least one half, else 0. Outside the image, and outside `visible` (network pixels; an empty box:
+ * everywhere is visible), nothing is covered; an empty RoI gives zeros. */
+DN_API dn_status dn_mask_target(const dn_rle *mask, const dn_affine *net_to_image, dn_box visible,
+                                dn_box roi, int32_t size, bool soft, float *out);
+
+/* The mask through a map, height x width pixels of it: a pixel is set where its centre lies in
+ * `visible` (as above) and the map takes the centre into a set pixel of the mask. */
+DN_API dn_status dn_rle_sample(dn_rle *out, const dn_rle *mask, const dn_affine *to_mask,
+                               dn_box visible, int32_t height, int32_t width);
 
 /* A branch's answer, mask (side, side) probabilities over a box in image pixels that may leave the
  * image, as a mask of the image: bilinear between cell centres, 0 outside the cells, set where it
@@ -510,20 +516,21 @@ DN_API dn_status dn_network_forward(dn_network *network, const float *input, int
                                     float threshold);
 
 /* An object to learn from, in network pixels. A crowd is a region to ignore: neither positive nor
- * negative. The mask is in the original image's pixels; NULL: a box without mask. */
+ * negative. The mask is in the pixels of an image of its own size; NULL: a box without mask. */
 typedef struct dn_truth_object {
     dn_box box; /* clipped to the network's input */
     int32_t class_id;
     bool crowd;
     const dn_rle *mask;
+    dn_affine net_to_image; /* from network pixels to the pixels of the mask */
+    dn_box visible;         /* where in the input the mask shows; an empty box: everywhere */
 } dn_truth_object;
 
 /* What the losses of one image compare with. It owns nothing. */
 typedef struct dn_truth {
     int32_t object_count;
     const dn_truth_object *objects;
-    dn_affine net_to_image; /* from network pixels to the pixels of the masks */
-    const float *values;    /* classifiers and [cost]: the wanted outputs, or NULL */
+    const float *values; /* classifiers and [cost]: the wanted outputs, or NULL */
 } dn_truth;
 
 /* The forward of a training network: as dn_network_forward, and sets the losses. truth is (batch)
@@ -712,6 +719,31 @@ typedef struct dn_train_report {
  * at the end and, where only a mask branch trained, that branch alone as _last.mask.weights and
  * _final.mask.weights. `report` may be NULL. */
 DN_API dn_status dn_train(const dn_train_options *options, dn_train_report *report);
+
+/* Training samples to look at: the very ones that a training with this cfg, data set, stage and
+ * seed learns from. Samples are numbered from 0; iteration i (from 1) of a stage takes those from
+ * (i - 1) * batch on. */
+typedef struct dn_preview_options {
+    const char *cfg;
+    const dn_dataset *dataset;
+    dn_stage stage;
+    uint64_t seed;
+    int64_t first;         /* number of the first sample */
+    int32_t count;         /* samples, 1..65536 */
+    int32_t width, height; /* of the network's input; 0: as the cfg says */
+    bool plain;            /* no augmentation */
+} dn_preview_options;
+
+typedef struct dn_preview {
+    int32_t count, width, height;
+    const float *input;    /* (count, 3, height, width): planar RGB in 0..1 */
+    const dn_truth *truth; /* (count); dn_rle_sample draws an object's mask at the input's size */
+    const int64_t *images; /* (count): index of a sample's image (a mosaic's first) */
+} dn_preview;
+
+/* Freed with dn_preview_free; the data set must stay until then. */
+DN_API dn_status dn_preview_make(const dn_preview_options *options, dn_preview **out);
+DN_API void dn_preview_free(dn_preview *preview); /* NULL is allowed */
 
 /* cffi: end */
 

@@ -101,13 +101,22 @@ class Rle:
         lib.dn_rle_decode(self.c, ffi.from_buffer("uint8_t[]", out), lib.DN_COLUMN_MAJOR)
         return out
 
-    def target(self, roi, size: int, soft: bool = True, affine=(1, 1, 0, 0)) -> np.ndarray:
+    def target(
+        self, roi, size: int, soft: bool = True, affine=(1, 1, 0, 0), visible=(0, 0, 0, 0)
+    ) -> np.ndarray:
         """dn_mask_target; affine = scale_x, scale_y, offset_x, offset_y."""
         out = np.full((size, size), np.nan, np.float32)
         net_to_image = ffi.new("dn_affine *", affine)
         cells = ffi.from_buffer("float[]", out)
-        check(lib.dn_mask_target(self.c, net_to_image, tuple(roi), size, soft, cells))
+        visible, roi = tuple(visible), tuple(roi)
+        check(lib.dn_mask_target(self.c, net_to_image, visible, roi, size, soft, cells))
         return out
+
+    @classmethod
+    def sample(cls, mask: Rle, affine, h: int, w: int, visible=(0, 0, 0, 0)) -> Rle:
+        """dn_rle_sample; affine as above."""
+        to_mask = ffi.new("dn_affine *", affine)
+        return cls(lib.dn_rle_sample, mask.c, to_mask, tuple(visible), h, w)
 
 
 class Contours:

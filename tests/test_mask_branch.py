@@ -94,6 +94,7 @@ class Truths:
                 row.box = [float(v) for v in given["box"]]
                 row.class_id = given.get("class_id", 0)
                 row.crowd = given.get("crowd", False)
+                row.net_to_image = affines[i] if affines else (1.0, 1.0, 0.0, 0.0)
                 if given.get("mask") is None:
                     continue
                 rle = ffi.gc(ffi.new("dn_rle *"), lib.dn_rle_free)
@@ -105,7 +106,6 @@ class Truths:
             self.keep.append(rows)
             truth = self.handle[i]
             truth.objects, truth.object_count = rows, len(objects)
-            truth.net_to_image = affines[i] if affines else (1.0, 1.0, 0.0, 0.0)
 
 
 def train_forward(net: Net, values: np.ndarray, truths: Truths, iteration: int = 0) -> float:

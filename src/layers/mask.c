@@ -164,8 +164,8 @@ static dn_status take_target(const dn_layer *layer, const dn_pass *pass, int32_t
     const dn_mask_options *o = layer->options;
     const dn_mask *state = layer->state;
     const dn_roi *roi = &layer->rois->rois[r];
-    const dn_truth *truth = &pass->truth[roi->image];
-    return dn_mask_target(truth->objects[roi->truth].mask, &truth->net_to_image, roi->expanded,
+    const dn_truth_object *object = &pass->truth[roi->image].objects[roi->truth];
+    return dn_mask_target(object->mask, &object->net_to_image, object->visible, roi->expanded,
                           layer->out.w, o->soft_targets,
                           state->targets + r * dn_tensor_size(&layer->out));
 }

@@ -71,18 +71,24 @@ static dn_status reserve(dn_sample *sample, int32_t count)
 
 /* Appends the object where enough of it is in view. */
 static dn_status add_object(const dn_dataset *dataset, const dn_sample_options *options,
-                            const dn_image *pixels, int64_t index, dn_sample *sample)
+                            const dn_image *pixels, const dn_affine *view, int64_t index,
+                            dn_sample *sample)
 {
     const dn_dataset_object *object = &dn_dataset_get(dataset)->objects[index];
     const dn_box in_image = dn_dataset_box(object, pixels->width, pixels->height);
-    const dn_box whole = dn_affine_to_net(&sample->truth.net_to_image, in_image);
+    const dn_box whole = dn_affine_to_net(view, in_image);
     const dn_box seen = dn_box_clip(whole, (float)options->width, (float)options->height);
     if (dn_box_is_empty(seen) || dn_box_area(seen) < smallest_view * dn_box_area(whole) ||
         seen.x1 - seen.x0 < 1.0f || seen.y1 - seen.y0 < 1.0f)
         return DN_OK;
     const int32_t at = sample->truth.object_count;
     dn_truth_object *truth = &sample->objects[at];
-    *truth = (dn_truth_object){seen, object->class_id, object->crowd, NULL};
+    *truth = (dn_truth_object){
+        .box = seen,
+        .class_id = object->class_id,
+        .crowd = object->crowd,
+        .net_to_image = *view,
+    };
     if (object->kind != DN_OBJECT_BOX) {
         DN_TRY(dn_dataset_mask(dataset, sample->image, index, pixels->width, pixels->height,
                                &sample->masks[at]));
@@ -103,15 +109,15 @@ dn_status dn_sample_load(const dn_dataset *dataset, const dn_sample_options *opt
     const dn_letterbox letterbox = dn_letterbox_make(pixels.width, pixels.height, options->width,
                                                      options->height, options->stretch);
     sample->image = image;
-    sample->truth.net_to_image = random_view(options, &letterbox, &rng);
-    dn_status status = dn_image_sample(&pixels, &sample->truth.net_to_image, options->width,
-                                       options->height, 0.5f, 1, input);
+    const dn_affine view = random_view(options, &letterbox, &rng);
+    dn_status status =
+        dn_image_sample(&pixels, &view, options->width, options->height, 0.5f, 1, input);
     if (status == DN_OK) {
         random_colours(options, &rng, input);
         status = reserve(sample, (int32_t)info->object_count);
     }
     for (int64_t i = 0; i < info->object_count && status == DN_OK; i++)
-        status = add_object(dataset, options, &pixels, info->first_object + i, sample);
+        status = add_object(dataset, options, &pixels, &view, info->first_object + i, sample);
     sample->truth.objects = sample->objects;
     dn_image_free(&pixels);
     return status;

@@ -9,12 +9,7 @@
 #define DN_TRAIN_SAMPLE_H
 
 #include "data/geometry.h"
-
-typedef struct dn_augment {
-    float jitter; /* zoom in 1/(1 + jitter)..1 + jitter, shift within what that leaves */
-    float hue, saturation, exposure; /* Darknet's ranges; 0, 1, 1: none */
-    bool flip;
-} dn_augment;
+#include "train/augment.h"
 
 typedef struct dn_sample_options {
     int32_t width, height; /* of the network's input */

@@ -143,20 +143,11 @@ static dn_status check_dataset(const dn_trainer *trainer)
 static dn_status open_loader(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
-    const dn_net_options *net = &trainer->network->net;
-    const dn_augment none = {.saturation = 1, .exposure = 1};
-    const dn_augment augment = {
-        .jitter = net->mask_jitter,
-        .hue = net->hue,
-        .saturation = net->saturation,
-        .exposure = net->exposure,
-        .flip = net->flip,
-    };
     const dn_loader_options loader_options = {
         .sample = {.width = trainer->network->input.w,
                    .height = trainer->network->input.h,
-                   .stretch = !net->letter_box,
-                   .augment = options->plain ? none : augment,
+                   .stretch = !trainer->network->net.letter_box,
+                   .augment = dn_augment_of(trainer->network, options->stage, options->plain),
                    .seed = trainer->state.seed},
         .batch = trainer->network->batch,
         .workers = options->workers == 0 ? 1 : options->workers,

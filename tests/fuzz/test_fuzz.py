@@ -106,7 +106,6 @@ def truths(count):
     truth = ffi.new("dn_truth[]", count)
     for i in range(count):
         truth[i].object_count, truth[i].objects = 1, objects
-        truth[i].net_to_image.scale_x = truth[i].net_to_image.scale_y = 1
     return truth, objects
 
 
