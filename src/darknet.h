@@ -493,6 +493,10 @@ DN_API dn_status dn_network_create(const char *cfg_path, const dn_network_option
                                    dn_network **out);
 DN_API void dn_network_free(dn_network *network);
 
+/* Another size of the input, in pixels. Allocates nothing where a larger one was in use before. On
+ * failure the old size stays. Outputs of the last pass are gone. */
+DN_API dn_status dn_network_resize(dn_network *network, int32_t width, int32_t height);
+
 DN_API dn_status dn_network_get_info(const dn_network *network, dn_network_info *info);
 DN_API dn_status dn_network_get_layer(const dn_network *network, int32_t layer,
                                       dn_layer_info *info);

@@ -1,5 +1,6 @@
 /* The network: building it from a cfg. What others may ask it: network_info.c, running: executor.c,
- * memory: plan.c, weights files: weights.c. See network.h. */
+ * what trains: stage.c, another input size: resize.c, memory: plan.c, weights files: weights.c. See
+ * network.h. */
 #include "core/network.h"
 
 #include "core/memory.h"
@@ -119,44 +120,6 @@ static dn_status build_layer(dn_network *network, int32_t index)
     return connect_layer(network, layer);
 }
 
-int32_t dn_network_roialign(const dn_network *network)
-{
-    for (int32_t i = 0; i < network->layer_count; i++)
-        if (strcmp(network->layers[i].type->name, "roialign") == 0) return i;
-    return -1;
-}
-
-/* The layer behind the last head before [roialign]; without [roialign]: behind the last head. */
-static int32_t detector_end(const dn_network *network)
-{
-    const int32_t roialign = dn_network_roialign(network);
-    int32_t end = roialign < 0 ? network->layer_count : roialign;
-    while (end > 0 && !network->layers[end - 1].type->detect) end--;
-    return end;
-}
-
-static dn_status set_stage(dn_network *network)
-{
-    const dn_network_options *options = &network->options;
-    const int32_t end = detector_end(network);
-    network->run_count = network->layer_count;
-    network->train_from = options->training ? 0 : network->layer_count;
-    if (options->stage == DN_STAGE_DETECTOR && end > 0) network->run_count = end;
-    if (options->training && options->stage == DN_STAGE_MASK) {
-        if (dn_network_roialign(network) < 0)
-            return dn_fail(DN_ERROR_CONFIG,
-                           "%s: has no [roialign]: there is no mask branch to train",
-                           network->cfg->name);
-        network->train_from = end;
-    }
-    if (options->training)
-        for (int32_t i = network->train_from; i < network->layer_count; i++)
-            if (network->layers[i].common.stopbackward == 1) network->train_from = i + 1;
-    for (int32_t i = 0; i < network->layer_count; i++)
-        network->layers[i].trains = options->training && i >= network->train_from;
-    return DN_OK;
-}
-
 static void init_param(const dn_network *network, const dn_layer *layer, int32_t k)
 {
     const dn_param *param = &layer->params[k];
@@ -207,16 +170,6 @@ static dn_status place_params(dn_network *network)
     return DN_OK;
 }
 
-static dn_status setup_layers(dn_network *network)
-{
-    for (int32_t i = 0; i < network->layer_count; i++) {
-        dn_layer *layer = &network->layers[i];
-        layer->workspace_floats = layer->saved_floats = layer->flops = 0;
-        DN_TRY(layer->type->setup(layer, network));
-    }
-    return DN_OK;
-}
-
 /* Everything but memory for activations and parameters. */
 static dn_status outline(dn_network *network, const char *path)
 {
@@ -234,8 +187,8 @@ static dn_status outline(dn_network *network, const char *path)
             return status;
         }
     }
-    DN_TRY(set_stage(network));
-    return setup_layers(network);
+    DN_TRY(dn_network_set_stage(network));
+    return dn_network_setup(network);
 }
 
 static dn_status open_device(dn_network *network)

@@ -35,10 +35,11 @@ struct dn_network {
     const dn_backend *backend; /* holds the arena and runs the layers */
     int32_t layer_count;
     dn_layer *layers;
-    int32_t batch;      /* capacity in images */
-    int32_t run_count;  /* layers that run: fewer than layer_count in the detector stage */
-    int32_t train_from; /* layers before it are frozen; layer_count: none trains */
-    dn_tensor input;    /* (batch, channels, height, width) */
+    int32_t batch;          /* capacity in images */
+    int32_t run_count;      /* layers that run: fewer than layer_count in the detector stage */
+    int32_t train_from;     /* layers before it are frozen now; layer_count: none trains */
+    int32_t may_train_from; /* layers before it never train: they have no gradients */
+    dn_tensor input;        /* (batch, channels, height, width) */
     int64_t param_floats;
     float *params;            /* parameters of all layers in .weights order */
     float *param_grads;       /* of layers from train_from on, at equal offsets behind the first */
@@ -74,7 +75,17 @@ dn_status dn_run_backward(dn_network *network, const float *grad_out);
  * these heads. An error where there is none. */
 dn_status dn_network_head(const dn_network *network, int32_t before, dn_head_info *info);
 
-/* Places every tensor in the arena (plan.c). */
+/* Which layers run and which may train, by the options' stage and stopbackward=1. */
+dn_status dn_network_set_stage(dn_network *network);
+
+/* Freezes the layers that stopbackward=N holds until training iteration N (1, 2, ...), and thaws
+ * them from there on. */
+void dn_network_thaw(dn_network *network, int64_t iteration);
+
+/* Sets up all layers for the input's size. */
+dn_status dn_network_setup(dn_network *network);
+
+/* Places every tensor in the arena, which grows where it must (plan.c). */
 dn_status dn_network_plan(dn_network *network);
 
 /* Index of the first [roialign] or -1. */

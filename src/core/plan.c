@@ -125,6 +125,18 @@ static void list_items(dn_network *network, dn_plan *plan)
     add_item(plan, &network->workspace, workspace, 0, end);
 }
 
+/* An arena that is large enough stays: a network that was made smaller allocates nothing. */
+static dn_status reserve(dn_network *network, int64_t floats)
+{
+    void *arena;
+    if (network->arena && floats <= network->arena_floats) return DN_OK;
+    DN_TRY(network->backend->alloc((size_t)floats * sizeof(float), &arena));
+    network->backend->free(network->arena);
+    network->arena = arena;
+    network->arena_floats = floats;
+    return DN_OK;
+}
+
 dn_status dn_network_plan(dn_network *network)
 {
     const size_t capacity = 4 * (size_t)network->run_count + 2;
@@ -133,16 +145,9 @@ dn_status dn_network_plan(dn_network *network)
     dn_status status = plan.items && alive ? DN_OK : DN_ERROR_MEMORY;
     if (status == DN_OK) {
         list_items(network, &plan);
-        const int64_t floats = place(&plan, alive);
-        void *arena;
-        status = network->backend->alloc((size_t)floats * sizeof(float), &arena);
-        if (status == DN_OK) {
-            network->backend->free(network->arena);
-            network->arena = arena;
-            network->arena_floats = floats;
-            for (int32_t i = 0; i < plan.count; i++)
-                *plan.items[i].pointer = network->arena + plan.items[i].offset;
-        }
+        status = reserve(network, place(&plan, alive));
+        for (int32_t i = 0; i < plan.count && status == DN_OK; i++)
+            *plan.items[i].pointer = network->arena + plan.items[i].offset;
     }
     dn_free(alive);
     dn_free(plan.items);

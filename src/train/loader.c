@@ -15,7 +15,7 @@
 enum { DN_RING = 3, DN_TRIES = 100, DN_FAULTS_WAITING = 100, DN_WORKERS_MAX = 256 };
 
 typedef struct dn_ring_place {
-    float *input;       /* (batch, 3, height, width) */
+    float *input;       /* (batch, 3, height, width), with room for the largest size */
     dn_sample *samples; /* (batch) */
     dn_truth *truth;    /* (batch) */
     int32_t filled;     /* samples that are ready */
@@ -24,7 +24,7 @@ typedef struct dn_ring_place {
 struct dn_loader {
     const dn_dataset *dataset;
     dn_loader_options options;
-    int64_t image_count, sample_floats;
+    int64_t image_count;
     dn_ring_place ring[DN_RING];
     int64_t *orders[2]; /* of an even and an odd epoch: (image_count) image indices */
     int64_t order_epochs[2];
@@ -80,14 +80,25 @@ static int64_t image_of(dn_loader *loader, int64_t sample)
     return image;
 }
 
-static dn_status load(dn_loader *loader, int64_t number, float *input, dn_sample *sample)
+/* How sample `number` is made: in the size of its iteration. */
+static dn_sample_options options_of(const dn_loader *loader, int64_t number)
 {
+    const dn_sizes *sizes = &loader->options.sizes;
+    dn_sample_options options = loader->options.sample;
+    dn_sizes_at(sizes, number / sizes->samples, &options.width, &options.height);
+    return options;
+}
+
+static dn_status load(dn_loader *loader, int64_t number, dn_ring_place *place, int64_t slot)
+{
+    const dn_sample_options options = options_of(loader, number);
+    float *input = place->input + slot * 3 * options.width * options.height;
+    dn_sample *sample = &place->samples[slot];
     dn_status status = DN_OK;
     int64_t image = image_of(loader, number);
     const int64_t tries = loader->image_count < DN_TRIES ? loader->image_count : DN_TRIES;
     for (int64_t attempt = 0; attempt < tries; attempt++) {
-        status =
-            dn_sample_load(loader->dataset, &loader->options.sample, image, number, input, sample);
+        status = dn_sample_load(loader->dataset, &options, image, number, input, sample);
         if (status == DN_OK || status == DN_ERROR_MEMORY || loader->options.strict) return status;
         note_fault(loader, image);
         image = (image + 1) % loader->image_count;
@@ -111,9 +122,7 @@ static void *work(void *context)
         pthread_mutex_unlock(&loader->lock);
         dn_ring_place *place = &loader->ring[at % DN_RING];
         const int64_t slot = index % batch;
-        const dn_status status =
-            load(loader, loader->options.first_sample + index,
-                 place->input + slot * loader->sample_floats, &place->samples[slot]);
+        const dn_status status = load(loader, loader->options.first_sample + index, place, slot);
         pthread_mutex_lock(&loader->lock);
         place->truth[slot] = place->samples[slot].truth;
         place->filled++;
@@ -130,9 +139,11 @@ static void *work(void *context)
 static dn_status allocate(dn_loader *loader)
 {
     const size_t batch = (size_t)loader->options.batch, images = (size_t)loader->image_count;
+    int32_t width, height;
+    dn_sizes_largest(&loader->options.sizes, &width, &height);
     for (int32_t i = 0; i < DN_RING; i++) {
         dn_ring_place *place = &loader->ring[i];
-        place->input = dn_alloc(batch * (size_t)loader->sample_floats * sizeof(float));
+        place->input = dn_alloc(batch * 3 * (size_t)width * (size_t)height * sizeof(float));
         place->samples = dn_alloc(batch * sizeof *place->samples);
         place->truth = dn_alloc(batch * sizeof *place->truth);
         if (!place->input || !place->samples || !place->truth) return DN_ERROR_MEMORY;
@@ -166,7 +177,6 @@ dn_status dn_loader_create(const dn_dataset *dataset, const dn_loader_options *o
     loader->dataset = dataset;
     loader->options = *options;
     loader->image_count = dn_dataset_get(dataset)->image_count;
-    loader->sample_floats = (int64_t)3 * options->sample.width * options->sample.height;
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->changed, NULL);
     dn_status status = loader->image_count > 0
@@ -208,7 +218,9 @@ dn_status dn_loader_next(dn_loader *loader, dn_batch *batch)
     report_faults(loader);
     pthread_mutex_unlock(&loader->lock);
     if (failure != DN_OK) return dn_fail(failure, "%s", loader->failure_text);
-    *batch = (dn_batch){place->input, place->truth, place->samples};
+    const dn_sample_options made = options_of(
+        loader, loader->options.first_sample + (loader->next_batch - 1) * loader->options.batch);
+    *batch = (dn_batch){made.width, made.height, place->input, place->truth, place->samples};
     return DN_OK;
 }
 

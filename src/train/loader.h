@@ -9,20 +9,23 @@
 #define DN_TRAIN_LOADER_H
 
 #include "train/sample.h"
+#include "train/sizes.h"
 
 typedef struct dn_loader dn_loader;
 
 typedef struct dn_loader_options {
-    dn_sample_options sample;
-    int32_t batch;        /* samples of a batch */
-    int32_t workers;      /* threads, 1..256 */
-    int64_t first_sample; /* number of the first one */
+    dn_sample_options sample; /* its size is not looked at */
+    dn_sizes sizes;           /* of an iteration's samples */
+    int32_t batch;            /* samples of a batch */
+    int32_t workers;          /* threads, 1..256 */
+    int64_t first_sample;     /* number of the first one */
     bool strict;
     void (*fault)(void *context, const char *sentence); /* called by dn_loader_next; may be NULL */
     void *context;
 } dn_loader_options;
 
 typedef struct dn_batch {
+    int32_t width, height;
     const float *input;       /* (batch, 3, height, width) */
     const dn_truth *truth;    /* (batch) */
     const dn_sample *samples; /* (batch) */
