@@ -112,6 +112,11 @@ typedef struct dn_affine {
 /* Darknet's letterbox, or the whole input where `stretch`. Sizes below 1 count as 1. */
 DN_API dn_letterbox dn_letterbox_make(int32_t image_w, int32_t image_h, int32_t net_w,
                                       int32_t net_h, bool stretch);
+
+/* The opposite: the input is covered and what does not fit is cut off, equally at both sides, so
+ * that pads are 0 or negative. For a square input it is Darknet's centre crop of classifiers. */
+DN_API dn_letterbox dn_letterbox_crop(int32_t image_w, int32_t image_h, int32_t net_w,
+                                      int32_t net_h);
 DN_API dn_box dn_letterbox_to_net(const dn_letterbox *letterbox, dn_box image_box);
 DN_API dn_box dn_letterbox_to_image(const dn_letterbox *letterbox, dn_box net_box);
 
@@ -323,6 +328,8 @@ typedef struct dn_dataset_source {
     int32_t classes;           /* that many are allowed; 0: as many as names or labels say */
     bool strict;               /* label faults fail instead of being skipped and reported */
     bool images_only;          /* do not read a list's or folder's label rows: to predict only */
+    const char *labels;        /* a classifier's: file of texts, one a line, of which each image's
+                                  path holds that of its class; or NULL */
 } dn_dataset_source;
 
 typedef enum dn_object_kind {
@@ -353,6 +360,7 @@ typedef struct dn_dataset_image {
     int32_t width, height;  /* as labelled; 0: unknown until the image is read */
     int64_t id;             /* the JSON's; else its number in the data set, from 1 */
     int64_t first_object, object_count;
+    int32_t class_id; /* of a classifier's data set */
 } dn_dataset_image;
 
 typedef struct dn_dataset_view {
@@ -365,6 +373,7 @@ typedef struct dn_dataset_view {
     int32_t class_count;
     int64_t fault_count;       /* labels and images that were skipped */
     const char *const *faults; /* the first DN_FAULTS_KEPT of them, in sentences with file, line */
+    bool has_image_classes;    /* a classifier's: images have a class, and no objects */
 } dn_dataset_view;
 
 enum { DN_FAULTS_KEPT = 100 };
@@ -421,6 +430,10 @@ DN_API void dn_data_file_free(dn_data_file *data);
  * missing and what belongs there, where a path is not given or leads nowhere. */
 DN_API dn_status dn_data_file_source(const dn_data_file *data, dn_data_part part,
                                      dn_dataset_source *out);
+
+/* The same of a classifier: the image list or folder, and `labels`, which must be given. */
+DN_API dn_status dn_data_file_class_source(const dn_data_file *data, dn_data_part part,
+                                           dn_dataset_source *out);
 
 /* ---- networks ------------------------------------------------------------------------------ */
 
@@ -508,8 +521,11 @@ DN_API void dn_network_touch(dn_network *network);
 DN_API dn_status dn_network_describe(const dn_network *network, int32_t layer, char *text,
                                      size_t size);
 
-/* Classes of the last head; 0 where there is none. */
+/* Classes of the last head, or values that a classifier answers; 0 where it is neither. */
 DN_API int32_t dn_network_classes(const dn_network *network);
+
+/* Whether it has no heads and ends with [softmax], [logistic] or [cost]. */
+DN_API bool dn_network_is_classifier(const dn_network *network);
 
 /* The .data file that the cfg's [net] names (data=), as written there; NULL: none. */
 DN_API const char *dn_network_data_path(const dn_network *network);
@@ -585,6 +601,7 @@ DN_API dn_status dn_test_set_rois(dn_network *network, const dn_roi *rois, int32
 typedef enum dn_fit {
     DN_FIT_LETTERBOX, /* its shape is kept, the rest is gray */
     DN_FIT_STRETCH,
+    DN_FIT_CROP, /* its shape is kept, the input is filled, what sticks out is cut off */
 } dn_fit;
 
 /* Zeroed: the defaults. */
@@ -632,6 +649,16 @@ DN_API dn_status dn_network_get_result(dn_network *network, int32_t image, int32
                                        int32_t height, const dn_predict_options *options,
                                        dn_result **out);
 DN_API void dn_result_free(dn_result *result); /* NULL is allowed */
+
+typedef struct dn_class_score {
+    int32_t class_id;
+    float score; /* the network's output: a probability behind [softmax] */
+} dn_class_score;
+
+/* The `count` best classes of an image, best first, of equal ones the lower first; out: (count),
+ * 1..dn_network_classes of them. Darknet's fit for it is DN_FIT_CROP. */
+DN_API dn_status dn_network_classify(dn_network *network, const dn_image *image, dn_fit fit,
+                                     int32_t count, dn_class_score *out);
 
 /* Zeroed: the defaults. */
 typedef struct dn_extend_options {

@@ -22,6 +22,8 @@ CFG = Path(__file__).resolve().parent.parent / "cfg"
 # name: layers, parameters (an int: exact; a float: millions, as published to two decimals),
 #       side of the input, billions of operations (compared to the published decimals)
 PUBLISHED = {
+    # Table 6 of the YOLO9000 paper, by cfg_oracle; operations as Darknet's page gives them.
+    "darknet19": (26, 20_856_776, 256, "7.29"),
     "darknet53": (78, 41_645_640, 256, "18.57"),
     "yolov2": (32, 50_983_561, 416, "29.5"),
     "yolov3": (107, 62_001_757, 608, "140.692"),

@@ -21,11 +21,11 @@ def read_names(path: Path) -> list[str]:
 
 
 def names_file_of(data_path: str | os.PathLike) -> Path | None:
-    """The names file that a .data file names, or None."""
+    """The names file that a .data file names (without one a classifier's labels), or None."""
     data = ffi.new("dn_data_file **")
     check(lib.dn_data_file_read(encode_path(data_path), ffi.NULL, ffi.NULL, data))
     try:
-        names = data[0].names
+        names = data[0].names or data[0].labels
         return Path(os.fsdecode(ffi.string(names))) if names else None
     finally:
         lib.dn_data_file_free(data[0])
@@ -39,17 +39,24 @@ def find_data_file(written: str, cfg: Path) -> Path | None:
     return None
 
 
-def resolve_names(names: Names, classes: int, cfg: Path, data: str | None) -> dict[int, str]:
+def resolve_names(
+    names: Names, classes: int, cfg: Path, data: str | None, more: bool = False
+) -> dict[int, str]:
     """{class id: name} of a network with that many classes.
 
     Without names, those of the .data file that the cfg names count if they fit, else the numbers.
+    With `more`, further names may follow, as in Darknet's lists for ImageNet.
     """
     source = "names"
+
+    def fits(listed: list[str]) -> bool:
+        return len(listed) == classes or (more and len(listed) > classes)
+
     if names is None:
         found = find_data_file(data, cfg) if data else None
         file = names_file_of(found) if found else None
         listed = read_names(file) if file and file.is_file() else []
-        if len(listed) != classes:
+        if not fits(listed):
             listed = [str(i) for i in range(classes)]
     elif isinstance(names, str | os.PathLike):
         source = os.fspath(names)
@@ -63,6 +70,6 @@ def resolve_names(names: Names, classes: int, cfg: Path, data: str | None) -> di
         listed = [names[i] for i in range(len(names))]
     else:
         listed = list(names)
-    if len(listed) != classes:
+    if not fits(listed):
         raise ConfigError(f"{source}: has {len(listed)} names, {cfg} has classes={classes}")
-    return dict(enumerate(listed))
+    return dict(enumerate(listed[:classes]))

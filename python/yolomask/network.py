@@ -99,7 +99,10 @@ class Network:
         classes = lib.dn_network_classes(self._handle)
         data = lib.dn_network_data_path(self._handle)
         data = os.fsdecode(ffi.string(data)) if data else None
-        self.names: dict[int, str] = resolve_names(names, classes, self.cfg, data)
+        self.is_classifier: bool = lib.dn_network_is_classifier(self._handle)
+        self.names: dict[int, str] = resolve_names(
+            names, classes, self.cfg, data, self.is_classifier
+        )
         if weights is not None:
             self.load_weights(weights)
         self._warn_user()
@@ -204,6 +207,25 @@ class Network:
             for result in self._predict(batch, bgr or video, conf, iou, max_det, stretch, True):
                 result.path = result.path or path
                 yield result
+
+    def classify(
+        self, source: images.Source | Sequence[images.Source], top: int = 5, *, bgr: bool = False
+    ) -> list[tuple[str, float]] | list[list[tuple[str, float]]]:
+        """The best `top` classes of an image, (name, probability), best first; of a list of images
+        a list of them. The image fills the network's input, what sticks out is cut off equally."""
+        if isinstance(source, list | tuple):
+            return [self._classify(one, top, bgr) for one in source]
+        return self._classify(source, top, bgr)
+
+    def _classify(self, source: images.Source, top: int, bgr: bool) -> list[tuple[str, float]]:
+        image = ffi.new("dn_image *")
+        alive = images.fill_image(image, images.as_pixels(source, bgr)[0], bgr)
+        count = min(top, len(self.names)) if self.is_classifier else top
+        out = ffi.new("dn_class_score[]", max(count, 0))
+        with self._using() as handle:
+            check(lib.dn_network_classify(handle, image, lib.DN_FIT_CROP, count, out))
+        del alive
+        return [(self.names[best.class_id], best.score) for best in out]
 
     def _predict(self, sources, bgr, conf, iou, max_det, stretch, clip) -> list[Result]:
         """At most a batch of images."""

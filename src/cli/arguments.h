@@ -10,7 +10,7 @@
 #include "darknet.h"
 
 typedef struct dn_arguments {
-    const char *task; /* detector or segmenter; NULL for tools */
+    const char *task; /* detector, segmenter or classifier; NULL for tools */
     int count;
     char **items; /* what has not been taken yet; items[0] is the first behind the command */
     const char *data, *cfg, *weights;

@@ -7,7 +7,8 @@
 /* X(name, function, what it does): tasks read a second word (train, test, valid, ...). */
 #define DN_TASKS(X)                                                                                \
     X("detector", "boxes")                                                                         \
-    X("segmenter", "boxes and masks")
+    X("segmenter", "boxes and masks")                                                              \
+    X("classifier", "classes of images")
 
 /* X(word, function, operands, what it does): the second word behind a task. */
 #define DN_TASK_COMMANDS(X)                                                                        \
@@ -15,6 +16,11 @@
     X(valid, "[data] cfg weights", "writes COCO results of the data file's valid set")             \
     X(train, "[data] cfg [weights]", "trains the stage that the cfg asks for")                     \
     X(extend, "cfg [out.cfg]", "appends a mask branch to a detector's cfg")
+
+/* The same behind `classifier`: X(word, function, operands, what it does). */
+#define DN_CLASSIFIER_COMMANDS(X)                                                                  \
+    X(predict, predict, "data cfg weights [images...]", "prints the best classes of images")       \
+    X(valid, valid_classes, "data cfg weights", "prints top-1 and top-k on the valid images")
 
 #define DN_TOOLS(X)                                                                                \
     X(partial, "cfg weights out N", "writes layers 0..N-1 and sets seen to 0")                     \
@@ -34,6 +40,9 @@
 #define X(name, operands, does) int dn_command_##name(dn_arguments *arguments);
 DN_TASK_COMMANDS(X)
 DN_TOOLS(X)
+#undef X
+#define X(word, name, operands, does) int dn_command_##name(dn_arguments *arguments);
+DN_CLASSIFIER_COMMANDS(X)
 #undef X
 
 #endif

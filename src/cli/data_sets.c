@@ -27,6 +27,14 @@ dn_data_file *dn_open_data_file(const dn_arguments *arguments)
     return data;
 }
 
+static void print_faults(const dn_dataset_view *view)
+{
+    const int64_t kept = view->fault_count < DN_FAULTS_KEPT ? view->fault_count : DN_FAULTS_KEPT;
+    for (int64_t i = 0; i < kept; i++) fprintf(stderr, "skipped: %s\n", view->faults[i]);
+    if (view->fault_count > kept)
+        fprintf(stderr, "skipped: %lld more\n", (long long)(view->fault_count - kept));
+}
+
 dn_dataset *dn_open_data_set(const dn_data_file *data, dn_data_part part, bool strict)
 {
     dn_dataset_source source;
@@ -38,9 +46,20 @@ dn_dataset *dn_open_data_set(const dn_data_file *data, dn_data_part part, bool s
     const dn_dataset_view *view = dn_dataset_get(dataset);
     fprintf(stderr, "%s: %lld images, %lld objects, %d classes\n", source.path,
             (long long)view->image_count, (long long)view->object_count, view->class_count);
-    const int64_t kept = view->fault_count < DN_FAULTS_KEPT ? view->fault_count : DN_FAULTS_KEPT;
-    for (int64_t i = 0; i < kept; i++) fprintf(stderr, "skipped: %s\n", view->faults[i]);
-    if (view->fault_count > kept)
-        fprintf(stderr, "skipped: %lld more\n", (long long)(view->fault_count - kept));
+    print_faults(view);
+    return dataset;
+}
+
+dn_dataset *dn_open_class_set(const dn_data_file *data, dn_data_part part, bool strict)
+{
+    dn_dataset_source source;
+    dn_dataset *dataset = NULL;
+    dn_must(dn_data_file_class_source(data, part, &source));
+    source.strict = strict;
+    dn_must(dn_dataset_load(&source, &dataset));
+    const dn_dataset_view *view = dn_dataset_get(dataset);
+    fprintf(stderr, "%s: %lld images, %d classes\n", source.path, (long long)view->image_count,
+            view->class_count);
+    print_faults(view);
     return dataset;
 }

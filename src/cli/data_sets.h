@@ -11,4 +11,7 @@ dn_data_file *dn_open_data_file(const dn_arguments *arguments);
 /* Loads one of its data sets and prints what was skipped. */
 dn_dataset *dn_open_data_set(const dn_data_file *data, dn_data_part part, bool strict);
 
+/* The same of a classifier. */
+dn_dataset *dn_open_class_set(const dn_data_file *data, dn_data_part part, bool strict);
+
 #endif

@@ -15,9 +15,13 @@ typedef struct dn_command {
 static const dn_command task_commands[] = {DN_TASK_COMMANDS(X)};
 static const dn_command tools[] = {DN_TOOLS(X)};
 #undef X
+#define X(word, name, operands, does) {#word, operands, does, dn_command_##name},
+static const dn_command classifier_commands[] = {DN_CLASSIFIER_COMMANDS(X)};
+#undef X
 
 enum {
     TASK_COMMANDS = sizeof task_commands / sizeof task_commands[0],
+    CLASSIFIER_COMMANDS = sizeof classifier_commands / sizeof classifier_commands[0],
     TOOLS = sizeof tools / sizeof tools[0],
 };
 
@@ -35,16 +39,22 @@ static bool is_task(const char *word)
     return false;
 }
 
+static void list(FILE *file, const char *title, const dn_command *commands, int count)
+{
+    fprintf(file, "%s:\n", title);
+    for (int i = 0; i < count; i++)
+        fprintf(file, "  %-12s %-34s %s\n", commands[i].name, commands[i].operands,
+                commands[i].does);
+}
+
 static void usage(FILE *file)
 {
-    fprintf(file, "usage: darknet <detector|segmenter> <command> ... | darknet <tool> ...\n\n"
-                  "commands:\n");
-    for (int i = 0; i < TASK_COMMANDS; i++)
-        fprintf(file, "  %-12s %-34s %s\n", task_commands[i].name, task_commands[i].operands,
-                task_commands[i].does);
-    fprintf(file, "tools:\n");
-    for (int i = 0; i < TOOLS; i++)
-        fprintf(file, "  %-12s %-34s %s\n", tools[i].name, tools[i].operands, tools[i].does);
+    fprintf(
+        file,
+        "usage: darknet <detector|segmenter|classifier> <command> ... | darknet <tool> ...\n\n");
+    list(file, "detector and segmenter", task_commands, TASK_COMMANDS);
+    list(file, "classifier", classifier_commands, CLASSIFIER_COMMANDS);
+    list(file, "tools", tools, TOOLS);
     fprintf(file, "\ndetect cfg weights image is detector test with the default names.\n"
                   "Options and files: docs/command-line.md\n");
 }
@@ -75,11 +85,15 @@ int main(int argc, char **argv)
     }
     if (is_task(word)) {
         task = word;
+        const bool classifier = strcmp(task, "classifier") == 0;
+        const dn_command *commands = classifier ? classifier_commands : task_commands;
+        const int count = classifier ? CLASSIFIER_COMMANDS : TASK_COMMANDS;
         if (argc < 3)
-            dn_die("darknet %s: a command is missing: test, valid, train or extend", word);
+            dn_die("darknet %s: a command is missing, such as %s (darknet help lists them)", word,
+                   commands[0].name);
         word = argv[2];
         next = 3;
-        command = find(task_commands, TASK_COMMANDS, word);
+        command = find(commands, count, word);
     }
     if (!command) dn_die("Not an option: %s (darknet help lists the commands)", word);
     dn_arguments arguments = {.task = task, .count = argc - next, .items = argv + next};

@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-char **dn_open_names(const char *path, int32_t classes)
+static char **open_names(const char *path, int32_t classes, bool more)
 {
     char **names = calloc((size_t)classes + 1, sizeof *names);
     if (!names) dn_die("out of memory");
     dn_arena arena = {0};
     dn_names read = {0};
     if (path) dn_must(dn_names_read(path, &arena, &read));
-    if (path && read.count != classes)
+    if (path && (read.count < classes || (read.count > classes && !more)))
         dn_die("%s: has %d names, the cfg has classes=%d", path, read.count, classes);
     for (int32_t i = 0; i < classes; i++) {
         char number[16];
@@ -24,6 +24,16 @@ char **dn_open_names(const char *path, int32_t classes)
     }
     dn_arena_free(&arena);
     return names;
+}
+
+char **dn_open_names(const char *path, int32_t classes)
+{
+    return open_names(path, classes, false);
+}
+
+char **dn_open_first_names(const char *path, int32_t classes)
+{
+    return open_names(path, classes, true);
 }
 
 void dn_free_names(char **names)

@@ -7,6 +7,8 @@
 /* The names in the file at `path`, or "0", "1", ... where that is NULL; a count that differs from
  * `classes` ends the program with a sentence. Freed with dn_free_names. */
 char **dn_open_names(const char *path, int32_t classes);
+/* The same, but further names may follow, as in Darknet's lists for ImageNet. */
+char **dn_open_first_names(const char *path, int32_t classes);
 void dn_free_names(char **names);
 
 #endif

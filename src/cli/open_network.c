@@ -70,7 +70,7 @@ dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_argum
 
 int32_t dn_must_have_head(const dn_network *network, const char *cfg)
 {
-    const int32_t classes = dn_network_classes(network);
+    const int32_t classes = dn_network_is_classifier(network) ? 0 : dn_network_classes(network);
     if (classes < 1) dn_die("%s: has no [yolo] or [region]: it finds no boxes", cfg);
     return classes;
 }

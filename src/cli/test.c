@@ -7,6 +7,7 @@
  */
 #include "cli/commands.h"
 #include "cli/data_sets.h"
+#include "cli/image_paths.h"
 #include "cli/names.h"
 #include "cli/open_network.h"
 #include "cli/output.h"
@@ -18,8 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DN_PATH_SIZE = 4096 };
-
 typedef struct dn_test {
     dn_network *network;
     dn_predict_options predict;
@@ -27,6 +26,7 @@ typedef struct dn_test {
     FILE *json;
     const char *picture; /* base name */
     bool ext_output, save_labels, dont_draw;
+    bool several; /* images on the command line */
     int64_t done, failed;
 } dn_test;
 
@@ -59,11 +59,10 @@ static void save_labels(const dn_result *result, const char *path)
     dn_close_output(file, name);
 }
 
-static void save_picture(const dn_test *test, dn_image *image, const dn_result *result,
-                         bool several)
+static void save_picture(const dn_test *test, dn_image *image, const dn_result *result)
 {
     char name[DN_PATH_SIZE];
-    if (several)
+    if (test->several || test->done > 1)
         snprintf(name, sizeof name, "%s_%lld.jpg", test->picture, (long long)test->done);
     else
         snprintf(name, sizeof name, "%s.jpg", test->picture);
@@ -73,8 +72,9 @@ static void save_picture(const dn_test *test, dn_image *image, const dn_result *
 }
 
 /* One image; a file that cannot be read is told and counted, the others go on. */
-static void run(dn_test *test, const char *path, bool several)
+static void run(void *context, const char *path)
 {
+    dn_test *test = context;
     dn_image image;
     dn_result *result = NULL;
     if (dn_image_load(path, &image) != DN_OK) {
@@ -90,22 +90,9 @@ static void run(dn_test *test, const char *path, bool several)
         print_instance(test, &result->instances[i]);
     if (test->json) dn_json_image(test->json, result, path, test->done, test->names);
     if (test->save_labels) save_labels(result, path);
-    if (!test->dont_draw) save_picture(test, &image, result, several);
+    if (!test->dont_draw) save_picture(test, &image, result);
     dn_result_free(result);
     dn_image_free(&image);
-}
-
-static void run_from_input(dn_test *test)
-{
-    char line[DN_PATH_SIZE];
-    for (;;) {
-        printf("Enter Image Path: ");
-        fflush(stdout);
-        if (!fgets(line, sizeof line, stdin)) break;
-        line[strcspn(line, "\r\n")] = '\0';
-        if (*line) run(test, line, test->done > 0);
-    }
-    printf("\n");
 }
 
 static void take_options(dn_arguments *arguments, dn_test *test, const char **names,
@@ -152,9 +139,8 @@ int dn_command_test(dn_arguments *arguments)
     test.network = dn_open_network(arguments, &common, 1);
     test.names = dn_open_names(names, dn_must_have_head(test.network, arguments->cfg));
     open_output(&test, out);
-    if (arguments->count == 0) run_from_input(&test);
-    const bool several = arguments->count > 1;
-    for (int i = 0; i < arguments->count; i++) run(&test, arguments->items[i], several);
+    test.several = arguments->count > 1;
+    dn_each_image(arguments, run, &test);
     if (test.json) {
         fprintf(test.json, "\n]\n");
         dn_close_output(test.json, out);

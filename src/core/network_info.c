@@ -2,6 +2,7 @@
 #include "core/network.h"
 
 #include <stdio.h>
+#include <string.h>
 
 dn_status dn_network_get_info(const dn_network *network, dn_network_info *info)
 {
@@ -87,9 +88,23 @@ dn_status dn_network_describe(const dn_network *network, int32_t index, char *te
     return DN_OK;
 }
 
+bool dn_network_is_classifier(const dn_network *network)
+{
+    static const char *const ends[] = {"softmax", "logistic", "cost"};
+    const dn_layer *last = &network->layers[network->layer_count - 1];
+    bool found = false;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        found = found || strcmp(last->type->name, ends[i]) == 0;
+    for (int32_t i = 0; i < network->layer_count; i++)
+        if (network->layers[i].type->detect) return false;
+    return found && !last->rois && dn_tensor_size(&last->out) <= INT32_MAX;
+}
+
 int32_t dn_network_classes(const dn_network *network)
 {
     dn_head_info head;
+    if (dn_network_is_classifier(network))
+        return (int32_t)dn_tensor_size(&network->layers[network->layer_count - 1].out);
     return dn_network_head(network, network->layer_count, &head) == DN_OK ? head.classes : 0;
 }
 

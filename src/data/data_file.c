@@ -32,7 +32,7 @@ static const dn_option options[] = {
     DN_PATH(results, "folder for results"),
     DN_PATH(difficult, "list of label folders of difficult objects"),
     DN_PATH(map, "class index map"),
-    DN_PATH(labels, "classifier: file of class names"),
+    DN_PATH(labels, "classifier: file of labels, one of which an image's path holds"),
     DN_PATH(tree, "classifier: class hierarchy"),
     DN_TEXT(dn_data_file, eval, "eval", "form of the results: voc, coco or imagenet"),
     DN_INT(dn_data_file, top, "top", 0, 0, DN_CLASSES_MAX, "classifier: classes shown"),
@@ -139,6 +139,27 @@ static dn_status check_path(const dn_data_file *data, const char *key, const cha
         is_about_coco(path) ? "docs/coco.md says how to get COCO and where to put it; or give "
                             : "give ",
         wanted);
+}
+
+dn_status dn_data_file_class_source(const dn_data_file *data, dn_data_part part,
+                                    dn_dataset_source *out)
+{
+    static const char wanted[] =
+        "a file of labels, one a line, of which each image's path holds one";
+    const bool train = part == DN_DATA_TRAIN;
+    const char *key = train ? "train" : "valid";
+    const dn_dataset_source source = {.path = train ? data->train : data->valid,
+                                      .labels = data->labels,
+                                      .classes = data->classes};
+    if (!source.path)
+        return dn_fail(DN_ERROR_CONFIG, "%s: has no %s=; give an image list or a folder of images",
+                       data->path, key);
+    if (!source.labels)
+        return dn_fail(DN_ERROR_CONFIG, "%s: has no labels=; give %s", data->path, wanted);
+    DN_TRY(check_path(data, key, source.path, "an image list or a folder of images"));
+    DN_TRY(check_path(data, "labels", source.labels, wanted));
+    *out = source;
+    return DN_OK;
 }
 
 dn_status dn_data_file_source(const dn_data_file *data, dn_data_part part, dn_dataset_source *out)

@@ -46,6 +46,10 @@ static dn_status check_source(const dn_dataset_source *source, dn_source_kind ki
                        "%s: an images folder (%s) goes with a COCO JSON; a list names its images "
                        "itself",
                        source->path, source->images_folder);
+    if (kind == DN_SOURCE_JSON && source->labels)
+        return dn_fail(DN_ERROR_CONFIG,
+                       "%s: a classifier's images are an image list or a folder, not a JSON",
+                       source->path);
     if (source->classes < 0 || source->classes > DN_CLASSES_MAX)
         return dn_fail(DN_ERROR_CONFIG, "%s: classes=%d is out of range 0..%d", source->path,
                        (int)source->classes, DN_CLASSES_MAX);
@@ -58,6 +62,7 @@ static dn_status read_source(dn_builder *builder)
     dn_source_kind kind;
     DN_TRY(recognise(source->path, &kind));
     DN_TRY(check_source(source, kind));
+    if (source->labels) return dn_read_class_list(builder, kind == DN_SOURCE_FOLDER);
     if (source->names) {
         DN_TRY(dn_names_read(source->names, &builder->dataset->arena, &builder->names));
         if (source->classes > 0 && source->classes != builder->names.count)

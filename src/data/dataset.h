@@ -124,6 +124,9 @@ dn_status dn_read_coco(dn_builder *builder);
 dn_status dn_read_image_folder(dn_builder *builder);
 dn_status dn_read_image_list(dn_builder *builder);
 
+/* The images of a list or folder, with the class that a label in their path says. */
+dn_status dn_read_class_list(dn_builder *builder, bool folder);
+
 /* Where the rows of an image may lie, best first: /labels/ for the last, then each earlier /images/
  * or /JPEGImages/ of its folders; beside it. *out is the `index`-th (from 0) candidate, freed with
  * dn_free; NULL when there are no more. */

@@ -35,6 +35,25 @@ dn_letterbox dn_letterbox_make(int32_t image_w, int32_t image_h, int32_t net_w, 
     return box;
 }
 
+dn_letterbox dn_letterbox_crop(int32_t image_w, int32_t image_h, int32_t net_w, int32_t net_h)
+{
+    static const int64_t limit = 1 << 30; /* of a side; only images a few pixels high reach it */
+    dn_letterbox box = dn_letterbox_make(image_w, image_h, net_w, net_h, true);
+    const int64_t across = (int64_t)box.net_w * box.image_h,
+                  down = (int64_t)box.net_h * box.image_w;
+    int64_t side;
+    if (across >= down) {
+        side = across / box.image_w;
+        box.new_h = (int32_t)(side < limit ? side : limit);
+    } else {
+        side = down / box.image_h;
+        box.new_w = (int32_t)(side < limit ? side : limit);
+    }
+    box.pad_x = (box.net_w - box.new_w) / 2;
+    box.pad_y = (box.net_h - box.new_h) / 2;
+    return box;
+}
+
 static float to_net(float x, int32_t new_size, int32_t image_size, int32_t pad)
 {
     return (float)((double)x * new_size / image_size + pad);

@@ -46,13 +46,13 @@ static void axis_free(dn_axis *axis)
 
 /* Darknet's resize, corners aligned, of `source` samples to `size` samples put at `pad`:
  * position = i * (source - 1)/(size - 1), its whole part is the left neighbour; the last sample
- * copies the last one of the source. */
+ * copies the last one of the source. What lies outside the `net` samples is left out. */
 static dn_status axis_align_corners(dn_axis *axis, int32_t source, int32_t size, int32_t pad,
                                     int32_t net)
 {
     DN_TRY(axis_alloc(axis, net, 2));
     const float scale = size > 1 ? (float)(source - 1) / (float)(size - 1) : 0;
-    for (int32_t i = 0; i < size; i++) {
+    for (int32_t i = pad < 0 ? -pad : 0; i < size && pad + i < net; i++) {
         const float position = (float)i * scale;
         const int32_t left = (int32_t)position;
         const float right_weight = position - (float)left;

@@ -22,6 +22,13 @@ static double now_ms(void)
     return (double)time.tv_sec * 1e3 + (double)time.tv_nsec * 1e-6;
 }
 
+static dn_letterbox fit(const dn_network *network, int32_t width, int32_t height, dn_fit how)
+{
+    const int32_t w = network->input.w, h = network->input.h;
+    return how == DN_FIT_CROP ? dn_letterbox_crop(width, height, w, h)
+                              : dn_letterbox_make(width, height, w, h, how == DN_FIT_STRETCH);
+}
+
 static dn_status check(const dn_network *network, const dn_image *images, int32_t count)
 {
     if (network->options.training)
@@ -92,27 +99,40 @@ static dn_status fill_result(dn_network *network, int32_t image, const dn_letter
     return dn_attach_masks(network, image, letterbox, result);
 }
 
+static dn_status fill_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
+{
+    const int64_t size = dn_tensor_size(&network->input);
+    if (!network->prepared)
+        network->prepared = dn_alloc((size_t)(network->input.n * size) * sizeof *network->prepared);
+    if (!network->prepared) return DN_ERROR_MEMORY;
+    for (int32_t i = 0; i < count; i++) {
+        const dn_letterbox letterbox = fit(network, images[i].width, images[i].height, how);
+        DN_TRY(dn_image_to_input(&images[i], &letterbox, network->options.threads,
+                                 network->prepared + i * size));
+    }
+    network->input.data = network->prepared;
+    return DN_OK;
+}
+
+dn_status dn_predict_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
+{
+    DN_TRY(check(network, images, count));
+    return fill_input(network, images, count, how);
+}
+
 /* Images of one pass: count <= the network's batch. */
 static dn_status predict_pass(dn_network *network, const dn_image *images, int32_t count,
                               const dn_predict_options *options, dn_result **out)
 {
     const double start = now_ms();
-    const int64_t size = dn_tensor_size(&network->input);
-    const int32_t w = network->input.w, h = network->input.h;
-    for (int32_t i = 0; i < count; i++) {
-        const dn_letterbox letterbox = dn_letterbox_make(images[i].width, images[i].height, w, h,
-                                                         options->fit == DN_FIT_STRETCH);
-        DN_TRY(dn_image_to_input(&images[i], &letterbox, network->options.threads,
-                                 network->prepared + i * size));
-    }
+    DN_TRY(fill_input(network, images, count, options->fit));
     const double prepared = now_ms();
-    network->input.data = network->prepared;
     dn_pass pass = {.batch = count, .threshold = options->threshold, .nms = options->nms};
     DN_TRY(dn_run_forward(network, &pass));
     const double ran = now_ms();
     for (int32_t i = 0; i < count; i++) {
-        const dn_letterbox letterbox = dn_letterbox_make(images[i].width, images[i].height, w, h,
-                                                         options->fit == DN_FIT_STRETCH);
+        const dn_letterbox letterbox =
+            fit(network, images[i].width, images[i].height, options->fit);
         out[i]->width = images[i].width;
         out[i]->height = images[i].height;
         DN_TRY(fill_result(network, i, &letterbox, options, out[i]));
@@ -129,11 +149,6 @@ static dn_status predict_pass(dn_network *network, const dn_image *images, int32
 static dn_status predict_all(dn_network *network, const dn_image *images, int32_t count,
                              const dn_predict_options *options, dn_result **results)
 {
-    if (!network->prepared) {
-        const int64_t floats = network->input.n * dn_tensor_size(&network->input);
-        network->prepared = dn_alloc((size_t)floats * sizeof *network->prepared);
-        if (!network->prepared) return DN_ERROR_MEMORY;
-    }
     for (int32_t i = 0; i < count; i++) {
         results[i] = dn_alloc(sizeof *results[i]);
         if (!results[i]) return DN_ERROR_MEMORY;
@@ -180,8 +195,7 @@ dn_status dn_network_get_result(dn_network *network, int32_t image, int32_t widt
                        network->pass.batch);
     if (width < 1 || height < 1)
         return dn_fail(DN_ERROR_ARGUMENT, "an image of %d x %d has no pixels", width, height);
-    const dn_letterbox letterbox = dn_letterbox_make(width, height, network->input.w,
-                                                     network->input.h, asked.fit == DN_FIT_STRETCH);
+    const dn_letterbox letterbox = fit(network, width, height, asked.fit);
     dn_result *result = dn_alloc(sizeof *result);
     if (!result) return DN_ERROR_MEMORY;
     result->width = width;

@@ -1,4 +1,4 @@
-/* From images to instances: what predict.c asks of masks.c. */
+/* From images to answers: what the files of src/infer ask of each other. */
 #ifndef DN_INFER_PREDICT_H
 #define DN_INFER_PREDICT_H
 
@@ -10,5 +10,8 @@
  * Does nothing where the network has no [mask]. */
 dn_status dn_attach_masks(const dn_network *network, int32_t image, const dn_letterbox *letterbox,
                           dn_result *result);
+
+/* Checks the images (at most the network's batch) and makes them the input of the next pass. */
+dn_status dn_predict_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how);
 
 #endif

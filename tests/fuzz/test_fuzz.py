@@ -132,7 +132,7 @@ def build_and_run(path, training):
             del keep
             return
         check(lib.dn_network_forward(network[0], data, info.batch, 0.01))
-        if lib.dn_network_classes(network[0]) == 0:
+        if lib.dn_network_classes(network[0]) == 0 or lib.dn_network_is_classifier(network[0]):
             return
         result = ffi.new("dn_result **")
         check(lib.dn_network_get_result(network[0], 0, 40, 30, ffi.NULL, result))
