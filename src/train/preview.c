@@ -37,11 +37,10 @@ static dn_status fill(dn_preview_owner *owner, const dn_preview_options *options
     owner->images = dn_alloc((size_t)options->count * sizeof *owner->images);
     if (!owner->images) return DN_ERROR_MEMORY;
     const dn_loader_options loader_options = {
-        .sample = {.width = preview->width,
-                   .height = preview->height,
-                   .stretch = !network->net.letter_box,
+        .sample = {.stretch = !network->net.letter_box,
                    .augment = dn_augment_of(network, options->stage, options->plain),
                    .seed = options->seed},
+        .sizes = {.width = preview->width, .height = preview->height, .samples = options->count},
         .batch = options->count,
         .workers = 1,
         .first_sample = options->first,
