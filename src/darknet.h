@@ -206,6 +206,7 @@ typedef enum dn_mask_order {
 typedef enum dn_mask_rule {
     DN_MASK_UNION,
     DN_MASK_INTERSECTION,
+    DN_MASK_DIFFERENCE, /* the first without the others */
 } dn_mask_rule;
 
 /* Frees the runs and clears the struct; NULL is allowed. */
@@ -257,7 +258,7 @@ DN_API int64_t dn_rle_area(const dn_rle *rle);
 /* box = x, y, width, height of the smallest box of whole pixels around the mask; all 0 if empty. */
 DN_API void dn_rle_bounds(const dn_rle *rle, int32_t box[4]);
 
-/* Union or intersection of count >= 1 masks of one size. */
+/* Union, intersection or difference of count >= 1 masks of one size. */
 DN_API dn_status dn_rle_merge(dn_rle *out, const dn_rle *masks, int64_t count, dn_mask_rule rule);
 
 /* Intersection over union, or over the detection's area where the truth is a crowd region. */
@@ -752,8 +753,8 @@ typedef struct dn_train_report {
 DN_API dn_status dn_train(const dn_train_options *options, dn_train_report *report);
 
 /* Training samples to look at: the very ones that a training with this cfg, data set, stage and
- * seed learns from. Samples are numbered from 0; iteration i (from 1) of a stage takes those from
- * (i - 1) * batch on. */
+ * seed learns from, but always in one size. Samples are numbered from 0; iteration i (from 1) of a
+ * stage takes those from (i - 1) * batch on. */
 typedef struct dn_preview_options {
     const char *cfg;
     const dn_dataset *dataset;

@@ -30,6 +30,10 @@ typedef struct dn_net_options {
     int32_t sgdr_cycle;
     float angle, aspect, saturation, exposure, hue;
     bool flip, letter_box;
+    bool mosaic, mosaic_bound;
+    int32_t mixup;
+    float copy_paste;
+    dn_floats scale_jitter;
     int32_t max_crop, min_crop;
     float resize_step;
     const char *data;
@@ -41,6 +45,9 @@ typedef struct dn_net_options {
     int32_t mask_burn_in, mask_max_batches, mask_warmup, mask_batch, mask_subdivisions;
     bool mask_random, mask_adam;
     float mask_decay, mask_momentum, mask_jitter;
+    bool mask_mosaic;
+    float mask_copy_paste;
+    dn_floats mask_scale_jitter;
 } dn_net_options;
 
 extern const dn_option dn_net_option_table[];

@@ -60,6 +60,8 @@ enum dn_rng_purpose {
     DN_RNG_ROI,
     DN_RNG_SIZE,
     DN_RNG_RATE,
+    DN_RNG_COMPOSE,
+    DN_RNG_PASTE,
 };
 
 #endif

@@ -41,6 +41,10 @@ dn_status dn_rle_append(dn_rle_builder *builder, uint32_t begin, uint32_t end);
  * frees it otherwise. Returns `status`, or this step's own failure. */
 dn_status dn_rle_finish(dn_rle_builder *builder, dn_status status, dn_rle *out);
 
+/* The pixels of the mask inside `window`, and the smallest box around them (all 0: none); both are
+ * x, y, width, height. */
+int64_t dn_rle_window(const dn_rle *rle, const int32_t window[4], int32_t box[4]);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,4 +1,4 @@
-/* Masks against each other: union, intersection, IoU.
+/* Masks against each other: union, intersection, difference, IoU.
  *
  * Two masks are walked together from one change of either to the next, so the cost is the number
  * of runs, whatever the size of the image. IoU follows COCO: against a crowd region the union
@@ -53,6 +53,19 @@ static dn_status dn_check_same_size(const dn_rle *a, const dn_rle *b)
                    (int)a->width, (int)a->height, (int)b->width, (int)b->height);
 }
 
+static bool dn_is_wanted(bool a, bool b, dn_mask_rule rule)
+{
+    switch (rule) {
+    case DN_MASK_UNION:
+        return a || b;
+    case DN_MASK_INTERSECTION:
+        return a && b;
+    case DN_MASK_DIFFERENCE:
+        break;
+    }
+    return a && !b;
+}
+
 static dn_status dn_merge_pair(dn_rle *out, const dn_rle *a, const dn_rle *b, dn_mask_rule rule)
 {
     DN_TRY(dn_check_same_size(a, b));
@@ -65,7 +78,7 @@ static dn_status dn_merge_pair(dn_rle *out, const dn_rle *a, const dn_rle *b, dn
         bool a_set, b_set;
         const uint32_t length = dn_stretch(&left, &right, &a_set, &b_set);
         if (length == 0) break;
-        if (rule == DN_MASK_UNION ? a_set || b_set : a_set && b_set)
+        if (dn_is_wanted(a_set, b_set, rule))
             status = dn_rle_append(&builder, position, position + length);
         position += length;
     }

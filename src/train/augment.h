@@ -5,12 +5,17 @@
 #include "core/network.h"
 
 typedef struct dn_augment {
-    float jitter; /* zoom in 1/(1 + jitter)..1 + jitter, shift within what that leaves */
     float hue, saturation, exposure; /* Darknet's ranges; 0, 1, 1: none */
     bool flip;
+    float jitter, resize;      /* the heads': each side is cropped or padded at random */
+    float shake;               /* mask_jitter: zoom in 1/(1 + shake)..1 + shake, and shift */
+    float zoom_min, zoom_max;  /* scale_jitter, instead of the above; 0: none */
+    bool mosaic, mosaic_bound; /* half of the samples are made of four images; see sample.c */
+    bool mixup;                /* half of the others are the mean of two images */
+    float copy_paste;          /* share of images that get objects of another one */
 } dn_augment;
 
 /* The augmentation of a stage; `plain`: none. */
-dn_augment dn_augment_of(const dn_network *network, dn_stage stage, bool plain);
+dn_status dn_augment_make(const dn_network *network, dn_stage stage, bool plain, dn_augment *out);
 
 #endif

@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { DN_RING = 3, DN_TRIES = 100, DN_FAULTS_WAITING = 100, DN_WORKERS_MAX = 256 };
+enum { DN_RING = 3, DN_FAULTS_WAITING = 100, DN_WORKERS_MAX = 256 };
 
 typedef struct dn_ring_place {
     float *input;       /* (batch, 3, height, width), with room for the largest size */
@@ -60,8 +60,9 @@ static const int64_t *order_of(dn_loader *loader, int64_t epoch)
     return order;
 }
 
-static void note_fault(dn_loader *loader, int64_t image)
+static void note_fault(void *context, int64_t image)
 {
+    dn_loader *loader = context;
     pthread_mutex_lock(&loader->lock);
     if (!loader->reported[image] && loader->fault_count < DN_FAULTS_WAITING) {
         loader->reported[image] = true;
@@ -92,19 +93,10 @@ static dn_sample_options options_of(const dn_loader *loader, int64_t number)
 static dn_status load(dn_loader *loader, int64_t number, dn_ring_place *place, int64_t slot)
 {
     const dn_sample_options options = options_of(loader, number);
+    const dn_scene_source source = {loader->dataset, loader->options.strict, note_fault, loader};
     float *input = place->input + slot * 3 * options.width * options.height;
-    dn_sample *sample = &place->samples[slot];
-    dn_status status = DN_OK;
-    int64_t image = image_of(loader, number);
-    const int64_t tries = loader->image_count < DN_TRIES ? loader->image_count : DN_TRIES;
-    for (int64_t attempt = 0; attempt < tries; attempt++) {
-        status = dn_sample_load(loader->dataset, &options, image, number, input, sample);
-        if (status == DN_OK || status == DN_ERROR_MEMORY || loader->options.strict) return status;
-        note_fault(loader, image);
-        image = (image + 1) % loader->image_count;
-    }
-    return dn_fail_prefix(status, "%lld images one after the other cannot be used",
-                          (long long)tries);
+    return dn_sample_load(&source, &options, image_of(loader, number), number, input,
+                          &place->samples[slot]);
 }
 
 static void *work(void *context)

@@ -36,11 +36,11 @@ static dn_status fill(dn_preview_owner *owner, const dn_preview_options *options
     preview->height = options->height > 0 ? options->height : network->input.h;
     owner->images = dn_alloc((size_t)options->count * sizeof *owner->images);
     if (!owner->images) return DN_ERROR_MEMORY;
+    dn_augment augment;
+    DN_TRY(dn_augment_make(network, options->stage, options->plain, &augment));
     const dn_loader_options loader_options = {
-        .sample = {.stretch = !network->net.letter_box,
-                   .augment = dn_augment_of(network, options->stage, options->plain),
-                   .seed = options->seed},
-        .sizes = {.width = preview->width, .height = preview->height, .samples = options->count},
+        .sample = {.stretch = !network->net.letter_box, .augment = augment, .seed = options->seed},
+        .sizes = {.width = preview->width, .height = preview->height, .samples = preview->count},
         .batch = options->count,
         .workers = 1,
         .first_sample = options->first,

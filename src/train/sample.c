@@ -1,32 +1,32 @@
-/* One training sample: see sample.h. */
+/* One training sample: see sample.h.
+ *
+ * What it is made of is drawn first: a mosaic in half of the cases where the options ask for it, a
+ * mixup in half of the rest. A mosaic's images meet at a point that is drawn from the middle 60 %
+ * of each axis. Each shows in the size of a sample of its own and is moved so that it fills its
+ * tile, as far as it can.
+ */
 #include "train/sample.h"
 
 #include "core/memory.h"
-#include "core/rng.h"
+#include "train/copy_paste.h"
+#include "train/truth.h"
+#include "train/view.h"
 
-/* Objects of which less than this share of the box is in view teach nothing. */
-static const float smallest_view = 0.1f;
+#include <string.h>
 
-/* The letterbox seen through a window: net = (net' - centre) / zoom + centre - shift. */
-static dn_affine random_view(const dn_sample_options *options, const dn_letterbox *letterbox,
-                             dn_rng *rng)
-{
-    dn_affine view = dn_affine_from_letterbox(letterbox);
-    const dn_augment *augment = &options->augment;
-    const float range = logf(1.0f + augment->jitter);
-    const float zoom = expf(dn_rng_uniform(rng, -range, range));
-    const float aspect = expf(dn_rng_uniform(rng, -range, range) * 0.25f);
-    const float zoom_x = zoom * aspect, zoom_y = zoom / aspect;
-    const float centre_x = 0.5f * (float)options->width, centre_y = 0.5f * (float)options->height;
-    const float shift_x = dn_rng_uniform(rng, -augment->jitter, augment->jitter) * centre_x;
-    const float shift_y = dn_rng_uniform(rng, -augment->jitter, augment->jitter) * centre_y;
-    view.offset_x += view.scale_x * (centre_x - shift_x - centre_x / zoom_x);
-    view.offset_y += view.scale_y * (centre_y - shift_y - centre_y / zoom_y);
-    view.scale_x /= zoom_x;
-    view.scale_y /= zoom_y;
-    const bool mirrored = augment->flip && dn_rng_uniform(rng, 0, 1) < 0.5f;
-    return mirrored ? dn_affine_flip_x(view, options->width) : view;
-}
+enum { DN_TILES = 4 };
+
+/* Of a mosaic's axis, the least share on each side of the meeting point. */
+static const float smallest_tile = 0.2f;
+
+/* A sample while it is made. */
+typedef struct dn_making {
+    const dn_scene_source *source;
+    const dn_sample_options *options;
+    int64_t number;
+    float *input; /* (3, height, width) */
+    dn_sample *sample;
+} dn_making;
 
 /* A factor in 1/range..range, above and below 1 equally often. */
 static float random_factor(dn_rng *rng, float range)
@@ -35,92 +35,183 @@ static float random_factor(dn_rng *rng, float range)
     return dn_rng_uniform(rng, 0, 1) < 0.5f ? factor : 1.0f / factor;
 }
 
-static void random_colours(const dn_sample_options *options, dn_rng *rng, float *input)
+static void random_colours(const dn_augment *augment, dn_rng *rng, float *pixels, int64_t count)
 {
-    const dn_augment *augment = &options->augment;
     const float hue = dn_rng_uniform(rng, -augment->hue, augment->hue);
     const float saturation = random_factor(rng, augment->saturation);
     const float exposure = random_factor(rng, augment->exposure);
     if (hue == 0.0f && saturation == 1.0f && exposure == 1.0f) return;
-    dn_image_hsv(input, (int64_t)options->width * options->height, hue, saturation, exposure, 1);
+    dn_image_hsv(pixels, count, hue, saturation, exposure, 1);
+}
+
+static dn_status reserve(dn_sample *sample, int32_t more)
+{
+    const size_t count = (size_t)sample->truth.object_count, wanted = count + (size_t)more;
+    if ((int64_t)wanted <= sample->capacity) return DN_OK;
+    dn_truth_object *objects =
+        dn_realloc(sample->objects, count * sizeof *objects, wanted * sizeof *objects);
+    if (objects) sample->objects = objects;
+    dn_rle *masks = dn_realloc(sample->masks, count * sizeof *masks, wanted * sizeof *masks);
+    if (masks) sample->masks = masks;
+    if (!objects || !masks) return DN_ERROR_MEMORY;
+    sample->capacity = (int64_t)wanted;
+    return DN_OK;
+}
+
+/* Appends the objects that show; their masks move to the sample. */
+static dn_status add_objects(dn_scene *scene, const dn_tile *tile, dn_sample *sample)
+{
+    DN_TRY(reserve(sample, scene->object_count));
+    for (int32_t i = 0; i < scene->object_count; i++) {
+        dn_scene_object *object = &scene->objects[i];
+        const int32_t at = sample->truth.object_count;
+        if (!dn_truth_of(scene, object, tile, &sample->objects[at])) continue;
+        sample->masks[at] = object->mask;
+        object->mask = (dn_rle){0};
+        sample->truth.object_count++;
+    }
+    return DN_OK;
+}
+
+/* Where a tile begins in the input. */
+static size_t first_pixel(const dn_making *making, const dn_tile *tile)
+{
+    return (size_t)tile->area.y0 * (size_t)making->options->width + (size_t)tile->area.x0;
+}
+
+/* Puts a tile's pixels, planar (3, height, width), into the input; or the mean of both there. */
+static void lay(const dn_making *making, const dn_tile *tile, bool mean, const float *pixels)
+{
+    const size_t stride = (size_t)making->options->width;
+    const size_t plane = stride * (size_t)making->options->height;
+    const size_t width = (size_t)(tile->area.x1 - tile->area.x0);
+    const size_t height = (size_t)(tile->area.y1 - tile->area.y0);
+    for (size_t c = 0; c < 3; c++) {
+        float *to = making->input + c * plane + first_pixel(making, tile);
+        for (size_t y = 0; y < height; y++, to += stride, pixels += width) {
+            if (!mean) memcpy(to, pixels, width * sizeof *to);
+            for (size_t x = 0; mean && x < width; x++) to[x] = 0.5f * (to[x] + pixels[x]);
+        }
+    }
+}
+
+/* Draws a scene into its tile, in random colours. */
+static dn_status draw(const dn_making *making, const dn_scene *scene, const dn_tile *tile,
+                      bool mean, dn_rng *rng)
+{
+    const int32_t width = (int32_t)(tile->area.x1 - tile->area.x0);
+    const int32_t height = (int32_t)(tile->area.y1 - tile->area.y0);
+    const int64_t count = (int64_t)width * height;
+    dn_affine view = tile->view;
+    view.offset_x += view.scale_x * tile->area.x0;
+    view.offset_y += view.scale_y * tile->area.y0;
+    float *pixels = dn_alloc((size_t)count * 3 * sizeof *pixels);
+    if (!pixels) return DN_ERROR_MEMORY;
+    const dn_status status = dn_image_sample(&scene->image, &view, width, height, 0.5f, 1, pixels);
+    if (status == DN_OK) {
+        random_colours(&making->options->augment, rng, pixels, count);
+        lay(making, tile, mean, pixels);
+    }
+    dn_free(pixels);
+    return status;
+}
+
+static int64_t another_image(const dn_making *making, dn_rng *rng)
+{
+    const int64_t count = dn_dataset_get(making->source->dataset)->image_count;
+    return dn_rng_below(rng, (int32_t)(count < INT32_MAX ? count : INT32_MAX));
+}
+
+/* Pastes objects of another image into the scene, in some of the cases. */
+static dn_status maybe_paste(const dn_making *making, int32_t place, dn_scene *scene)
+{
+    const dn_augment *augment = &making->options->augment;
+    dn_rng rng =
+        dn_rng_make(making->options->seed, (uint64_t)making->number, (uint64_t)place, DN_RNG_PASTE);
+    if (dn_rng_uniform(&rng, 0, 1) >= augment->copy_paste) return DN_OK;
+    dn_scene other;
+    DN_TRY(dn_scene_load(making->source, another_image(making, &rng), &other));
+    const dn_status status = dn_copy_paste(scene, &other, augment->flip, &rng);
+    dn_scene_free(&other);
+    return status;
+}
+
+/* What the sample holds at one place of it: image `index` in `area`. */
+static dn_status add_scene(const dn_making *making, int32_t place, int64_t index, dn_box area,
+                           bool mean)
+{
+    const dn_sample_options *options = making->options;
+    const dn_augment *augment = &options->augment;
+    const dn_box input = {0, 0, (float)options->width, (float)options->height};
+    const bool is_part = dn_box_area(area) < dn_box_area(input);
+    dn_rng rng =
+        dn_rng_make(options->seed, (uint64_t)making->number, (uint64_t)place, DN_RNG_AUGMENT);
+    dn_scene scene;
+    DN_TRY(dn_scene_load(making->source, index, &scene));
+    if (place == 0) making->sample->image = scene.index;
+    dn_tile tile = {.area = area, .limit = augment->mosaic_bound ? area : input};
+    dn_status status;
+    DN_TRY_GOTO(maybe_paste(making, place, &scene));
+    tile.view = dn_view_random(augment, &scene.image, options->width, options->height,
+                               options->stretch, &rng);
+    if (is_part) tile.view = dn_view_place(tile.view, &scene.image, area, &rng);
+    DN_TRY_GOTO(draw(making, &scene, &tile, mean, &rng));
+    DN_TRY_GOTO(add_objects(&scene, &tile, making->sample));
+done:
+    dn_scene_free(&scene);
+    return status;
+}
+
+/* A whole number of pixels from the middle of 0..size. */
+static float meeting_point(int32_t size, dn_rng *rng)
+{
+    return roundf((float)size * dn_rng_uniform(rng, smallest_tile, 1.0f - smallest_tile));
+}
+
+static dn_status add_mosaic(const dn_making *making, int64_t image, dn_rng *rng)
+{
+    const float width = (float)making->options->width, height = (float)making->options->height;
+    const float x = meeting_point(making->options->width, rng);
+    const float y = meeting_point(making->options->height, rng);
+    const dn_box areas[DN_TILES] = {
+        {0, 0, x, y}, {x, 0, width, y}, {0, y, x, height}, {x, y, width, height}};
+    DN_TRY(add_scene(making, 0, image, areas[0], false));
+    for (int32_t i = 1; i < DN_TILES; i++)
+        DN_TRY(add_scene(making, i, another_image(making, rng), areas[i], false));
+    return DN_OK;
+}
+
+static dn_status make(const dn_making *making, int64_t image)
+{
+    const dn_sample_options *options = making->options;
+    const dn_augment *augment = &options->augment;
+    const dn_box whole = {0, 0, (float)options->width, (float)options->height};
+    dn_rng rng = dn_rng_make(options->seed, (uint64_t)making->number, 0, DN_RNG_COMPOSE);
+    const bool is_mosaic = augment->mosaic && dn_rng_uniform(&rng, 0, 1) < 0.5f;
+    if (is_mosaic && options->width > DN_TILES && options->height > DN_TILES)
+        return add_mosaic(making, image, &rng);
+    DN_TRY(add_scene(making, 0, image, whole, false));
+    if (augment->mixup && dn_rng_uniform(&rng, 0, 1) < 0.5f)
+        return add_scene(making, 1, another_image(making, &rng), whole, true);
+    return DN_OK;
 }
 
 static void drop_masks(dn_sample *sample)
 {
-    for (int32_t i = 0; i < sample->capacity; i++) dn_rle_free(&sample->masks[i]);
+    for (int32_t i = 0; i < sample->truth.object_count; i++) dn_rle_free(&sample->masks[i]);
     sample->truth.object_count = 0;
 }
 
-static dn_status reserve(dn_sample *sample, int32_t count)
+dn_status dn_sample_load(const dn_scene_source *source, const dn_sample_options *options,
+                         int64_t image, int64_t number, float *input, dn_sample *sample)
 {
-    if (count <= sample->capacity) return DN_OK;
-    dn_truth_object *objects = dn_alloc((size_t)count * sizeof *objects);
-    dn_rle *masks = dn_alloc((size_t)count * sizeof *masks);
-    if (!objects || !masks) {
-        dn_free(objects);
-        dn_free(masks);
-        return DN_ERROR_MEMORY;
-    }
-    dn_free(sample->objects);
-    dn_free(sample->masks);
-    sample->objects = objects;
-    sample->masks = masks;
-    sample->capacity = count;
-    return DN_OK;
-}
-
-/* Appends the object where enough of it is in view. */
-static dn_status add_object(const dn_dataset *dataset, const dn_sample_options *options,
-                            const dn_image *pixels, const dn_affine *view, int64_t index,
-                            dn_sample *sample)
-{
-    const dn_dataset_object *object = &dn_dataset_get(dataset)->objects[index];
-    const dn_box in_image = dn_dataset_box(object, pixels->width, pixels->height);
-    const dn_box whole = dn_affine_to_net(view, in_image);
-    const dn_box seen = dn_box_clip(whole, (float)options->width, (float)options->height);
-    if (dn_box_is_empty(seen) || dn_box_area(seen) < smallest_view * dn_box_area(whole) ||
-        seen.x1 - seen.x0 < 1.0f || seen.y1 - seen.y0 < 1.0f)
-        return DN_OK;
-    const int32_t at = sample->truth.object_count;
-    dn_truth_object *truth = &sample->objects[at];
-    *truth = (dn_truth_object){
-        .box = seen,
-        .class_id = object->class_id,
-        .crowd = object->crowd,
-        .net_to_image = *view,
-    };
-    if (object->kind != DN_OBJECT_BOX) {
-        DN_TRY(dn_dataset_mask(dataset, sample->image, index, pixels->width, pixels->height,
-                               &sample->masks[at]));
-        truth->mask = &sample->masks[at];
-    }
-    sample->truth.object_count++;
-    return DN_OK;
-}
-
-dn_status dn_sample_load(const dn_dataset *dataset, const dn_sample_options *options, int64_t image,
-                         int64_t number, float *input, dn_sample *sample)
-{
-    const dn_dataset_image *info = &dn_dataset_get(dataset)->images[image];
-    dn_image pixels = {0};
+    const dn_making making = {source, options, number, input, sample};
     drop_masks(sample);
-    DN_TRY(dn_image_load(info->path, &pixels));
-    dn_rng rng = dn_rng_make(options->seed, (uint64_t)number, 0, DN_RNG_AUGMENT);
-    const dn_letterbox letterbox = dn_letterbox_make(pixels.width, pixels.height, options->width,
-                                                     options->height, options->stretch);
-    sample->image = image;
-    const dn_affine view = random_view(options, &letterbox, &rng);
-    dn_status status =
-        dn_image_sample(&pixels, &view, options->width, options->height, 0.5f, 1, input);
-    if (status == DN_OK) {
-        random_colours(options, &rng, input);
-        status = reserve(sample, (int32_t)info->object_count);
-    }
-    for (int64_t i = 0; i < info->object_count && status == DN_OK; i++)
-        status = add_object(dataset, options, &pixels, &view, info->first_object + i, sample);
+    DN_TRY(make(&making, image));
+    for (int32_t i = 0; i < sample->truth.object_count; i++)
+        sample->objects[i].mask = sample->masks[i].run_count > 0 ? &sample->masks[i] : NULL;
     sample->truth.objects = sample->objects;
-    dn_image_free(&pixels);
-    return status;
+    return DN_OK;
 }
 
 void dn_sample_free(dn_sample *sample)

@@ -1,15 +1,18 @@
-/* One training sample: an image as the network sees it, and the truth that goes with it.
+/* One training sample: images as the network sees them, and the truth that goes with them.
  *
- * The view is an axis-aligned map from network to image pixels: the letterbox of inference, zoomed,
- * shifted and mirrored at random. Pixels, boxes and masks all go through the same map; masks stay
- * runs in image pixels, so nothing about them is resampled. Random numbers are a function of
- * (seed, number of the sample), so prefetching and resuming change nothing.
+ * A sample shows one image through a random view; or, as a mosaic, four; or, as a mixup, the mean
+ * of two. Every image is a scene of its own (scene.h), with its own view (view.h), an axis-aligned
+ * map between network and image pixels, and a rectangle of the input in which it shows. Pixels,
+ * boxes and masks all go through that map; masks stay runs in image pixels, so nothing about them
+ * is resampled. Random numbers are a function of (seed, number of the sample, place in the sample),
+ * so prefetching and resuming change nothing.
  */
 #ifndef DN_TRAIN_SAMPLE_H
 #define DN_TRAIN_SAMPLE_H
 
 #include "data/geometry.h"
 #include "train/augment.h"
+#include "train/scene.h"
 
 typedef struct dn_sample_options {
     int32_t width, height; /* of the network's input */
@@ -21,16 +24,16 @@ typedef struct dn_sample_options {
 /* Everything a sample owns but its pixels; reused for the next one, freed with dn_sample_free. */
 typedef struct dn_sample {
     dn_truth truth;
-    dn_truth_object *objects; /* (capacity) */
-    dn_rle *masks;            /* (capacity), one an object; empty for boxes */
-    int32_t capacity;
-    int64_t image; /* index in the data set */
+    dn_truth_object *objects; /* (truth.object_count) */
+    dn_rle *masks;            /* (truth.object_count), one an object; empty for boxes */
+    int64_t capacity;         /* objects that both have room for */
+    int64_t image;            /* index in the data set, of a mosaic's first image */
 } dn_sample;
 
-/* Loads image `image` of the data set as sample number `number` into `input`, planar
- * (3, height, width). */
-dn_status dn_sample_load(const dn_dataset *dataset, const dn_sample_options *options, int64_t image,
-                         int64_t number, float *input, dn_sample *sample);
+/* Loads sample `number`, which shows image `image` of the data set and, as the options say, others,
+ * into `input`, planar (3, height, width). */
+dn_status dn_sample_load(const dn_scene_source *source, const dn_sample_options *options,
+                         int64_t image, int64_t number, float *input, dn_sample *sample);
 void dn_sample_free(dn_sample *sample);
 
 #endif

@@ -143,11 +143,11 @@ static dn_status check_dataset(const dn_trainer *trainer)
 static dn_status open_loader(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
+    dn_augment augment;
+    DN_TRY(dn_augment_make(trainer->network, options->stage, options->plain, &augment));
     const dn_loader_options loader_options = {
-        .sample = {.width = trainer->network->input.w,
-                   .height = trainer->network->input.h,
-                   .stretch = !trainer->network->net.letter_box,
-                   .augment = dn_augment_of(trainer->network, options->stage, options->plain),
+        .sample = {.stretch = !trainer->network->net.letter_box,
+                   .augment = augment,
                    .seed = trainer->state.seed},
         .sizes = {.width = trainer->network->input.w,
                   .height = trainer->network->input.h,
