@@ -692,6 +692,174 @@ DN_API dn_status dn_network_save_weights(dn_network *network, const char *path, 
                                          int32_t last);
 DN_API void dn_network_set_seen(dn_network *network, uint64_t seen);
 
+/* ---- evaluation ---------------------------------------------------------------------------- */
+
+/* What is compared with what: docs/evaluation.md. */
+typedef enum dn_kind {
+    DN_BOXES,
+    DN_MASKS,
+    DN_KINDS,
+} dn_kind;
+
+/* A labelled object, in pixels of its image. */
+typedef struct dn_eval_truth {
+    double bbox[4];   /* x, y, width, height */
+    double area;      /* makes it small, medium or large */
+    int64_t id;       /* the annotation's; pycocotools takes 0 for "none", and so do the numbers */
+    int32_t class_id; /* 0..class_count-1 */
+    bool crowd;       /* a region to ignore */
+    const dn_rle *mask; /* NULL where masks are not compared */
+} dn_eval_truth;
+
+typedef struct dn_eval_detection {
+    double score;
+    double bbox[4]; /* DN_BOXES */
+    int32_t class_id;
+    const dn_rle *mask; /* DN_MASKS */
+} dn_eval_detection;
+
+/* An image with all that is labelled and all that was found. */
+typedef struct dn_eval_image {
+    int64_t id; /* decides ties: equal scores count by rising id */
+    int64_t truth_count;
+    const dn_eval_truth *truths;
+    int64_t detection_count[2]; /* by kind; that of masks counts only where options.masks */
+    const dn_eval_detection *detections[2];
+} dn_eval_image;
+
+/* Zeroed but class_count: the defaults. */
+typedef struct dn_evaluator_options {
+    int32_t class_count;
+    const char *const *names;    /* (class_count); NULL: numbers */
+    const int64_t *category_ids; /* (class_count): order of the classes in ties when they do not
+                                    count; NULL: their numbers */
+    bool masks;                  /* compare masks too: every truth must have one */
+    bool class_agnostic;         /* classes do not count */
+    int32_t max_detections;      /* of a class and image, the best ones; 0: 100 */
+    double score_threshold;      /* of F1, confusion and Darknet's counts; 0: .25 */
+    double iou_threshold;        /* of confusion and Darknet's mAP; 0: .5 */
+    int32_t map_points;          /* of Darknet's mAP: 11, 101, ...; 0: the area under the curve */
+    int32_t threads;             /* 0: all cores; results do not depend on it */
+    void (*warn)(void *context, const char *sentence); /* may be NULL */
+    void *warn_context;
+} dn_evaluator_options;
+
+/* Compares image after image and keeps some 60 bytes a detection; no masks. */
+typedef struct dn_evaluator dn_evaluator;
+DN_API dn_status dn_evaluator_create(const dn_evaluator_options *options, dn_evaluator **out);
+DN_API void dn_evaluator_free(dn_evaluator *evaluator); /* NULL is allowed */
+
+/* Adds images, each once, in any order. A failed call adds none. */
+DN_API dn_status dn_evaluator_add(dn_evaluator *evaluator, const dn_eval_image *images,
+                                  int64_t count);
+
+/* The same for image `image` of a data set, which has this size: id and truths come from there,
+ * only the detections are read from `found`. */
+DN_API dn_status dn_evaluator_add_labelled(dn_evaluator *evaluator, const dn_dataset *dataset,
+                                           int64_t image, int32_t width, int32_t height,
+                                           const dn_eval_image *found);
+
+/* pycocotools' twelve numbers, in its order; -1 where nothing is labelled. */
+typedef enum dn_number {
+    DN_AP,   /* IoU .50:.05:.95 */
+    DN_AP50, /* IoU .50 */
+    DN_AP75,
+    DN_AP_SMALL, /* area up to 32^2 */
+    DN_AP_MEDIUM,
+    DN_AP_LARGE, /* from 96^2 */
+    DN_AR1,      /* with one detection a class and image */
+    DN_AR10,
+    DN_AR, /* with max_detections */
+    DN_AR_SMALL,
+    DN_AR_MEDIUM,
+    DN_AR_LARGE,
+    DN_NUMBERS,
+} dn_number;
+
+/* Detections with at least this score, matched one to one. Shares of nothing are 0. */
+typedef struct dn_f1 {
+    double threshold;
+    int64_t true_positives, false_positives, false_negatives;
+    double precision, recall, f1;
+} dn_f1;
+
+/* Darknet's way of matching: at iou_threshold, a detection belongs to the truth it overlaps most.
+ */
+typedef struct dn_darknet_map {
+    double ap;          /* of all classes: the mean, 0 for classes without truths */
+    dn_f1 counts;       /* at score_threshold */
+    double average_iou; /* of the true positives, divided by all positives */
+} dn_darknet_map;
+
+/* Of a class, or of all: the numbers are means over the classes, the counts sums. */
+typedef struct dn_metrics {
+    int64_t truths, detections; /* crowds and detections beyond max_detections left out */
+    double numbers[12];         /* by dn_number */
+    dn_f1 f1[2], best_f1[2];    /* IoU .50 and .75: at score_threshold; at the threshold that gives
+                                   the best F1 */
+    dn_darknet_map darknet;
+} dn_metrics;
+
+typedef struct dn_evaluation dn_evaluation;
+
+typedef struct dn_evaluation_info {
+    int64_t images, skipped; /* skipped: could not be read (dn_validate) */
+    int32_t class_count;     /* 1 where classes do not count */
+    const char *const *names;
+    int32_t max_detections, map_points;
+    double score_threshold, iou_threshold;
+} dn_evaluation_info;
+
+/* The figures of all images that were added; more may be added behind it. Freed with
+ * dn_evaluation_free. */
+DN_API dn_status dn_evaluator_run(const dn_evaluator *evaluator, dn_evaluation **out);
+DN_API void dn_evaluation_free(dn_evaluation *evaluation); /* NULL is allowed */
+
+/* What is in it, valid as long as it is. */
+DN_API const dn_evaluation_info *dn_evaluation_get(const dn_evaluation *evaluation);
+
+/* Of one class, or of all (class_id -1). NULL: no such class, or the kind was not compared. */
+DN_API const dn_metrics *dn_evaluation_metrics(const dn_evaluation *evaluation, dn_kind kind,
+                                               int32_t class_id);
+
+/* A class's curves, (10, 101): for each IoU from .50 the precision at recalls 0, .01, ..., 1, or -1
+ * without truths. NULL as above. */
+DN_API const double *dn_evaluation_precision(const dn_evaluation *evaluation, dn_kind kind,
+                                             int32_t class_id);
+
+/* (class_count + 1, class_count + 1): how often a truth of the row's class was found as the
+ * column's. The last row is what is no object, the last column what was not found. */
+DN_API const int64_t *dn_evaluation_confusion(const dn_evaluation *evaluation, dn_kind kind);
+
+/* Writes <stem>_metrics.json, <stem>_pr.csv (kind,class,iou,recall,precision) and
+ * <stem>_confusion.csv (kind,truth,detection,count), each through a temporary file. */
+DN_API dn_status dn_evaluation_save(const dn_evaluation *evaluation, const char *stem);
+
+/* Zeroed: the defaults. */
+typedef struct dn_validate_options {
+    dn_predict_options predict; /* threshold 0: .001; nms 0: .45; max_objects 0: 100 */
+    bool boxes_only;            /* else masks too, where the network and every label have them */
+    bool mask_score;            /* rank masks by dn_instance.mask_score instead of score */
+    bool class_agnostic;        /* as in dn_evaluator_options, and so on */
+    int32_t max_detections, map_points, threads;
+    double score_threshold, iou_threshold;
+    int64_t limit; /* the first so many images; 0: all */
+    bool strict;   /* an image that cannot be read fails instead of being skipped */
+    void *context; /* of the callbacks, each of which may be NULL */
+    void (*progress)(void *context, int64_t done, int64_t count);
+    void (*message)(void *context, const char *sentence); /* warnings, skipped images */
+    bool (*cancelled)(void *context);                     /* true: stop with DN_ERROR_CANCELLED */
+    void (*compared)(void *context, int64_t image, const dn_eval_image *found);
+} dn_validate_options;
+
+/* Runs a network (made with training = false) over a data set and compares. Boxes are clipped to
+ * the image; masks are pasted in the image's own pixels, cut at one half. Classes of the network
+ * are those of the data set, by number; instances of classes that its labels do not know are left
+ * out. `compared` is told what every image (index in the data set) was compared with. `options` may
+ * be NULL. */
+DN_API dn_status dn_validate(dn_network *network, const dn_dataset *dataset,
+                             const dn_validate_options *options, dn_evaluation **out);
+
 /* ---- training ------------------------------------------------------------------------------ */
 
 /* The learning rate that the cfg gives for a stage's iteration (1, 2, ...). */

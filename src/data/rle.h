@@ -45,6 +45,9 @@ dn_status dn_rle_finish(dn_rle_builder *builder, dn_status status, dn_rle *out);
  * x, y, width, height. */
 int64_t dn_rle_window(const dn_rle *rle, const int32_t window[4], int32_t box[4]);
 
+/* Pixels that two masks of one size share. */
+int64_t dn_rle_shared(const dn_rle *a, const dn_rle *b);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,7 +1,7 @@
 /* Masks against each other: union, intersection, difference, IoU.
  *
- * Two masks are walked together from one change of either to the next, so the cost is the number
- * of runs, whatever the size of the image. IoU follows COCO: against a crowd region the union
+ * Two masks are walked together from run to run, so the cost is the number of runs, whatever the
+ * size of the image. IoU follows COCO: against a crowd region the union
  * is replaced by the detection's area, and two masks that share no pixel have IoU 0.
  */
 #include "data/rle.h"
@@ -102,20 +102,37 @@ dn_status dn_rle_merge(dn_rle *out, const dn_rle *masks, int64_t count, dn_mask_
     return DN_OK;
 }
 
+int64_t dn_rle_shared(const dn_rle *a, const dn_rle *b)
+{
+    int64_t shared = 0;
+    uint32_t a_end = 0, b_end = 0; /* behind the present stretches of ones */
+    uint32_t a_begin = 0, b_begin = 0;
+    int64_t i = 0, j = 0; /* the runs behind them */
+    for (;;) {
+        /* The stretch that ends first has met all that it can. */
+        if (a_end <= b_end) {
+            if (i + 1 >= a->run_count) return shared;
+            a_begin = a_end + a->runs[i];
+            a_end = a_begin + a->runs[i + 1];
+            i += 2;
+        } else {
+            if (j + 1 >= b->run_count) return shared;
+            b_begin = b_end + b->runs[j];
+            b_end = b_begin + b->runs[j + 1];
+            j += 2;
+        }
+        const uint32_t begin = a_begin > b_begin ? a_begin : b_begin;
+        const uint32_t end = a_end < b_end ? a_end : b_end;
+        if (begin < end) shared += end - begin;
+    }
+}
+
 static double dn_iou(const dn_rle *detection, const dn_rle *truth, bool crowd)
 {
-    dn_cursor left = dn_cursor_at_start(detection), right = dn_cursor_at_start(truth);
-    int64_t both = 0, any = 0, detected = 0;
-    for (;;) {
-        bool a_set, b_set;
-        const uint32_t length = dn_stretch(&left, &right, &a_set, &b_set);
-        if (length == 0) break;
-        if (a_set && b_set) both += length;
-        if (a_set || b_set) any += length;
-        if (a_set) detected += length;
-    }
-    if (both == 0) return 0.0;
-    return (double)both / (double)(crowd ? detected : any);
+    const int64_t shared = dn_rle_shared(detection, truth);
+    if (shared == 0) return 0.0;
+    const int64_t detected = dn_rle_area(detection);
+    return (double)shared / (double)(crowd ? detected : detected + dn_rle_area(truth) - shared);
 }
 
 dn_status dn_rle_iou(double *out, const dn_rle *detection, const dn_rle *truth, bool crowd)
