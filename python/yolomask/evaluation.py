@@ -88,7 +88,7 @@ class Evaluation:
     def __init__(self, native):
         self._native = ffi.gc(native, lib.dn_evaluation_free)
         info = lib.dn_evaluation_get(native)
-        self.images = info.images
+        self.images, self.skipped = info.images, info.skipped
         self.names = [ffi.string(info.names[i]).decode() for i in range(info.class_count)]
 
     def _metrics(self, kind: str, class_id: int | None):
