@@ -1,5 +1,5 @@
-"""What python/detect.py and python/evaluate.py, also `python -m yolomask detect|evaluate|fetch`, do
-with their arguments. The only part of the package that prints results."""
+"""What `python -m yolomask detect|evaluate|fetch|report`, also python/detect.py and
+python/evaluate.py, do with their arguments. The only part of the package that prints results."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ._native import DarknetError
 from .coco import evaluate
 from .detection import Outputs, detect
 from .network import DarknetWarning, Network
+from .report import read_args, report
 
 
 def run(command: Callable[[], int]) -> int:
@@ -163,9 +164,34 @@ def fetch_main(argv: Sequence[str] | None = None) -> int:
     return run(fetch)
 
 
+def report_main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="report",
+        description="Charts and pictures of a training; needs matplotlib and OpenCV.",
+    )
+    parser.add_argument("folder", help="folder of the run: <backup>/<name of the cfg>")
+    parser.add_argument("--weights", help="what finds objects (the run's best)")
+    arguments = parser.parse_args(argv)
+
+    def draw() -> int:
+        training = read_args(Path(arguments.folder))
+        training.weights = arguments.weights
+        summary, drawn = report(arguments.folder, training)
+        print(summary)
+        print(*drawn, sep="\n")
+        return 0
+
+    return run(draw)
+
+
 def main() -> int:
     """The command of `python -m yolomask` and `yolomask`."""
-    mains = {"detect": detect_main, "evaluate": evaluate_main, "fetch": fetch_main}
+    mains = {
+        "detect": detect_main,
+        "evaluate": evaluate_main,
+        "fetch": fetch_main,
+        "report": report_main,
+    }
     parser = argparse.ArgumentParser(prog="yolomask", description="Instance segmentation.")
     parser.add_argument("command", choices=mains)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="-h: what the command takes")

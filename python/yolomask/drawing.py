@@ -7,6 +7,7 @@ with the objects' areas, not with the image's times their number.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,6 +118,35 @@ class _Painter:
         return x0, y0, min(max(x1 - 1, x0), width - 1), min(max(y1 - 1, y0), height - 1)
 
 
+def paint(
+    pixels: np.ndarray,
+    boxes: np.ndarray,
+    class_ids: Sequence[int],
+    *,
+    crop: Callable[[int], tuple[int, int, np.ndarray] | None] | None = None,
+    boxes_too: bool = True,
+    texts: Sequence[str] | None = None,
+) -> np.ndarray:
+    """Draws objects onto RGB pixels, which it returns: boxes (objects, 4) in pixels; crop(i) gives
+    left, top and mask of object i, None where it has none."""
+    painter = _Painter(pixels)
+    colours = [class_colour(int(class_id)) for class_id in class_ids]
+    sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    order = np.argsort(-sizes, kind="stable").tolist()  # small objects over large ones
+    for i in order if crop else ():
+        part = crop(i)
+        if part:
+            painter.mask(*part, colours[i])
+    if boxes_too:
+        thin = max(1, painter.width // 2) if crop else painter.width
+        for i in order:
+            painter.box(boxes[i], colours[i], thin)
+    for i, text in enumerate(texts or ()):
+        if text:
+            painter.label(boxes[i], text, colours[i])
+    return painter.pixels
+
+
 def draw(
     result: Result,
     *,
@@ -127,25 +157,18 @@ def draw(
 ) -> np.ndarray:
     """A copy of the result's image with its objects, in the image's own channel order."""
     image = result.orig_img
-    painter = _Painter(np.ascontiguousarray(image[..., ::-1]) if result.bgr else image.copy())
     table = result.boxes.data
-    colours = [class_colour(int(class_id)) for class_id in result.boxes.cls]
-    sizes = (table[:, 2] - table[:, 0]) * (table[:, 3] - table[:, 1])
-    order = np.argsort(-sizes, kind="stable").tolist()  # small objects over large ones
-    has_masks = masks and result.masks is not None
-    if has_masks:
-        for i in order:
-            painter.mask(*result.masks.crop(i), colours[i])
-    if boxes:
-        thin = max(1, painter.width // 2) if has_masks else painter.width
-        for i in order:
-            painter.box(table[i, :4], colours[i], thin)
-    if labels:
-        for i in range(len(result)):
-            name = result.names[int(table[i, 5])]
-            text = f"{name} {table[i, 4]:.2f}" if conf else name
-            painter.label(table[i, :4], text, colours[i])
-    return painter.pixels[..., ::-1] if result.bgr else painter.pixels
+    names = [result.names[int(class_id)] for class_id in table[:, 5]]
+    texts = [f"{n} {s:.2f}" if conf else n for n, s in zip(names, table[:, 4], strict=True)]
+    pixels = paint(
+        np.ascontiguousarray(image[..., ::-1]) if result.bgr else image.copy(),
+        table[:, :4],
+        table[:, 5],
+        crop=result.masks.crop if masks and result.masks is not None else None,
+        boxes_too=boxes,
+        texts=texts if labels else None,
+    )
+    return pixels[..., ::-1] if result.bgr else pixels
 
 
 def write_picture(path: str | os.PathLike, pixels: np.ndarray) -> None:
