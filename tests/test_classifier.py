@@ -1,7 +1,7 @@
-"""Classifiers: predict, valid, their data sets.
+"""Classifiers: predict, valid, training, their data sets.
 
-Truth: PyTorch for the network, the published resize and a cut in NumPy for the crop, the colours
-and names that this file gives to its images.
+Truth: PyTorch for the network, its training and the random views, the published resize and a cut in
+NumPy for the crop, the colours and names that this file gives to its images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from program import Folder
+from program import Folder, floats
 from test_image import noise, published_input, view
 from yolomask import DarknetError, DataError, Network
 from yolomask._native import check, ffi, lib
@@ -330,3 +330,224 @@ def test_detectors_do_not_classify_and_classifiers_do_not_detect(folder):
     assert folder.error("classifier", "test") == (
         "Not an option: test (darknet help lists the commands)"
     )
+
+
+# ---- the random view ----
+
+
+class Random:
+    """The library's numbers (src/core/rng.h): splitmix64 over a hash of four words."""
+
+    def __init__(self, *words: int):
+        self.state = words[0]
+        for word in (*words[1:], 0):
+            self.state = self.next() ^ word
+
+    def next(self) -> int:
+        mask = 2**64 - 1
+        self.state = (self.state + 0x9E3779B97F4A7C15) & mask
+        z = ((self.state ^ (self.state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        return z ^ (z >> 31)
+
+    def uniform(self, low: float, high: float) -> float:
+        return low + (self.next() >> 40) / 2**24 * (high - low)
+
+    def below(self, count: int) -> int:
+        return (self.next() >> 32) * count >> 32
+
+    def factor(self, span: float) -> float:
+        factor = self.uniform(1, span)
+        return factor if self.uniform(0, 1) < 0.5 else 1 / factor
+
+
+def view_oracle(pixels, net, seed, number, crops, angle, aspect, flip):
+    """docs/numerics.md, with PyTorch's sampling in float64."""
+    height, width = pixels.shape[:2]
+    w, h = net
+    random = Random(seed, number, 0, 4)
+    a = random.factor(aspect)
+    side = crops[0] + random.below(crops[1] - crops[0] + 1)
+    scale = side / min(height, width / a)
+    theta = np.radians(random.uniform(-angle, angle))
+    dx = random.uniform(-0.5, 0.5) * (width * scale / a - w)
+    dy = random.uniform(-0.5, 0.5) * (height * scale - h)
+    mirrored = flip and random.uniform(0, 1) < 0.5
+    n = max(1, int(np.ceil(max(a, 1) / scale / 2)))
+    x, y = np.meshgrid((np.arange(w * n) + 0.5) / n, (np.arange(h * n) + 0.5) / n)
+    if mirrored:
+        x = w - x
+    u, v = (x - w / 2 + dx) * a / scale, (y - h / 2 + dy) / scale
+    at_x = np.cos(theta) * u - np.sin(theta) * v + width / 2
+    at_y = np.sin(theta) * u + np.cos(theta) * v + height / 2
+    grid = torch.tensor(np.stack([2 * at_x / width - 1, 2 * at_y / height - 1], -1))[None]
+    planes = torch.tensor(pixels.transpose(2, 0, 1)[None] / 255.0)
+    fine = functional.grid_sample(planes, grid, align_corners=False)
+    return functional.avg_pool2d(fine, n)[0].numpy(), n
+
+
+def preview(folder: Path, cfg: str, count: int, seed: int = 7, **fields):
+    """(inputs, rows of truth, files) of the first samples of a training."""
+    source = {name: str(folder / name) for name in ("images.txt", "labels.txt")}
+    keep = [ffi.new("char[]", text.encode()) for text in (*source.values(), str(folder / cfg))]
+    data = ffi.new("dn_dataset **")
+    check(lib.dn_dataset_load(
+        ffi.new("dn_dataset_source *", {"path": keep[0], "labels": keep[1]}), data))  # fmt: skip
+    options = {"cfg": keep[2], "dataset": data[0], "seed": seed, "count": count} | fields
+    out = ffi.new("dn_preview **")
+    check(lib.dn_preview_make(ffi.new("dn_preview_options *", options), out))
+    p, files = out[0], lib.dn_dataset_get(data[0]).images
+    size = (count, 3, p.height, p.width)
+    inputs = np.frombuffer(ffi.buffer(p.input, 4 * int(np.prod(size))), np.float32).reshape(size)
+    rows = np.array([[p.truth[i].values[k] for k in range(3)] for i in range(count)])
+    names = [ffi.string(files[p.images[i]].file_name).decode() for i in range(count)]
+    inputs = inputs.copy()
+    lib.dn_preview_free(p)
+    lib.dn_dataset_free(data[0])
+    return inputs, rows, names
+
+
+@pytest.mark.parametrize(
+    "crops, angle, aspect, flip, samples",
+    [
+        ((24, 24), 0, 1, 0, 1),  # nothing but the shift
+        ((12, 20), 30, 0.7, 1, 2),  # smaller than the input: black around it
+        ((24, 60), 10, 1.4, 1, 1),
+        ((6, 7), 180, 0.8, 1, 5),  # shrunk by more than 8
+    ],
+)
+def test_views_against_pytorch(folder, crops, angle, aspect, flip, samples):
+    text = re.sub(r"min_crop(.|\n)*?learning_rate", "learning_rate", NET)
+    keys = f"min_crop={crops[0]}\nmax_crop={crops[1]}\nangle={angle}\naspect={aspect}\nflip={flip}"
+    (folder.path / "view.cfg").write_text(text.replace("channels=3", f"channels=3\n{keys}"))
+    inputs, rows, names = preview(folder.path, "view.cfg", 12, seed=7)
+    shrunk = set()
+    for number, name in enumerate(names):
+        pixels = cv2.imread(str(folder.path / name))[..., ::-1].copy()
+        wanted, n = view_oracle(pixels, (24, 24), 7, number, crops, angle, aspect, flip)
+        assert np.abs(inputs[number] - wanted).max() < 1e-4, (number, name)
+        assert rows[number].tolist() == [name.startswith(label) for label in COLOURS]
+        shrunk.add(n)
+    assert sorted(names[:9]) == sorted(set(names)) and max(shrunk) == samples
+
+
+def test_views_without_augmentation_are_those_of_valid(folder):
+    inputs, _, names = preview(folder.path, "net.cfg", 9, plain=True)
+    for planes, name in zip(inputs, names, strict=True):
+        pixels = cv2.imread(str(folder.path / name))[..., ::-1].copy()
+        assert np.array_equal(planes, centre_crop(pixels, (24, 24)))
+
+
+def test_colours_change_within_the_ranges(folder):
+    keys = "hue=.02\nsaturation=.8\nexposure=.8"
+    still = NET.replace(keys, "hue=0\nsaturation=1\nexposure=1")
+    (folder.path / "still.cfg").write_text(still)
+    (folder.path / "dim.cfg").write_text(still.replace("exposure=1", "exposure=.8"))
+    (folder.path / "bright.cfg").write_text(still.replace("exposure=1", "exposure=1.25"))
+    before = preview(folder.path, "still.cfg", 40)[0]
+    brightest = before.max(axis=1)
+    for name in ("dim.cfg", "bright.cfg"):  # .8 means what 1.25 does
+        after = preview(folder.path, name, 40)[0].max(axis=1)
+        sure = (brightest > 0.2) & (after < 0.99)  # neither black nor cut at 1
+        ratio = np.where(sure, after / np.maximum(brightest, 0.2), np.nan)
+        factors = np.nanmedian(ratio, axis=(1, 2))
+        assert factors.min() >= 0.8 - 1e-3 and factors.max() <= 1.25 + 1e-3
+        assert factors.min() < 0.9 and factors.max() > 1.1
+
+
+# ---- training ----
+
+
+def train(folder: Folder, *arguments) -> str:
+    words = ["classifier", "train", "net.data", "net.cfg", "-threads", 1, "-quiet"]
+    return folder.run(*words, *arguments)[0]
+
+
+def test_training_learns_shapes_it_has_not_seen(folder):
+    train(folder, "-iterations", 30)
+    for i in range(9):
+        name = list(COLOURS)[i % 3]
+        cv2.imwrite(str(folder.path / name / f"{i}.png"), draw_shape(name, 100 + i)[..., ::-1])
+    out, _ = folder.run("classifier", "valid", "net.data", "net.cfg",
+                        "backup/net_final.weights", "-threads", 1)  # fmt: skip
+    assert out.splitlines()[-1] == "9: top 1: 1.000000, top 2: 1.000000"
+
+
+def test_training_steps_against_pytorch(folder):
+    """Four updates of two parts each, without augmentation, from random weights."""
+    arrays = write_weights(folder.path / "net.weights", seed=5)
+    out = train(folder, "net.weights", "-no_augmentation", "-iterations", 4, "-seed", 3)
+    inputs, rows, _ = preview(folder.path, "net.cfg", 48, seed=3, plain=True)
+    a = {name: torch.tensor(values, dtype=torch.float64) for name, values in arrays.items()}
+    learned = ["shift", "scale", "first", "biases", "second"]
+    for name in learned:
+        a[name].requires_grad_()
+    speed = {name: torch.zeros_like(a[name]) for name in learned}
+    for step in range(4):
+        losses = []
+        for part in range(2):
+            at = slice(step * 12 + part * 6, step * 12 + part * 6 + 6)
+            x = torch.tensor(inputs[at], dtype=torch.float64)
+            x = functional.conv2d(x, a["first"], stride=2, padding=1)
+            mean, variance = x.mean(dim=(0, 2, 3)), x.var(dim=(0, 2, 3))  # divided by N - 1
+            for name, value in (("mean", mean), ("variance", variance)):
+                a[name] = 0.99 * a[name] + 0.01 * value.detach()
+            factor = (a["scale"] / torch.sqrt(variance + 1e-5))[None, :, None, None]
+            x = (x - mean[None, :, None, None]) * factor + a["shift"][None, :, None, None]
+            x = functional.max_pool2d(functional.leaky_relu(x, 0.1), 2, 2)
+            x = functional.conv2d(x, a["second"], a["biases"]).mean(dim=(2, 3))
+            loss = functional.cross_entropy(x, torch.tensor(rows[at]), reduction="sum")
+            loss.backward()
+            losses.append(loss.item() / 6)
+        with torch.no_grad():
+            for name in learned:
+                decay = 0.0005 * a[name] if name in ("first", "second") else 0
+                speed[name] = 0.9 * speed[name] + a[name].grad / 12 + decay
+                a[name] -= 0.05 * speed[name]
+                a[name].grad = None
+        printed = re.search(rf"^{step + 1}: ([0-9.]+),", out, re.MULTILINE)
+        assert abs(float(printed[1]) - np.mean(losses)) < 1e-5 * np.mean(losses) + 1e-6
+    order = ["shift", "scale", "mean", "variance", "first", "biases", "second"]
+    wanted = np.concatenate([a[name].detach().numpy().ravel() for name in order])
+    start = np.concatenate([arrays[name].ravel() for name in order])
+    error = floats(folder.path / "backup/net_final.weights") - wanted
+    assert np.linalg.norm(error) < 1e-5 * np.linalg.norm(wanted - start)
+
+
+def test_training_resumes_with_the_same_bytes(folder):
+    train(folder, "-iterations", 8)
+    whole = folder.bytes("backup/net_final.weights")
+    train(folder, "-iterations", 8, "-workers", 3)
+    assert folder.bytes("backup/net_final.weights") == whole
+    train(folder, "-iterations", 3, "-save_every", 3)
+    (folder.path / "backup/net_final.weights").unlink()
+    train(folder, "backup/net_last.weights", "-iterations", 8)
+    assert folder.bytes("backup/net_final.weights") == whole
+
+
+def test_training_goes_on_from_a_trunk(folder):
+    train(folder, "-iterations", 2)
+    folder.run("partial", "net.cfg", "backup/net_final.weights", "trunk.conv.2", 2)
+    trunk = floats(folder.path / "trunk.conv.2")
+    assert np.array_equal(trunk, floats(folder.path / "backup/net_final.weights")[: trunk.size])
+    assert trunk.size == 4 * 8 + 8 * 27
+    train(folder, "trunk.conv.2", "-iterations", 1)
+
+
+@pytest.mark.parametrize(
+    "data, cfg, sentence",
+    [
+        ("net.data", "tiny.cfg", "tiny.cfg: is no classifier: it has heads"),
+        ("net.data", "four.cfg", "four.cfg: has 4 classes, the data set 3"),
+        ("tiny.data", "net.cfg", "tiny.data: has no labels=; give a file of labels"),
+    ],
+)
+def test_trainings_that_cannot_be(folder, data, cfg, sentence):
+    (folder.path / "four.cfg").write_text(NET.replace("filters=3", "filters=4"))
+    _, error = folder.run("classifier", "train", data, cfg, "-quiet", code=1)
+    assert error.splitlines()[-1].startswith(sentence)
+
+
+def test_a_classifier_does_not_train_on_boxes(folder):
+    _, error = folder.run("detector", "train", "tiny.data", "net.cfg", "-quiet", code=1)
+    assert "net.cfg: is a classifier, but the images of the data set have objects" in error

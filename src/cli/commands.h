@@ -20,7 +20,8 @@
 /* The same behind `classifier`: X(word, function, operands, what it does). */
 #define DN_CLASSIFIER_COMMANDS(X)                                                                  \
     X(predict, predict, "data cfg weights [images...]", "prints the best classes of images")       \
-    X(valid, valid_classes, "data cfg weights", "prints top-1 and top-k on the valid images")
+    X(valid, valid_classes, "data cfg weights", "prints top-1 and top-k on the valid images")      \
+    X(train, train, "data cfg [weights]", "trains on images and the labels in their paths")
 
 #define DN_TOOLS(X)                                                                                \
     X(partial, "cfg weights out N", "writes layers 0..N-1 and sets seen to 0")                     \

@@ -1,4 +1,5 @@
-/* `darknet segmenter train` and `darknet detector train`: data file, stage, progress, signals.
+/* `darknet segmenter train`, `detector train`, `classifier train`: data file, stage, progress,
+ * signals.
  *
  * `segmenter train` trains the mask branch on a frozen detector, `detector train` the detector
  * (-stage to say otherwise). Darknet's lines go to stdout; on a terminal one line is redrawn. Where
@@ -78,10 +79,12 @@ static dn_stage stage_named(const char *name)
 static dn_train_options take_options(dn_arguments *arguments, bool *terminal)
 {
     const dn_common_arguments common = dn_take_common(arguments);
-    const bool masks = strcmp(arguments->task, "segmenter") == 0;
+    const char *stage = strcmp(arguments->task, "segmenter") == 0  ? "mask"
+                        : strcmp(arguments->task, "detector") == 0 ? "detector"
+                                                                   : "joint";
     dn_take_flag(arguments, "-dont_show");
     return (dn_train_options){
-        .stage = stage_named(dn_take_text(arguments, "-stage", masks ? "mask" : "detector")),
+        .stage = stage_named(dn_take_text(arguments, "-stage", stage)),
         .seed = common.seed,
         .threads = common.threads,
         .workers = (int32_t)dn_take_int(arguments, "-workers", 1, 1, 256),
@@ -106,7 +109,9 @@ int dn_command_train(dn_arguments *arguments)
     dn_take_files(arguments);
     if (!arguments->cfg) dn_die("a cfg file is missing");
     dn_data_file *data = dn_open_data_file(arguments);
-    dn_dataset *dataset = dn_open_data_set(data, DN_DATA_TRAIN, options.strict);
+    const bool classifier = strcmp(arguments->task, "classifier") == 0;
+    dn_dataset *dataset = classifier ? dn_open_class_set(data, DN_DATA_TRAIN, options.strict)
+                                     : dn_open_data_set(data, DN_DATA_TRAIN, options.strict);
     if (options.stage == DN_STAGE_MASK && !arguments->weights)
         dn_die("%s: a mask branch trains on a detector: name its weights file", arguments->cfg);
     if (!options.backup_folder) options.backup_folder = data->backup;

@@ -51,6 +51,17 @@ dn_status dn_image_alloc(int32_t width, int32_t height, dn_image *out);
  * none or the block is damaged. */
 int32_t dn_exif_orientation(const uint8_t *block, size_t size);
 
+/* A map from an output's to an image's continuous coordinates:
+ * image_x = xx x + xy y + x0, image_y = yx x + yy y + y0. */
+typedef struct dn_image_map {
+    double xx, xy, x0, yx, yy, y0;
+} dn_image_map;
+
+/* The image seen through a map that may turn it; out: planar (3, height, width), 0..1, 0 outside.
+ * For maps without a turn dn_image_sample is faster. */
+void dn_image_sample_map(const dn_image *image, const dn_image_map *map, int32_t width,
+                         int32_t height, float *out);
+
 /* Turns the image as EXIF's orientation 1..8 says. */
 dn_status dn_image_orient(dn_image *image, int32_t orientation);
 

@@ -31,7 +31,7 @@ static dn_status of_detector(const dn_network *network, dn_augment *augment)
 {
     const dn_net_options *net = &network->net;
     dn_head_info head = {.resize = 1};
-    if (dn_network_classes(network) > 0)
+    if (dn_network_classes(network) > 0 && !dn_network_is_classifier(network))
         DN_TRY(dn_network_head(network, network->layer_count, &head));
     augment->jitter = head.jitter;
     augment->resize = head.resize;

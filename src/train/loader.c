@@ -8,6 +8,7 @@
 
 #include "core/memory.h"
 #include "core/rng.h"
+#include "train/class_sample.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -95,8 +96,11 @@ static dn_status load(dn_loader *loader, int64_t number, dn_ring_place *place, i
     const dn_sample_options options = options_of(loader, number);
     const dn_scene_source source = {loader->dataset, loader->options.strict, note_fault, loader};
     float *input = place->input + slot * 3 * options.width * options.height;
-    return dn_sample_load(&source, &options, image_of(loader, number), number, input,
-                          &place->samples[slot]);
+    dn_status (*load_sample)(const dn_scene_source *, const dn_sample_options *, int64_t, int64_t,
+                             float *, dn_sample *) =
+        dn_dataset_get(loader->dataset)->has_image_classes ? dn_class_sample_load : dn_sample_load;
+    return load_sample(&source, &options, image_of(loader, number), number, input,
+                       &place->samples[slot]);
 }
 
 static void *work(void *context)

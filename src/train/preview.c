@@ -4,6 +4,7 @@
  * learned from. The network is only outlined: neither parameters nor activations are needed.
  */
 #include "core/memory.h"
+#include "train/class_sample.h"
 #include "train/loader.h"
 
 typedef struct dn_preview_owner {
@@ -39,7 +40,10 @@ static dn_status fill(dn_preview_owner *owner, const dn_preview_options *options
     dn_augment augment;
     DN_TRY(dn_augment_make(network, options->stage, options->plain, &augment));
     const dn_loader_options loader_options = {
-        .sample = {.stretch = !network->net.letter_box, .augment = augment, .seed = options->seed},
+        .sample = {.stretch = !network->net.letter_box,
+                   .augment = augment,
+                   .crop = dn_crop_of(network, options->plain),
+                   .seed = options->seed},
         .sizes = {.width = preview->width, .height = preview->height, .samples = preview->count},
         .batch = options->count,
         .workers = 1,

@@ -8,6 +8,7 @@
 #include "train/sample.h"
 
 #include "core/memory.h"
+#include "train/colours.h"
 #include "train/copy_paste.h"
 #include "train/truth.h"
 #include "train/view.h"
@@ -27,22 +28,6 @@ typedef struct dn_making {
     float *input; /* (3, height, width) */
     dn_sample *sample;
 } dn_making;
-
-/* A factor in 1/range..range, above and below 1 equally often. */
-static float random_factor(dn_rng *rng, float range)
-{
-    const float factor = dn_rng_uniform(rng, 1.0f, range < 1.0f ? 1.0f : range);
-    return dn_rng_uniform(rng, 0, 1) < 0.5f ? factor : 1.0f / factor;
-}
-
-static void random_colours(const dn_augment *augment, dn_rng *rng, float *pixels, int64_t count)
-{
-    const float hue = dn_rng_uniform(rng, -augment->hue, augment->hue);
-    const float saturation = random_factor(rng, augment->saturation);
-    const float exposure = random_factor(rng, augment->exposure);
-    if (hue == 0.0f && saturation == 1.0f && exposure == 1.0f) return;
-    dn_image_hsv(pixels, count, hue, saturation, exposure, 1);
-}
 
 static dn_status reserve(dn_sample *sample, int32_t more)
 {
@@ -109,7 +94,7 @@ static dn_status draw(const dn_making *making, const dn_scene *scene, const dn_t
     if (!pixels) return DN_ERROR_MEMORY;
     const dn_status status = dn_image_sample(&scene->image, &view, width, height, 0.5f, 1, pixels);
     if (status == DN_OK) {
-        random_colours(&making->options->augment, rng, pixels, count);
+        dn_random_colours(&making->options->augment, rng, pixels, count);
         lay(making, tile, mean, pixels);
     }
     dn_free(pixels);
@@ -219,5 +204,6 @@ void dn_sample_free(dn_sample *sample)
     drop_masks(sample);
     dn_free(sample->objects);
     dn_free(sample->masks);
+    dn_free(sample->values);
     *sample = (dn_sample){0};
 }

@@ -14,10 +14,17 @@
 #include "train/augment.h"
 #include "train/scene.h"
 
+/* A classifier's view: see class_sample.h. */
+typedef struct dn_crop {
+    int32_t shortest, longest; /* of the image's shorter side; 0: the middle, nothing at random */
+    float angle, aspect;       /* Darknet's ranges */
+} dn_crop;
+
 typedef struct dn_sample_options {
     int32_t width, height; /* of the network's input */
     bool stretch;          /* no letterbox */
     dn_augment augment;
+    dn_crop crop; /* of data sets whose images have classes */
     uint64_t seed;
 } dn_sample_options;
 
@@ -27,6 +34,7 @@ typedef struct dn_sample {
     dn_truth_object *objects; /* (truth.object_count) */
     dn_rle *masks;            /* (truth.object_count), one an object; empty for boxes */
     int64_t capacity;         /* objects that both have room for */
+    float *values;            /* (classes) of a classifier: one 1; else NULL */
     int64_t image;            /* index in the data set, of a mosaic's first image */
 } dn_sample;
 

@@ -9,6 +9,7 @@
 #include "core/network.h"
 #include "core/optimizer.h"
 #include "core/schedule.h"
+#include "train/class_sample.h"
 #include "train/loader.h"
 #include "train/state.h"
 
@@ -120,12 +121,35 @@ static dn_status open_network(dn_trainer *trainer)
     return DN_OK;
 }
 
+/* Images with classes are for classifiers, and only for them. */
+static dn_status check_classes(const dn_trainer *trainer)
+{
+    const char *cfg = trainer->options->cfg;
+    const dn_dataset_view *view = dn_dataset_get(trainer->options->dataset);
+    const int32_t classes = dn_network_classes(trainer->network);
+    if (!dn_network_is_classifier(trainer->network))
+        return dn_fail(DN_ERROR_CONFIG,
+                       "%s: is no classifier: it has heads, or does not end with [softmax], "
+                       "[logistic] or [cost]",
+                       cfg);
+    if (!view->has_image_classes)
+        return dn_fail(DN_ERROR_CONFIG,
+                       "%s: is a classifier, but the images of the data set have objects, not "
+                       "classes (labels=)",
+                       cfg);
+    if (view->class_count == classes) return DN_OK;
+    return dn_fail(DN_ERROR_CONFIG, "%s: has %d classes, the data set %d", cfg, classes,
+                   view->class_count);
+}
+
 /* What would train in silence without learning, or fail at the first image of a rare class. */
 static dn_status check_dataset(const dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
     const dn_dataset_view *view = dn_dataset_get(options->dataset);
     const int32_t classes = dn_network_classes(trainer->network);
+    if (view->has_image_classes || dn_network_is_classifier(trainer->network))
+        return check_classes(trainer);
     if (options->stage != DN_STAGE_MASK) {
         if (view->class_count <= classes) return DN_OK;
         return dn_fail(
@@ -148,6 +172,7 @@ static dn_status open_loader(dn_trainer *trainer)
     const dn_loader_options loader_options = {
         .sample = {.stretch = !trainer->network->net.letter_box,
                    .augment = augment,
+                   .crop = dn_crop_of(trainer->network, options->plain),
                    .seed = trainer->state.seed},
         .sizes = {.width = trainer->network->input.w,
                   .height = trainer->network->input.h,
