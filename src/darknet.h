@@ -867,13 +867,37 @@ DN_API dn_status dn_network_rate(const dn_network *network, dn_stage stage, int6
                                  float *rate);
 
 /* The optimizer that the cfg asks for, for training loops of one's own: forward, backward, step.
- * Freed with dn_optimizer_free. A step uses gradients summed over `batch` images and zeroes them.
- */
+ * Made behind the loading of weights, since an average of them (ema_alpha) begins there. Freed with
+ * dn_optimizer_free. */
 typedef struct dn_optimizer dn_optimizer;
 DN_API dn_status dn_optimizer_create(const dn_network *network, dn_optimizer **out);
-DN_API void dn_optimizer_step(dn_optimizer *optimizer, dn_network *network, float rate,
-                              int32_t batch);
 DN_API void dn_optimizer_free(dn_optimizer *optimizer);
+
+/* Updates the parameters by the gradients, summed over `batch` images, and zeroes these. A gradient
+ * that is no number is DN_ERROR_DATA, which names its layer, and changes no parameter. */
+DN_API dn_status dn_optimizer_step(dn_optimizer *optimizer, dn_network *network, float rate,
+                                   int32_t batch);
+
+/* The length of the last step's mean gradient, before max_grad_norm shortened it. */
+DN_API double dn_optimizer_grad_norm(const dn_optimizer *optimizer);
+
+/* What a checkpoint must hold: the number of steps done, and arrays 0..count-1 ("momentum"; or
+ * "first moment", "second moment"; then "ema" where the cfg asks for it), writable. */
+typedef struct dn_optimizer_array {
+    const char *name;
+    int64_t count;
+    float *values;
+} dn_optimizer_array;
+
+DN_API int64_t dn_optimizer_get_steps(const dn_optimizer *optimizer);
+DN_API void dn_optimizer_set_steps(dn_optimizer *optimizer, int64_t steps);
+DN_API int32_t dn_optimizer_array_count(const dn_optimizer *optimizer);
+DN_API dn_status dn_optimizer_get_array(dn_optimizer *optimizer, int32_t index,
+                                        dn_optimizer_array *out);
+
+/* Exchanges the network's parameters with their average, to validate it or to save it; once more
+ * puts both back. DN_ERROR_ARGUMENT where there is no average. */
+DN_API dn_status dn_optimizer_swap_ema(dn_optimizer *optimizer, dn_network *network);
 
 typedef struct dn_train_progress {
     int64_t iteration, max_iterations; /* of the stage, from 1 */

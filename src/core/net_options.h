@@ -19,8 +19,8 @@ typedef enum dn_policy {
 typedef struct dn_net_options {
     int32_t batch, subdivisions, width, height, channels, inputs, time_steps;
     float learning_rate, momentum, decay;
-    bool adam;
-    float beta1, beta2, epsilon;
+    bool adam, adamw;
+    float beta1, beta2, epsilon, max_grad_norm, ema_alpha;
     int32_t policy;
     int32_t burn_in, max_batches, step;
     float power, scale, gamma;
@@ -39,12 +39,13 @@ typedef struct dn_net_options {
     const char *data;
     int32_t mask_from;
     float mask_learning_rate;
-    int32_t mask_policy;
+    int32_t mask_policy, mask_step, mask_sgdr_cycle;
     dn_ints mask_steps;
     dn_floats mask_scales;
+    float mask_power, mask_scale, mask_gamma, mask_learning_rate_min, mask_sgdr_mult;
     int32_t mask_burn_in, mask_max_batches, mask_warmup, mask_batch, mask_subdivisions;
-    bool mask_random, mask_adam;
-    float mask_decay, mask_momentum, mask_jitter;
+    bool mask_random, mask_adam, mask_adamw;
+    float mask_decay, mask_momentum, mask_max_grad_norm, mask_ema_alpha, mask_jitter;
     bool mask_mosaic;
     float mask_copy_paste;
     dn_floats mask_scale_jitter;

@@ -1,23 +1,41 @@
-/* The optimizer: one step of SGD with momentum, or Adam, over all parameters that train.
+/* The optimizer: one step of SGD with momentum, Adam or AdamW over all parameters that train.
  *
- * SGD (docs/numerics.md): v = m v + g/B + lambda w; w -= r v. Adam (Kingma and Ba 2015): the same
- * g/B + lambda w goes through the two moments. lambda only where DN_PARAM_DECAY is set; r is the
- * schedule's rate times the layer's learning_rate. The moments lie in one block, at the offsets of
- * the network's gradients, so that a checkpoint writes it as it is.
+ * With g the mean gradient of the batch, lambda only where DN_PARAM_DECAY is set and r the
+ * schedule's rate times the layer's learning_rate (docs/numerics.md):
+ *   SGD    v = m v + g + lambda w; w -= r v.
+ *   Adam   (Kingma and Ba 2015) takes g + lambda w through the two moments.
+ *   AdamW  (Loshchilov and Hutter 2019) takes g through them; w -= r lambda w besides.
+ * With max_norm, g is first multiplied by max_norm / (|g| + 1e-6) where that is below 1; |g| is the
+ * norm over all parameters that train, summed in double in a fixed order. A gradient that is no
+ * number changes nothing and is an error.
+ * With ema_alpha, an average of the parameters goes along: a += (1 - d) (w - a) behind every step,
+ * with d = min(ema_alpha, (1 + t) / (10 + t)) at step t, so that the start is forgotten soon.
+ *
+ * The arrays lie one behind the other in one block, each at the offsets of the network's gradients,
+ * so that a checkpoint writes the block as it is. Every element is computed by itself: the bits do
+ * not depend on the number of threads.
  */
 #ifndef DN_CORE_OPTIMIZER_H
 #define DN_CORE_OPTIMIZER_H
 
 #include "core/network.h"
 
+typedef enum dn_update_rule { DN_RULE_SGD, DN_RULE_ADAM, DN_RULE_ADAMW } dn_update_rule;
+
 struct dn_optimizer {
-    bool adam;
+    dn_update_rule rule;
     float momentum, decay, beta1, beta2, epsilon;
-    int64_t steps;  /* done */
-    int64_t floats; /* of `moments` */
-    float *moments; /* SGD: v; Adam: first, then second moments */
+    float max_norm;       /* 0: no limit */
+    float ema_alpha;      /* 0: no average */
+    int64_t steps;        /* done */
+    int64_t trained;      /* floats of one array */
+    int32_t moment_count; /* SGD: v; Adam: first and second moments */
+    int64_t floats;       /* of `values` */
+    float *values;        /* (moments, then the average if there is one; trained) */
+    double *sums;         /* scratch of the norm: one a block of gradients */
+    double grad_norm;     /* |g| of the last step */
 };
 
-/* The public functions are in darknet.h: dn_optimizer_create, _step, _free. */
+/* The public functions are in darknet.h: dn_optimizer_*. */
 
 #endif

@@ -5,10 +5,9 @@
 
 #include <math.h>
 
-dn_status dn_schedule_make(const dn_net_options *net, bool mask_stage, uint64_t seed,
-                           dn_schedule *out)
+static dn_schedule main_schedule(const dn_net_options *net)
 {
-    dn_schedule schedule = {
+    return (dn_schedule){
         .policy = (dn_policy)net->policy,
         .learning_rate = net->learning_rate,
         .learning_rate_min = net->learning_rate_min,
@@ -22,16 +21,35 @@ dn_status dn_schedule_make(const dn_net_options *net, bool mask_stage, uint64_t 
         .sgdr_cycle = net->sgdr_cycle,
         .steps = net->steps,
         .scales = net->scales,
-        .seed = seed,
     };
-    if (mask_stage) {
-        schedule.policy = (dn_policy)net->mask_policy;
-        schedule.learning_rate = net->mask_learning_rate;
-        schedule.burn_in = net->mask_burn_in;
-        schedule.max_batches = net->mask_max_batches;
-        schedule.steps = net->mask_steps;
-        schedule.scales = net->mask_scales;
-    }
+}
+
+/* Keys that the cfg leaves at their defaults are those without mask_. */
+static dn_schedule schedule_of_mask_stage(const dn_net_options *net)
+{
+    dn_schedule schedule = main_schedule(net);
+    schedule.policy = (dn_policy)net->mask_policy;
+    schedule.learning_rate = net->mask_learning_rate;
+    schedule.burn_in = net->mask_burn_in;
+    schedule.max_batches = net->mask_max_batches;
+    schedule.steps = net->mask_steps;
+    schedule.scales = net->mask_scales;
+    schedule.sgdr_cycle = net->mask_sgdr_cycle;
+    if (net->mask_step > 0) schedule.step = net->mask_step;
+    if (net->mask_power > 0.0f) schedule.power = net->mask_power;
+    if (net->mask_scale > 0.0f) schedule.scale = net->mask_scale;
+    if (net->mask_gamma != 0.0f) schedule.gamma = net->mask_gamma;
+    if (net->mask_sgdr_mult > 0.0f) schedule.sgdr_mult = net->mask_sgdr_mult;
+    if (net->mask_learning_rate_min >= 0.0f)
+        schedule.learning_rate_min = net->mask_learning_rate_min;
+    return schedule;
+}
+
+dn_status dn_schedule_make(const dn_net_options *net, bool mask_stage, uint64_t seed,
+                           dn_schedule *out)
+{
+    dn_schedule schedule = mask_stage ? schedule_of_mask_stage(net) : main_schedule(net);
+    schedule.seed = seed;
     const char *prefix = mask_stage ? "mask_" : "";
     if (schedule.policy == DN_POLICY_STEPS && schedule.steps.count != schedule.scales.count)
         return dn_fail(DN_ERROR_CONFIG,

@@ -8,11 +8,11 @@
 
 typedef struct dn_state_header {
     char magic[8];
-    int64_t floats; /* moments that follow */
+    int64_t floats; /* the optimizer's, which follow */
     int64_t iteration, steps;
     double average_loss;
     uint64_t seed, cfg_hash, params_hash;
-    int32_t stage, adam;
+    int32_t stage, rule;
 } dn_state_header;
 
 static const char magic[8] = "DNSTATE1";
@@ -55,16 +55,16 @@ static dn_state_header header_of(const dn_network *network, const dn_optimizer *
     header.cfg_hash = hash_cfg(network->cfg);
     header.params_hash = hash(0, network->params, (size_t)network->param_floats * sizeof(float));
     header.stage = (int32_t)network->options.stage;
-    header.adam = optimizer->adam;
+    header.rule = (int32_t)optimizer->rule;
     return header;
 }
 
 static bool write_state(FILE *file, const dn_state_header *header, const dn_optimizer *optimizer)
 {
     const size_t bytes = (size_t)optimizer->floats * sizeof(float);
-    const uint64_t sum = hash(hash(0, header, sizeof *header), optimizer->moments, bytes);
+    const uint64_t sum = hash(hash(0, header, sizeof *header), optimizer->values, bytes);
     return fwrite(header, sizeof *header, 1, file) == 1 &&
-           (bytes == 0 || fwrite(optimizer->moments, bytes, 1, file) == 1) &&
+           (bytes == 0 || fwrite(optimizer->values, bytes, 1, file) == 1) &&
            fwrite(&sum, sizeof sum, 1, file) == 1;
 }
 
@@ -86,7 +86,7 @@ static dn_status check(const char *path, const dn_state_header *found,
         return dn_fail(DN_ERROR_DATA, "%s: is not a training state", path);
     if (found->cfg_hash != wanted->cfg_hash)
         return dn_fail(DN_ERROR_DATA, "%s: was written for another cfg", path);
-    if (found->stage != wanted->stage || found->adam != wanted->adam ||
+    if (found->stage != wanted->stage || found->rule != wanted->rule ||
         found->floats != wanted->floats)
         return dn_fail(DN_ERROR_DATA, "%s: was written for another stage or optimizer", path);
     if (found->params_hash != wanted->params_hash)
@@ -116,7 +116,7 @@ dn_status dn_state_load(const char *path, const dn_network *network, dn_optimize
                             sum != hash(hash(0, &found, sizeof found), text + sizeof found, bytes)))
         status = dn_fail(DN_ERROR_DATA, "%s: is cut or damaged", path);
     if (status == DN_OK) {
-        memcpy(optimizer->moments, text + sizeof found, bytes);
+        memcpy(optimizer->values, text + sizeof found, bytes);
         optimizer->steps = found.steps;
         *state = (dn_train_state){found.iteration, found.average_loss, found.seed};
     }

@@ -1,7 +1,7 @@
 /* The training state beside a weights file: what an exact resume needs and weights do not hold.
  *
  * A file of one fixed header (magic, length, stage, seed, iteration, losses, optimizer steps, a
- * hash of the cfg's text and one of the parameters it belongs to) and the optimizer's moments,
+ * hash of the cfg's text and one of the parameters it belongs to) and the optimizer's arrays,
  * closed by a checksum (FNV-1a, 64 bits). Written through a temporary file, synced, renamed. Random
  * numbers need no state: they are functions of (seed, iteration).
  */

@@ -243,9 +243,12 @@ static dn_status iterate(dn_trainer *trainer, dn_train_progress *progress)
         iou += network->mask_statistics.iou_sum;
         progress->rois += network->mask_statistics.rois;
     }
+    progress->rate = dn_schedule_rate(&trainer->schedule, trainer->state.iteration + 1);
+    const dn_status stepped =
+        dn_optimizer_step(trainer->optimizer, network, progress->rate, trainer->batch);
+    if (stepped != DN_OK)
+        return dn_fail_prefix(stepped, "iteration %lld", (long long)trainer->state.iteration + 1);
     trainer->state.iteration++;
-    progress->rate = dn_schedule_rate(&trainer->schedule, trainer->state.iteration);
-    dn_optimizer_step(trainer->optimizer, network, progress->rate, trainer->batch);
     network->seen += (uint64_t)trainer->batch;
     double *average = &trainer->state.average_loss;
     *average = *average < 0 ? loss : .9 * *average + .1 * loss;
