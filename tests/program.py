@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = str(Path(os.environ.get("YOLOMASK_PROGRAM", ROOT / "darknet")).resolve())
 # `make sanitize` sets these for Python; the program itself is to be looked at for leaks.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "ASAN_OPTIONS")}
+ENVIRONMENT["YOLOMASK_PYTHON"] = ""  # a training's charts would take longer than the training
 
 NET = """[net]
 batch=4

@@ -239,7 +239,14 @@ class Ceiling:
             box = np.array([x, y, x + bw, y + bh])
             self.instances.append((raster, box, annotation["area"], h, w))
 
-    def measure(self, paste, soft: bool = True, jitter: float = 0, expand: float = 0):
+    def measure(
+        self,
+        paste,
+        soft: bool = True,
+        jitter: float = 0,
+        expand: float = 0,
+        side: int = SIDE,
+    ):
         """The ceilings of all and of small instances, in percent."""
         rng = np.random.default_rng(4)
         reached, small = [], []
@@ -251,7 +258,7 @@ class Ceiling:
                 (roi[2:] - roi[:2]) * (1 + expand) / 2,
             )
             roi = np.concatenate([middle - half, middle + half])
-            target = Rle.from_string(raster["counts"], h, w).target(roi, SIDE, soft)
+            target = Rle.from_string(raster["counts"], h, w).target(roi, side, soft)
             overlap = coco.iou([paste(target, roi, h, w)], [raster], [0])[0, 0]
             reached.append(100 * np.mean(overlap >= THRESHOLDS))
             small.append(area < SMALL)
@@ -309,3 +316,22 @@ class TestCeiling:
         everything, small = ceiling.measure(paste, soft, **options)
         print(f"ceiling {everything:.2f}, small {small:.2f}")
         assert everything < limit - 0.25
+
+
+# side, soft, expand, ceilings with perfect and with jittered boxes: docs/paper.md
+SIDES = [
+    (7, False, 0, 76.1, 68.0),
+    (14, False, 0, 90.6, 83.1),
+    (28, False, 0, 97.8, 90.2),
+    (28, True, 0, 99.8, 93.5),
+    (28, True, 0.2, None, 99.3),
+]
+
+
+@pytest.mark.parametrize("side, soft, expand, perfect, jittered", SIDES)
+def test_what_a_mask_size_can_reach(ceiling, side, soft, expand, perfect, jittered):
+    options = {"soft": soft, "expand": expand, "side": side}
+    if perfect:
+        assert ceiling.measure(right, **options)[0] == pytest.approx(perfect, abs=0.1)
+    measured = ceiling.measure(right, jitter=0.06, **options)[0]
+    assert measured == pytest.approx(jittered, abs=0.1)

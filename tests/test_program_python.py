@@ -58,11 +58,12 @@ def test_the_program_becomes_python(telling):
     assert done.stderr == ""
 
 
-def test_python_of_the_path(telling, tmp_path):
+def test_python_of_the_path(telling, tmp_path, monkeypatch):
     """python3 of the PATH where the checkout has no environment of its own."""
     if (package_of(PROGRAM).parent / ".venv/bin/python").exists():
         pytest.skip("this checkout has its own environment")
     telling.rename(tmp_path / "python3")
+    monkeypatch.delitem(ENVIRONMENT, "YOLOMASK_PYTHON")
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": ""}
     done = call("run", code=3, **environment)
     assert done.stdout.splitlines()[1:] == ["-m", "yolomask", "report", "run"]

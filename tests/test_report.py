@@ -7,12 +7,14 @@ are rectangles.
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
-from program import PROGRAM, Segmenter
+from program import ENVIRONMENT, PROGRAM, Segmenter
 from yolomask import DataError, charts, validation_charts
 from yolomask.commands import report_main
 from yolomask.datasets import Dataset
@@ -254,8 +256,11 @@ def test_the_report_of_a_run(run, capsys):
 
 
 def test_the_program_draws_the_report(run):
-    out, _ = run.run("report", run.path / "backup/seg")
-    assert out.splitlines()[2] == str(run.path / "backup/seg/chart.png"), PROGRAM
+    folder = run.path / "backup/seg"
+    environment = ENVIRONMENT | {"YOLOMASK_PYTHON": sys.executable}
+    command = [PROGRAM, "report", folder]
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout.splitlines()[2] == str(folder / "chart.png")
 
 
 def test_only_what_there_is_is_drawn(run, tmp_path, capsys):
