@@ -316,15 +316,16 @@ DN_API void dn_contours_free(dn_contours *contours);
 
 /* ---- Data sets ----
  * The labels of many images, whatever their files: a COCO JSON; or an image list (one path a
- * line) or a folder of images, with Darknet rows or YOLO-seg rows in text files beside the images,
- * or with a folder of instance label PNGs. A loaded data set never changes, so that threads may
- * share it. Polygons and runs stay as compact as they were; masks are made on demand. */
+ * line) or a folder of images, with label files beside the images (Darknet rows, YOLO-seg rows,
+ * Darknet's run-length masks, LabelMe JSON), or with a folder of masks. Which file is which:
+ * docs/formats.md. A loaded data set never changes, so that threads may share it. Polygons and runs
+ * stay as compact as they were; masks are made on demand. */
 typedef struct dn_dataset dn_dataset;
 
 typedef struct dn_dataset_source {
     const char *path;          /* the JSON, the list or the folder */
     const char *images_folder; /* where the JSON's file names begin; NULL: the JSON's folder */
-    const char *masks_folder;  /* instance label PNGs, named as the images; or NULL */
+    const char *masks_folder;  /* label PNGs or run-length masks named as the images; or NULL */
     const char *names;         /* file of class names, one a line; or NULL */
     int32_t classes;           /* that many are allowed; 0: as many as names or labels say */
     bool strict;               /* label faults fail instead of being skipped and reported */

@@ -42,9 +42,10 @@ static dn_status find_classes(dn_builder *builder)
     int64_t kept = 0;
     for (int64_t i = 0; i < builder->image_count; i++) {
         dn_dataset_image *image = &builder->images[i];
+        image->label_path = image->path;
         image->class_id = class_of(&builder->names, image->path);
         if (image->class_id < 0) {
-            DN_TRY(dn_builder_fault(builder, image->path, 0,
+            DN_TRY(dn_builder_fault(builder, DN_FINDING_CLASS, image->path, 0,
                                     "none of the %d labels of %s occurs in its path",
                                     (int)builder->names.count, source->labels));
             continue;

@@ -70,6 +70,7 @@ typedef struct dn_coco_reader {
     int32_t depth, skipped;
     dn_coco_section section;
     bool seen[DN_COCO_SECTIONS];
+    bool labelme;       /* a key of LabelMe's files was met */
     int64_t item_count; /* of the section so far */
     dn_coco_field field, rle_field;
     dn_coco_item item;

@@ -43,11 +43,11 @@ dn_status dn_coco_wrong(dn_coco_reader *reader, const char *what)
                    describe(reader, place), what);
 }
 
-static dn_status fault(dn_coco_reader *reader, const char *what)
+static dn_status fault(dn_coco_reader *reader, dn_finding_kind kind, const char *what)
 {
     char place[DN_PLACE_SIZE];
-    return dn_builder_fault(reader->coco.builder, reader->coco.path, line_of(reader), "%s: %s",
-                            describe(reader, place), what);
+    return dn_builder_fault(reader->coco.builder, kind, reader->coco.path, line_of(reader),
+                            "%s: %s", describe(reader, place), what);
 }
 
 /* ---- ends ---- */
@@ -135,7 +135,7 @@ static dn_status end_segmentation(dn_coco_reader *reader, dn_dataset_object *obj
         char reason[DN_REASON_SIZE];
         snprintf(reason, sizeof reason, "%s", dn_error_message());
         *kept = false;
-        return fault(reader, reason);
+        return fault(reader, DN_FINDING_MASK, reason);
     }
     int32_t bounds[4];
     dn_rle_bounds(&rle, bounds);
@@ -157,7 +157,7 @@ static dn_status end_annotation(dn_coco_reader *reader)
     const bool masked = item->rle || reader->points.part_count > 0;
     if (!masked && item->bad_part) return DN_OK; /* reported part by part */
     if (!masked && item->bbox_count == 0)
-        return fault(reader, "it has neither bbox nor segmentation");
+        return fault(reader, DN_FINDING_AREA, "it has neither bbox nor segmentation");
 
     dn_dataset_object object = {.id = item->has[DN_FIELD_ID] ? item->integers[DN_FIELD_ID]
                                                              : reader->item_count + 1,
@@ -197,7 +197,7 @@ dn_status dn_coco_end_polygon(dn_coco_reader *reader)
     else
         snprintf(what, sizeof what, "a polygon has %lld points, at least 3 are needed",
                  (long long)count / 2);
-    return fault(reader, what);
+    return fault(reader, absurd ? DN_FINDING_RANGE : DN_FINDING_POINTS, what);
 }
 
 dn_status dn_coco_end_item(dn_coco_reader *reader)

@@ -16,20 +16,10 @@
 
 enum { DN_WHAT_SIZE = 64 };
 
-static bool text_is(const dn_json_event *event, const char *text)
-{
-    return event->length == strlen(text) && memcmp(event->text, text, event->length) == 0;
-}
-
-static bool opens(const dn_json_event *event)
-{
-    return event->kind == DN_JSON_MAP_START || event->kind == DN_JSON_LIST_START;
-}
-
 /* The value is of no interest: nothing more is heard of it. */
 static dn_status skip(dn_coco_reader *reader, const dn_json_event *event)
 {
-    if (opens(event)) reader->skipped = 1;
+    if (dn_json_opens(event)) reader->skipped = 1;
     return DN_OK;
 }
 
@@ -51,8 +41,9 @@ static dn_status on_section(dn_coco_reader *reader, const dn_json_event *event)
     if (event->kind == DN_JSON_KEY) {
         reader->section = DN_COCO_OTHER;
         for (int i = DN_COCO_IMAGES; i < DN_COCO_SECTIONS; i++)
-            if (text_is(event, dn_coco_sections[i])) reader->section = (dn_coco_section)i;
+            if (dn_json_text_is(event, dn_coco_sections[i])) reader->section = (dn_coco_section)i;
         reader->item_count = 0;
+        reader->labelme = reader->labelme || dn_json_text_is(event, "shapes");
         return DN_OK;
     }
     if (reader->section == DN_COCO_OTHER) return skip(reader, event);
@@ -97,7 +88,8 @@ static dn_coco_field find_field(dn_coco_section section, const dn_json_event *ev
         {DN_COCO_ANNOTATIONS, DN_FIELD_SEGMENTATION, "segmentation"},
     };
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        if (fields[i].section == section && text_is(event, fields[i].name)) return fields[i].field;
+        if (fields[i].section == section && dn_json_text_is(event, fields[i].name))
+            return fields[i].field;
     return DN_FIELD_OTHER;
 }
 
@@ -156,7 +148,7 @@ static dn_status take_segmentation(dn_coco_reader *reader, const dn_json_event *
     reader->item.rle = event->kind == DN_JSON_MAP_START;
     reader->rle_field = DN_FIELD_OTHER;
     dn_points_clear(&reader->points);
-    if (opens(event) || event->kind == DN_JSON_NULL) return DN_OK;
+    if (dn_json_opens(event) || event->kind == DN_JSON_NULL) return DN_OK;
     return dn_coco_wrong(reader, "its segmentation must be a list of polygons or an RLE object");
 }
 
@@ -204,9 +196,9 @@ static dn_status on_item(dn_coco_reader *reader, const dn_json_event *event)
 static dn_status on_rle(dn_coco_reader *reader, const dn_json_event *event)
 {
     if (event->kind == DN_JSON_KEY) {
-        reader->rle_field = text_is(event, "size")     ? DN_FIELD_SIZE
-                            : text_is(event, "counts") ? DN_FIELD_COUNTS
-                                                       : DN_FIELD_OTHER;
+        reader->rle_field = dn_json_text_is(event, "size")     ? DN_FIELD_SIZE
+                            : dn_json_text_is(event, "counts") ? DN_FIELD_COUNTS
+                                                               : DN_FIELD_OTHER;
         return DN_OK;
     }
     if (reader->rle_field == DN_FIELD_OTHER) return skip(reader, event);
@@ -273,12 +265,12 @@ static dn_status on_event(void *context, dn_json_reader *json, const dn_json_eve
     reader->json = json;
     const bool ends = event->kind == DN_JSON_MAP_END || event->kind == DN_JSON_LIST_END;
     if (reader->skipped > 0) {
-        reader->skipped += opens(event) - ends;
+        reader->skipped += dn_json_opens(event) - ends;
         return DN_OK;
     }
     if (ends) return on_end(reader);
     DN_TRY(handlers[reader->depth](reader, event));
-    if (opens(event) && reader->skipped == 0) reader->depth++;
+    if (dn_json_opens(event) && reader->skipped == 0) reader->depth++;
     return DN_OK;
 }
 
@@ -287,8 +279,9 @@ static dn_status read_all(dn_coco_reader *reader)
     DN_TRY(dn_json_read(reader->coco.path, on_event, reader));
     for (int i = DN_COCO_IMAGES; i < DN_COCO_SECTIONS; i++)
         if (!reader->seen[i])
-            return dn_fail(DN_ERROR_DATA, "%s: has no \"%s\": it is not a COCO instances file",
-                           reader->coco.path, dn_coco_sections[i]);
+            return dn_fail(DN_ERROR_DATA, "%s: has no \"%s\": it is not a COCO instances file%s",
+                           reader->coco.path, dn_coco_sections[i],
+                           reader->labelme ? "; of LabelMe files name the folder" : "");
     return dn_coco_resolve(&reader->coco);
 }
 

@@ -155,7 +155,7 @@ static dn_status check_images(const dn_coco *coco, const dn_id *ids)
                            coco->path, (int)coco->image_lines[ids[i].index], (long long)ids[i].id,
                            (int)coco->image_lines[ids[i - 1].index]);
     const char *folder = builder->source->images_folder;
-    if (!folder || count == 0) return DN_OK;
+    if (!folder || count == 0 || builder->sink) return DN_OK; /* a sink wants all of them */
     if (!dn_path_is_folder(folder))
         return dn_fail(DN_ERROR_IO, "%s: there is no such folder of images", folder);
     if (!dn_path_exists(builder->images[0].path))
@@ -166,12 +166,14 @@ static dn_status check_images(const dn_coco *coco, const dn_id *ids)
 }
 
 /* What is wrong with an object in its image, or NULL. */
-static const char *object_fault(const dn_dataset_object *object, const dn_dataset_image *image)
+static const char *object_fault(const dn_dataset_object *object, const dn_dataset_image *image,
+                                dn_finding_kind *kind)
 {
+    *kind = DN_FINDING_SIZE;
     if (object->kind == DN_OBJECT_RLE && image->width > 0 && image->height > 0 &&
         (object->words[0] != (uint32_t)image->height || object->words[1] != (uint32_t)image->width))
         return "the size of its RLE is not that of its image";
-    return dn_box_fault(object, image->width, image->height);
+    return dn_box_fault(object, image->width, image->height, kind);
 }
 
 static dn_status resolve_object(dn_coco *coco, const dn_id *ids, int64_t index)
@@ -181,6 +183,10 @@ static dn_status resolve_object(dn_coco *coco, const dn_id *ids, int64_t index)
     const int64_t image_id = builder->owners[index];
     const int64_t image = find_id(ids, builder->image_count, image_id);
     builder->owners[index] = -1;
+    if (image < 0 && builder->sink)
+        return dn_builder_fault(builder, DN_FINDING_ORPHAN, coco->path, object->line,
+                                "annotation %lld: its image_id %lld is none of the images",
+                                (long long)object->id, (long long)image_id);
     if (image < 0)
         return dn_fail(DN_ERROR_DATA,
                        "%s:%d: annotation %lld: its image_id %lld is none of the "
@@ -188,12 +194,13 @@ static dn_status resolve_object(dn_coco *coco, const dn_id *ids, int64_t index)
                        coco->path, (int)object->line, (long long)object->id, (long long)image_id);
     dn_coco_category *category = find_category(coco, coco->category_ids[index]);
     if (!category)
-        return dn_builder_fault(builder, coco->path, object->line,
+        return dn_builder_fault(builder, DN_FINDING_CLASS, coco->path, object->line,
                                 "annotation %lld: its category_id %lld is none of the categories",
                                 (long long)object->id, (long long)coco->category_ids[index]);
-    const char *fault = object_fault(object, &builder->images[image]);
+    dn_finding_kind kind;
+    const char *fault = object_fault(object, &builder->images[image], &kind);
     if (fault)
-        return dn_builder_fault(builder, coco->path, object->line, "annotation %lld: %s",
+        return dn_builder_fault(builder, kind, coco->path, object->line, "annotation %lld: %s",
                                 (long long)object->id, fault);
     category->used = true;
     object->class_id = category->class_id;

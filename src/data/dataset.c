@@ -71,7 +71,7 @@ static dn_status read_source(dn_builder *builder)
     }
     if (kind == DN_SOURCE_JSON) return dn_read_coco(builder);
     DN_TRY(kind == DN_SOURCE_FOLDER ? dn_read_image_folder(builder) : dn_read_image_list(builder));
-    return source->masks_folder ? dn_read_label_images(builder) : dn_read_rows(builder);
+    return source->masks_folder ? dn_read_mask_folder(builder) : dn_read_label_files(builder);
 }
 
 /* Moves images and objects into the data set, objects grouped by image in their old order. */
@@ -103,10 +103,12 @@ static dn_status group_objects(dn_builder *builder)
     return DN_OK;
 }
 
-dn_status dn_dataset_load(const dn_dataset_source *source, dn_dataset **out)
+dn_status dn_dataset_load_reporting(const dn_dataset_source *source, const dn_finding_sink *sink,
+                                    dn_dataset **out)
 {
     if (!source->path) return dn_fail(DN_ERROR_ARGUMENT, "data set: no path was given");
-    dn_builder builder = {.source = source, .dataset = dn_alloc(sizeof *builder.dataset)};
+    dn_builder builder = {
+        .source = source, .sink = sink, .dataset = dn_alloc(sizeof *builder.dataset)};
     if (!builder.dataset) return DN_ERROR_MEMORY;
     dn_status status = read_source(&builder);
     if (status == DN_OK) status = group_objects(&builder);
@@ -119,6 +121,11 @@ dn_status dn_dataset_load(const dn_dataset_source *source, dn_dataset **out)
     }
     *out = builder.dataset;
     return DN_OK;
+}
+
+dn_status dn_dataset_load(const dn_dataset_source *source, dn_dataset **out)
+{
+    return dn_dataset_load_reporting(source, NULL, out);
 }
 
 void dn_dataset_free(dn_dataset *dataset)

@@ -13,6 +13,7 @@
 #define DN_DATA_DATASET_H
 
 #include "core/status.h"
+#include "data/findings.h"
 
 enum {
     DN_EXACT_DOUBLES = 255,
@@ -75,7 +76,8 @@ typedef struct dn_points {
 
 typedef struct dn_builder {
     const dn_dataset_source *source;
-    dn_names names; /* of source->names; count 0: none given */
+    const dn_finding_sink *sink; /* hears of all faults; or NULL */
+    dn_names names;              /* of source->names; count 0: none given */
     dn_dataset *dataset;
     dn_dataset_image *images;
     int64_t image_count, image_capacity;
@@ -87,8 +89,8 @@ typedef struct dn_builder {
 
 /* A label that cannot be used: fails with "path:line: sentence" where the source is strict; else
  * reports it and returns DN_OK, and the caller skips the label. Line 0: there is none. */
-dn_status dn_builder_fault(dn_builder *builder, const char *path, int32_t line, const char *format,
-                           ...) DN_PRINTF(4, 5);
+dn_status dn_builder_fault(dn_builder *builder, dn_finding_kind kind, const char *path,
+                           int32_t line, const char *format, ...) DN_PRINTF(5, 6);
 
 /* Append copies; the image's texts must live in the data set's arena. */
 dn_status dn_builder_add_image(dn_builder *builder, const dn_dataset_image *image);
@@ -100,9 +102,10 @@ dn_status dn_builder_keep_points(dn_builder *builder, const dn_points *points,
                                  dn_dataset_object *object);
 dn_status dn_builder_keep_rle(dn_builder *builder, const dn_rle *rle, dn_dataset_object *object);
 
-/* What is wrong with the object's box in an image of this size (fractions: 1 x 1; 0: unknown), or
- * NULL. */
-const char *dn_box_fault(const dn_dataset_object *object, double width, double height);
+/* What is wrong with the object's box in an image of this size (fractions: 1 x 1; 0: unknown), and
+ * of which kind that is; or NULL. */
+const char *dn_box_fault(const dn_dataset_object *object, double width, double height,
+                         dn_finding_kind *kind);
 
 /* Sets the names and category ids 1, 2, ... of data sets that bring none: the given names, else
  * `class_count` numbers. */
@@ -120,20 +123,24 @@ double dn_points_area(const dn_points *points);
 
 dn_status dn_read_coco(dn_builder *builder);
 
-/* Add the images of a list or folder. */
+/* Add the images of a list or folder. A folder that holds LabelMe files and no images stands for
+ * the images that they name: path and label_path are the same then, the LabelMe file. */
 dn_status dn_read_image_folder(dn_builder *builder);
 dn_status dn_read_image_list(dn_builder *builder);
 
 /* The images of a list or folder, with the class that a label in their path says. */
 dn_status dn_read_class_list(dn_builder *builder, bool folder);
 
-/* Where the rows of an image may lie, best first: /labels/ for the last, then each earlier /images/
- * or /JPEGImages/ of its folders; beside it. *out is the `index`-th (from 0) candidate, freed with
- * dn_free; NULL when there are no more. */
-dn_status dn_label_path(const char *image_path, int32_t index, char **out);
+/* Does the name end like that of an image? */
+bool dn_is_image_name(const char *name);
 
-/* Add the objects of the images that are there. */
-dn_status dn_read_rows(dn_builder *builder);
-dn_status dn_read_label_images(dn_builder *builder);
+/* Add the objects of the images that are there, from label files (labels.h), or from the source's
+ * folder of masks; images whose labels are lost are left out. */
+dn_status dn_read_label_files(dn_builder *builder);
+dn_status dn_read_mask_folder(dn_builder *builder);
+
+/* dn_dataset_load, which tells `sink` (or NULL) of every fault. */
+dn_status dn_dataset_load_reporting(const dn_dataset_source *source, const dn_finding_sink *sink,
+                                    dn_dataset **out);
 
 #endif

@@ -10,8 +10,8 @@
 
 enum { DN_SENTENCE_SIZE = 512 };
 
-dn_status dn_builder_fault(dn_builder *builder, const char *path, int32_t line, const char *format,
-                           ...)
+dn_status dn_builder_fault(dn_builder *builder, dn_finding_kind kind, const char *path,
+                           int32_t line, const char *format, ...)
 {
     char sentence[DN_SENTENCE_SIZE], place[24] = ": ";
     if (line > 0) snprintf(place, sizeof place, ":%d: ", (int)line);
@@ -19,6 +19,10 @@ dn_status dn_builder_fault(dn_builder *builder, const char *path, int32_t line, 
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
+    if (builder->sink) {
+        const dn_finding finding = {.kind = kind, .path = path, .line = line, .text = sentence};
+        builder->sink->report(builder->sink->context, &finding);
+    }
     if (builder->source->strict) return dn_fail(DN_ERROR_DATA, "%s%s%s", path, place, sentence);
 
     dn_dataset *dataset = builder->dataset;
@@ -128,16 +132,20 @@ dn_status dn_builder_keep_rle(dn_builder *builder, const dn_rle *rle, dn_dataset
     return DN_OK;
 }
 
-const char *dn_box_fault(const dn_dataset_object *object, double width, double height)
+const char *dn_box_fault(const dn_dataset_object *object, double width, double height,
+                         dn_finding_kind *kind)
 {
     const double *bbox = object->bbox;
+    *kind = DN_FINDING_RANGE;
     for (int i = 0; i < 4; i++)
         if (!(fabs(bbox[i]) <= DN_COORDINATE_MAX)) return "its box is absurdly large";
-    if (!(bbox[2] > 0.0 && bbox[3] > 0.0)) return "its box has no area";
     const bool left_or_above = bbox[0] + bbox[2] <= 0.0 || bbox[1] + bbox[3] <= 0.0;
     const bool right_or_below =
         (width > 0.0 && bbox[0] >= width) || (height > 0.0 && bbox[1] >= height);
-    return left_or_above || right_or_below ? "its box lies outside the image" : NULL;
+    if (bbox[2] > 0.0 && bbox[3] > 0.0)
+        return left_or_above || right_or_below ? "its box lies outside the image" : NULL;
+    *kind = DN_FINDING_AREA;
+    return "its box has no area";
 }
 
 /* ---- classes ---- */

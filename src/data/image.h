@@ -41,6 +41,10 @@ typedef struct dn_image_format {
 
 extern const dn_image_format dn_image_jpeg, dn_image_png, dn_image_ppm;
 
+/* dn_label_png_load of a file in memory. */
+dn_status dn_label_png_read(const dn_image_file *file, uint16_t **labels, int32_t *width,
+                            int32_t *height);
+
 /* Refuses sizes below 1 and above the limits; call it before anything is allocated. */
 dn_status dn_image_check_size(const char *name, uint64_t width, uint64_t height);
 

@@ -2,10 +2,10 @@
  *
  * A list names one image a line, relative to the working directory or else to the list. A folder
  * stands for the images in it (not in its folders), sorted by name.
- * Label paths: darknet-compatible, see dn_label_path in dataset.h.
+ * Label paths: darknet-compatible, see dn_label_path in labels.h.
  */
 #include "core/memory.h"
-#include "data/dataset.h"
+#include "data/labels.h"
 #include "data/path.h"
 #include "data/text_file.h"
 
@@ -18,10 +18,9 @@
 static dn_status add_image(dn_builder *builder, const char *path, const char *file_name)
 {
     if (!path || !file_name) return DN_ERROR_MEMORY;
-    return dn_builder_add_image(builder, &(dn_dataset_image){.path = path,
-                                                             .file_name = file_name,
-                                                             .label_path = path,
-                                                             .id = builder->image_count + 1});
+    return dn_builder_add_image(
+        builder,
+        &(dn_dataset_image){.path = path, .file_name = file_name, .id = builder->image_count + 1});
 }
 
 /* ---- lists ---- */
@@ -33,7 +32,7 @@ static dn_status read_line(dn_builder *builder, const char *line, int32_t number
     char *path = dn_path_resolve(arena, list, line);
     if (!path) return DN_ERROR_MEMORY;
     if (!dn_path_exists(path))
-        return dn_builder_fault(builder, list, number,
+        return dn_builder_fault(builder, DN_FINDING_IMAGE, list, number,
                                 "there is no image %s (from the working directory or the list's "
                                 "folder); left out",
                                 line);
@@ -64,7 +63,7 @@ dn_status dn_read_image_list(dn_builder *builder)
 
 /* ---- folders ---- */
 
-static bool is_image_name(const char *name)
+bool dn_is_image_name(const char *name)
 {
     static const char *const endings[] = {".jpg", ".jpeg", ".png",  ".bmp",
                                           ".ppm", ".tif",  ".tiff", ".webp"};
@@ -80,25 +79,42 @@ static int compare_names(const void *left, const void *right)
     return strcmp(a->file_name, b->file_name);
 }
 
-dn_status dn_read_image_folder(dn_builder *builder)
+static bool is_json_name(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && strcasecmp(dot, ".json") == 0;
+}
+
+/* Adds the files of the folder whose names are wanted. */
+static dn_status add_files(dn_builder *builder, bool (*wanted)(const char *name))
 {
     const char *folder = builder->source->path;
-    dn_arena *arena = &builder->dataset->arena;
     DIR *directory = opendir(folder);
     if (!directory) return dn_fail(DN_ERROR_IO, "%s: cannot open: %s", folder, strerror(errno));
     dn_status status = DN_OK;
     for (struct dirent *entry; status == DN_OK && (entry = readdir(directory));) {
-        if (entry->d_name[0] == '.' || !is_image_name(entry->d_name)) continue;
-        char *path = dn_path_join(arena, folder, entry->d_name);
+        if (entry->d_name[0] == '.' || !wanted(entry->d_name)) continue;
+        char *path = dn_path_join(&builder->dataset->arena, folder, entry->d_name);
         status =
             add_image(builder, path, path ? path + strlen(path) - strlen(entry->d_name) : path);
     }
     closedir(directory);
-    if (status != DN_OK) return status;
+    return status;
+}
+
+dn_status dn_read_image_folder(dn_builder *builder)
+{
+    DN_TRY(add_files(builder, dn_is_image_name));
+    const bool labels_only = builder->image_count == 0;
+    if (labels_only) DN_TRY(add_files(builder, is_json_name));
     if (builder->image_count == 0)
-        return dn_fail(DN_ERROR_DATA, "%s: the folder holds no images", folder);
-    qsort(builder->images, (size_t)builder->image_count, sizeof *builder->images, compare_names);
-    for (int64_t i = 0; i < builder->image_count; i++) builder->images[i].id = i + 1;
+        return dn_fail(DN_ERROR_DATA, "%s: the folder holds no images", builder->source->path);
+    dn_dataset_image *images = builder->images;
+    qsort(images, (size_t)builder->image_count, sizeof *images, compare_names);
+    for (int64_t i = 0; i < builder->image_count; i++) {
+        images[i].id = i + 1;
+        if (labels_only) images[i].label_path = images[i].path;
+    }
     return DN_OK;
 }
 
@@ -122,28 +138,28 @@ static const char *find_images_folder(const char *path, int32_t index, size_t *l
     return NULL;
 }
 
-dn_status dn_label_path(const char *image_path, int32_t index, char **out)
+dn_status dn_label_path(const char *image_path, const char *folder, bool beside, const char *ending,
+                        int32_t index, char **out)
 {
-    size_t folder_length = 0;
+    size_t old_length = 0;
     *out = NULL;
-    const char *folder = find_images_folder(image_path, index, &folder_length);
-    if (!folder && index > 0 && !find_images_folder(image_path, index - 1, &folder_length))
-        return DN_OK;
+    const char *old = find_images_folder(image_path, index, &old_length);
+    if (!old && !beside) return DN_OK;
+    if (!old && index > 0 && !find_images_folder(image_path, index - 1, &old_length)) return DN_OK;
     const char *name = image_path + dn_path_folder(image_path);
     const char *dot = strrchr(name, '.');
     const size_t stem = dot ? (size_t)(dot - image_path) : strlen(image_path);
-    char *path = dn_alloc(stem + sizeof "labels.txt");
+    char *path = dn_alloc(stem + strlen(folder) + strlen(ending) + 1);
     if (!path) return DN_ERROR_MEMORY;
-    if (folder) {
-        const size_t before = (size_t)(folder - image_path);
-        const size_t behind = before + folder_length;
+    if (old) {
+        const size_t before = (size_t)(old - image_path), behind = before + old_length;
         memcpy(path, image_path, before);
-        memcpy(path + before, "labels", 6);
-        memcpy(path + before + 6, image_path + behind, stem - behind);
+        strcat(path, folder);
+        memcpy(path + strlen(path), image_path + behind, stem - behind);
     } else {
         memcpy(path, image_path, stem);
     }
-    strcat(path, ".txt");
+    strcat(path, ending);
     *out = path;
     return DN_OK;
 }

@@ -235,20 +235,26 @@ static dn_status decode(const dn_image_file *file, dn_image_header *header, dn_i
 
 const dn_image_format dn_image_png = {"PNG", matches, read_header, decode};
 
+dn_status dn_label_png_read(const dn_image_file *file, uint16_t **labels, int32_t *width,
+                            int32_t *height)
+{
+    if (!matches(file))
+        return dn_fail(DN_ERROR_DATA, "%s: the content is no PNG label image", file->name);
+    dn_png self = {.file = file};
+    DN_TRY(run(&self, DN_PNG_LABELS));
+    *labels = self.labels;
+    *width = self.header.width;
+    *height = self.header.height;
+    return DN_OK;
+}
+
 dn_status dn_label_png_load(const char *path, uint16_t **labels, int32_t *width, int32_t *height)
 {
     char *bytes;
     size_t size;
     DN_TRY(dn_read_file(path, DN_LABEL_FILE_LIMIT, &bytes, &size));
     const dn_image_file file = {path, (const uint8_t *)bytes, size};
-    dn_png self = {.file = &file};
-    const dn_status status =
-        matches(&file) ? run(&self, DN_PNG_LABELS)
-                       : dn_fail(DN_ERROR_DATA, "%s: the content is no PNG label image", path);
+    const dn_status status = dn_label_png_read(&file, labels, width, height);
     dn_free(bytes);
-    if (status != DN_OK) return status;
-    *labels = self.labels;
-    *width = self.header.width;
-    *height = self.header.height;
-    return DN_OK;
+    return status;
 }

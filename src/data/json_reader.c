@@ -80,6 +80,16 @@ static void free_all_blocks(dn_json_reader *reader)
 
 /* ---- events ---- */
 
+bool dn_json_opens(const dn_json_event *event)
+{
+    return event->kind == DN_JSON_MAP_START || event->kind == DN_JSON_LIST_START;
+}
+
+bool dn_json_text_is(const dn_json_event *event, const char *text)
+{
+    return event->length == strlen(text) && memcmp(event->text, text, event->length) == 0;
+}
+
 int32_t dn_json_line(dn_json_reader *reader)
 {
     const size_t at = yajl_get_bytes_consumed(reader->parser);

@@ -31,6 +31,10 @@ typedef struct dn_json_event {
     size_t length;
 } dn_json_event;
 
+/* Does a list or an object begin? Is the text of the event this one? */
+bool dn_json_opens(const dn_json_event *event);
+bool dn_json_text_is(const dn_json_event *event, const char *text);
+
 typedef struct dn_json_reader dn_json_reader;
 
 /* Called for every event in order; a failure ends the reading. */

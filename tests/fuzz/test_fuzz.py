@@ -256,6 +256,64 @@ def test_rows_and_lists(tmp_path):
     assert run("rows", case) > 0
 
 
+LABELME = """{"version": "5.4.1", "flags": {}, "shapes": [
+ {"label": "cat", "points": [[1, 2], [9.5, 2.25], [3, 8]], "group_id": 1, "shape_type": "polygon"},
+ {"label": "cat", "points": [[2, 2], [4, 3]], "group_id": 1, "shape_type": "mask", "mask":
+  "PNG"},
+ {"label": "dog", "points": [[5, 5], [9, 5]], "shape_type": "circle", "flags": {"iscrowd": true}},
+ {"label": "dog", "points": [[7, 9], [1, 2]], "group_id": null, "shape_type": "rectangle"}],
+ "imagePath": "a.png", "imageData": null, "imageHeight": 10, "imageWidth": 20}"""
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_labelme(tmp_path, named):
+    import cv2
+
+    text = LABELME.replace("PNG", png_text())
+    path, names = tmp_path / "a.json", tmp_path / "names"
+    (tmp_path / "a.png").write_bytes(cv2.imencode(".png", np.zeros((10, 20)))[1].tobytes())
+    names.write_text("dog\ncat\n")
+    source = {"names": names} if named else {}
+
+    def case(random_):
+        if random_.random() < 0.7:
+            path.write_text(mutate_text(random_, text), errors="replace")
+        else:
+            path.write_bytes(mutate_bytes(random_, text.encode()))
+        look_at(Dataset(tmp_path, strict=random_.random() < 0.3, **source))
+
+    path.write_text(text)
+    dataset = Dataset(tmp_path, strict=True, **source)
+    assert dataset.view.object_count == 3
+    look_at(dataset)
+    assert run(f"labelme {named}", case) > 0
+
+
+def png_text():
+    import base64
+
+    import cv2
+
+    return base64.b64encode(cv2.imencode(".png", np.eye(2, 3, dtype=np.uint8))[1]).decode()
+
+
+def test_run_files(tmp_path):
+    import cv2
+
+    for folder in ("images", "mask"):
+        (tmp_path / folder).mkdir()
+    image, runs = tmp_path / "images/a.png", tmp_path / "mask/a.txt"
+    picture = cv2.imencode(".png", np.zeros((10, 20)))[1].tobytes()
+    text = "0 3,5,20,4,9\n1 0,200\r\n\n1 40, 3, 17, 3\n"
+
+    def case(random_):
+        image.write_bytes(picture if random_.random() < 0.9 else mutate_bytes(random_, picture))
+        runs.write_bytes(mutate_bytes(random_, mutate_text(random_, text).encode()))
+        look_at(Dataset(tmp_path / "images", classes=random_.choice((0, 2))))
+
+    assert run("runs", case) > 0
+
+
 def test_data_files_and_names(bench):
     data, names = bench.path / "x.data", bench.path / "x.names"
     text = "classes=2\nnames = x.names\ntrain=labels.json\ntrain_images=.\nbackup=b\neval=coco\n"
