@@ -966,7 +966,7 @@ typedef struct dn_preview {
     const int64_t *images; /* (count): index of a sample's image (a mosaic's first) */
 } dn_preview;
 
-/* Freed with dn_preview_free; the data set must stay until then. */
+/* Freed with dn_preview_free. */
 DN_API dn_status dn_preview_make(const dn_preview_options *options, dn_preview **out);
 DN_API void dn_preview_free(dn_preview *preview); /* NULL is allowed */
 

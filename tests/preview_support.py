@@ -56,9 +56,9 @@ class Preview:
     """Samples first .. first + count - 1 of a training."""
 
     def __init__(self, cfg, dataset, first=0, count=1, stage=None, **fields):
-        self.keep = [ffi.new("char[]", str(cfg).encode()), dataset]
+        path = ffi.new("char[]", str(cfg).encode())
         stage = lib.DN_STAGE_MASK if stage is None else stage
-        options = {"cfg": self.keep[0], "dataset": dataset, "first": first, "count": count}
+        options = {"cfg": path, "dataset": dataset, "first": first, "count": count}
         out = ffi.new("dn_preview **")
         options = ffi.new("dn_preview_options *", options | {"stage": stage} | fields)
         check(lib.dn_preview_make(options, out))
@@ -163,10 +163,8 @@ class ColouredSet:
 
     @staticmethod
     def colours(regions):
-        """(..., 3) bytes of objects; no two of the first 6000 are alike, none is dark."""
-        return np.stack(
-            [60 + regions % 19 * 10, 60 + regions // 19 % 19 * 10, 255 - regions % 7], -1
-        )
+        """(..., 3) bytes of objects: scattered, so that no mixture of two is a third one's."""
+        return np.random.default_rng(0).integers(60, 256, (64, 3))[regions]
 
     def colour(self, regions, image):
         ground = np.array([10, 10 + image, 20])
@@ -183,3 +181,65 @@ class ColouredSet:
             runs = Rle.from_mask(mask).runs
             found["segmentation"] = {"size": list(mask.shape), "counts": runs}
         return found
+
+
+def weights(source: int, size: int, scale: float, offset: float) -> np.ndarray:
+    """(size, source): the shares of source pixels in output pixels; all 0: it lies outside."""
+    centres = scale * (np.arange(size) + 0.5) + offset
+    radius = max(1.0, abs(scale) / 2)
+    shares = np.maximum(0, 1 - np.abs(np.arange(source) - centres[:, None] + 0.5) / radius)
+    inside = (centres >= 0) & (centres < source)
+    shares[~inside] = 0
+    return shares / np.where(inside, shares.sum(1), 1)[:, None]
+
+
+class Look:
+    """What the pixels of one sample say, beside its labels."""
+
+    def __init__(self, images: ColouredSet, preview: Preview, sample: int = 0):
+        self.images, self.pixels = images, preview.pixels(sample)
+        self.height, self.width = self.pixels.shape[:2]
+        self.objects = preview.objects(sample)
+        self.image = preview.images[sample]
+
+    def coloured(self, class_id: int) -> np.ndarray:
+        """Where the picture has exactly this object's colour."""
+        colour = self.images.colours(np.array(class_id)) / 255
+        return (np.abs(self.pixels - colour) < 1e-4).all(-1)
+
+    def area(self, one: Object) -> np.ndarray:
+        """The pixels of the rectangle in which the object's image shows."""
+        inside = np.zeros((self.height, self.width), bool)
+        x0, y0, x1, y1 = (round(v) for v in one.visible)
+        assert (x0, y0, x1, y1) == one.visible
+        inside[y0:y1, x0:x1] = True
+        return inside
+
+    def share(self, one: Object, mask: np.ndarray) -> np.ndarray:
+        """How much of every pixel is made of the mask's pixels."""
+        sx, sy, ox, oy = one.affine
+        down = weights(mask.shape[0], self.height, sy, oy)
+        across = weights(mask.shape[1], self.width, sx, ox)
+        return down @ mask.astype(float) @ across.T * self.area(one)
+
+    def window(self, one: Object, mask: np.ndarray) -> np.ndarray:
+        """The mask's pixels that show, and the rectangle that cuts them, in image pixels."""
+        sx, sy, ox, oy = one.affine
+        x = np.clip(np.sort(sx * np.array(one.visible)[[0, 2]] + ox), 0, mask.shape[1])
+        y = np.clip(np.sort(sy * np.array(one.visible)[[1, 3]] + oy), 0, mask.shape[0])
+        shown = mask.astype(bool)
+        pixel = np.arange(mask.shape[1])
+        shown &= (pixel + 1 > x[0] + 1e-3) & (pixel < x[1] - 1e-3)
+        pixel = np.arange(mask.shape[0])[:, None]
+        shown &= (pixel + 1 > y[0] + 1e-3) & (pixel < y[1] - 1e-3)
+        return shown, np.array([x[0], y[0], x[1], y[1]])
+
+    def box_around(self, one: Object, mask: np.ndarray) -> np.ndarray:
+        """The smallest box, in network pixels, around what shows of the mask."""
+        shown, cut = self.window(one, mask)
+        columns, rows = np.flatnonzero(shown.any(0)), np.flatnonzero(shown.any(1))
+        low = np.maximum([columns[0], rows[0]], cut[:2])
+        high = np.minimum([columns[-1] + 1, rows[-1] + 1], cut[2:])
+        scale, offset = np.array(one.affine[:2]), np.array(one.affine[2:])
+        corners = np.sort([(low - offset) / scale, (high - offset) / scale], axis=0)
+        return corners.ravel()

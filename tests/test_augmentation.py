@@ -7,13 +7,14 @@ labelled raster into cells by integration, and with the colours.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from mask_support import Rle
-from preview_support import ColouredSet, Preview, write_cfg
+from preview_support import ColouredSet, Look, Preview, write_cfg
 from test_mask_geometry import overlaps, random_box
-from yolomask._native import DataError, ffi, lib
+from yolomask._native import ConfigError, DataError, check, ffi, lib
 
 
 def target_oracle(mask, roi, size, affine, visible):
@@ -118,3 +119,300 @@ def test_previews_say_what_is_wrong(tmp_path):
     (tmp_path / "image_0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"1 images .* cannot be used: .*image_0\.png"):
         Preview(cfg, images.dataset)
+
+
+# ---- Whole samples ---------------------------------------------------------------------------
+
+SIZES = [(48, 64), (60, 44), (90, 130), (40, 40), (33, 71)]
+DETECTOR, MASK = lib.DN_STAGE_DETECTOR, lib.DN_STAGE_MASK
+FORMS = {
+    "jitter": (DETECTOR, "jitter=.3", {}),
+    "resize": (DETECTOR, "jitter=.2\nresize=1.5", {}),
+    "stretched": (DETECTOR, "jitter=.3", {"letter_box": 0}),
+    "mask stage": (MASK, "", {"mask_jitter": 0.3}),
+    "large scale": (DETECTOR, "", {"scale_jitter": ".1,2"}),
+    "large scale of masks": (MASK, "", {"mask_scale_jitter": ".5,2"}),
+    "mosaic": (DETECTOR, "jitter=.3\nresize=1.5", {"mosaic": 1}),
+    "mosaic of masks": (MASK, "", {"mask_mosaic": 1, "mask_jitter": 0.3}),
+    "mixup": (DETECTOR, "jitter=.2", {"mixup": 1}),
+    "copy-paste": (MASK, "", {"mask_copy_paste": 1, "mask_jitter": 0.3}),
+    "all": (DETECTOR, "jitter=.2", {"mosaic": 1, "copy_paste": 0.7, "mixup": 1}),
+}
+
+
+def check_pixels(look: Look, one, image_mask: np.ndarray) -> None:
+    """The picture has the object's colour where the mask says, and nowhere else."""
+    share = look.share(one, image_mask)
+    coloured = look.coloured(one.class_id) & look.area(one)
+    assert coloured[share > 0.9999].all()
+    assert (share[coloured] > 0.99).all()
+    drawn = one.drawn(look.height, look.width)
+    assert drawn[share > 0.9999].all() and not drawn[share < 0.0001].any()
+
+
+def check_object(look: Look, one, image_mask: np.ndarray, random, share=0.1) -> None:
+    """Its box and its mask's targets against what the raster of it says."""
+    wanted = look.box_around(one, image_mask)
+    assert np.abs(one.box - wanted).max() < 0.02
+    x0, y0, x1, y1 = one.box
+    dx, dy = 0.1 * (x1 - x0), 0.1 * (y1 - y0)
+    shifted = one.box + random.uniform(-10, 10, 4) * [1, 1, 0, 0] + [-9, -9, 9, 9]
+    for roi, size in ((one.box, 28), (one.box + [-dx, -dy, dx, dy], 14), (shifted, 7)):
+        oracle = target_oracle(image_mask, roi, size, one.affine, one.visible)
+        assert np.abs(one.target(roi, size) - oracle).max() < 2e-5
+    shown, _ = look.window(one, image_mask)
+    assert shown.sum() >= share * look.images.masks[one.class_id].sum() or one.crowd
+
+
+def check_left_out(look: Look) -> int:
+    """Objects that show but have no label must be small rests; returns how many were seen."""
+    count = 0
+    for k, mask in enumerate(look.images.masks):
+        alike = [o for o in look.objects if look.images.owners[o.class_id] == look.images.owners[k]]
+        rest = look.coloured(k)
+        for one in alike:
+            if one.class_id == k:
+                rest &= ~look.area(one)
+        if not rest.any() or not alike:
+            continue
+        count += 1
+        scale = abs(alike[0].affine[0] * alike[0].affine[1])
+        columns, rows = np.flatnonzero(rest.any(0)), np.flatnonzero(rest.any(1))
+        is_thin = min(np.ptp(columns), np.ptp(rows)) <= 1
+        assert is_thin or rest.sum() * scale < 0.11 * mask.sum()
+    return count
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f not in ("mixup", "copy-paste", "all")])
+def test_labels_say_what_the_pixels_show(tmp_path, form):
+    stage, head, keys = FORMS[form]
+    images = ColouredSet(tmp_path, 5, SIZES, crowds=1)
+    cfg = write_cfg(tmp_path, 64, 48, head, **keys)
+    random = np.random.default_rng(1)
+    count = 24
+    preview = Preview(cfg, images.dataset, count=count, stage=stage)
+    seen = cut = mirrored = left_out = crowds = mosaics = 0
+    for sample in range(count):
+        look = Look(images, preview, sample)
+        mosaics += any(look.area(one).sum() < 64 * 48 for one in look.objects)
+        for one in look.objects:
+            mask = images.masks[one.class_id]
+            assert images.kinds[one.class_id] == ("crowd" if one.crowd else "mask")
+            np.testing.assert_array_equal(one.in_image(), mask)
+            check_pixels(look, one, mask)
+            check_object(look, one, mask, random)
+            seen += 1
+            cut += look.window(one, mask)[0].sum() < mask.sum()
+            mirrored += one.affine[0] < 0
+            crowds += one.crowd
+        left_out += check_left_out(look)
+    assert seen > 2 * count and 0.3 * seen < mirrored < 0.7 * seen and crowds > 3
+    assert cut > 0.1 * seen and (left_out > 0 or form not in ("mosaic", "large scale"))
+    assert 0.3 * count < mosaics < 0.7 * count if "mosaic" in form else mosaics == 0
+
+
+def test_pasted_objects_hide_what_is_below_them(tmp_path):
+    stage, head, keys = FORMS["copy-paste"]
+    images = ColouredSet(tmp_path, 7, [(60, 70), (70, 60), (50, 90)], objects=5)
+    cfg = write_cfg(tmp_path, 72, 64, head, **keys)
+    random = np.random.default_rng(2)
+    pasted = covered = count = 0
+    preview = Preview(cfg, images.dataset, count=18, stage=stage)
+    for sample in range(18):
+        look = Look(images, preview, sample)
+        above = np.zeros(images.pictures[look.image].shape[:2], bool)
+        for one in look.objects:
+            mask = one.in_image()
+            assert mask.shape == above.shape
+            coloured = look.coloured(one.class_id) & look.area(one)
+            if images.owners[one.class_id] == look.image:
+                # what shows is labelled, to the pixel, and nothing else has this colour
+                before = images.masks[one.class_id]
+                assert not (mask > before).any()
+                check_pixels(look, one, mask)
+                check_object(look, one, mask, random)
+                covered += (mask < before).any()
+                continue
+            pasted += 1
+            above |= mask > 0
+            # an edge is a mixture of neighbours, one pixel of the other image wide
+            assert (look.share(one, mask)[coloured] > 0.99).all()
+            inner = cv2.erode(mask, np.ones((7, 7), np.uint8), borderValue=0)
+            assert coloured[look.share(one, inner) > 0.9999].all()
+            check_object(look, one, mask, random, share=0)
+        for one in look.objects:
+            if images.owners[one.class_id] == look.image:
+                assert not (one.in_image() & above).any()
+                count += 1
+        check_left_out(look)
+    assert pasted > 12 and covered > 8 and count > 40
+
+
+def test_a_mixup_is_the_mean_of_two_samples(tmp_path):
+    images = ColouredSet(tmp_path, 8, SIZES)
+    plain = write_cfg(tmp_path, 64, 48, "jitter=.2")
+    alone = Preview(plain, images.dataset, count=16, stage=DETECTOR)
+    cfg = write_cfg(tmp_path, 64, 48, "jitter=.2", mixup=1)
+    mixed = Preview(cfg, images.dataset, count=16, stage=DETECTOR)
+    random = np.random.default_rng(3)
+    count = 0
+    for sample in range(16):
+        if np.array_equal(alone.input[sample], mixed.input[sample]):
+            continue
+        count += 1
+        look = Look(images, mixed, sample)
+        first = [one for one in look.objects if images.owners[one.class_id] == look.image]
+        for one, same in zip(first, alone.objects(sample), strict=True):
+            assert one.class_id == same.class_id and (one.box == same.box).all()
+        look.pixels = 2 * look.pixels - alone.pixels(sample)
+        others = [one for one in look.objects if images.owners[one.class_id] != look.image]
+        for one in others:
+            check_pixels(look, one, images.masks[one.class_id])
+            check_object(look, one, images.masks[one.class_id], random)
+        assert others
+    assert 4 < count < 13
+
+
+@pytest.mark.parametrize("bound", [0, 1])
+def test_boxes_without_masks(tmp_path, bound):
+    images = ColouredSet(tmp_path, 9, SIZES, crowds=1, boxes=3)
+    cfg = write_cfg(tmp_path, 64, 48, "jitter=.2", mosaic=1, mosaic_bound=bound)
+    preview = Preview(cfg, images.dataset, count=24, stage=DETECTOR)
+    beyond = cut = 0
+    for sample in range(24):
+        look = Look(images, preview, sample)
+        for one in look.objects:
+            if one.crowd:
+                assert one.has_mask
+                continue
+            assert not one.has_mask
+            mask = images.masks[one.class_id]
+            columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+            corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]])
+            whole = np.sort((corners - one.affine[2:]) / one.affine[:2], axis=0).ravel()
+            tile = np.array(one.visible)
+            limit = tile if bound else np.array([0, 0, 64, 48])
+            wanted = np.clip(whole, limit[[0, 1, 0, 1]], limit[[2, 3, 2, 3]])
+            np.testing.assert_allclose(one.box, wanted, atol=2e-3)
+            shown = np.clip(whole, tile[[0, 1, 0, 1]], tile[[2, 3, 2, 3]])
+            area = np.prod(shown[2:] - shown[:2]) / np.prod(whole[2:] - whole[:2])
+            assert area >= 0.0999
+            beyond += (np.abs(wanted - shown) > 1).any()
+            cut += area < 0.95
+    assert cut > 10 and (beyond == 0 if bound else beyond > 3)
+
+
+def crop_of(one, size, place):
+    """The crop's sides in shares of the image: what lies at the place of the whole image."""
+    sx, sy, ox, oy = one.affine
+    sides = np.sort([[sx * x + ox, sy * y + oy] for x, y in place], axis=0) / size
+    return np.array([sides[0, 0], sides[0, 1], 1 - sides[1, 0], 1 - sides[1, 1]])
+
+
+@pytest.mark.parametrize("stretch", [False, True])
+@pytest.mark.parametrize(("jitter", "resize"), [(0.2, 1), (0.1, 1.5), (0, 0.5), (0, 2)])
+def test_the_heads_jitter_crops_as_in_darknet(tmp_path, jitter, resize, stretch):
+    images = ColouredSet(tmp_path, 10, [(48, 64), (60, 30)])
+    head = f"jitter={jitter}\nresize={resize}"
+    cfg = write_cfg(tmp_path, 64, 48, head, flip=0, letter_box=int(not stretch))
+    preview = Preview(cfg, images.dataset, count=100, stage=DETECTOR)
+    sides = []
+    for sample, image in enumerate(preview.images):
+        h, w = images.pictures[image].shape[:2]
+        box = lib.dn_letterbox_make(w, h, 64, 48, stretch)
+        low = np.array([box.pad_x, box.pad_y])
+        place = [low, low + [box.new_w, box.new_h]]
+        sides += [crop_of(one, (w, h), place) for one in preview.objects(sample)[:1]]
+    sides = np.array(sides)
+    down, up = min(resize, 1 / resize), max(resize, 1 / resize)
+    least = -jitter + (1 - 1 / down) / 2
+    most = jitter + ((1 - 1 / up) / 2 if resize > 1 else 0)
+    assert (sides >= least - 1e-5).all() and (sides <= most + 1e-5).all()
+    assert (sides.min(0) < least + 0.25 * (most - least)).all()
+    assert (sides.max(0) > most - 0.25 * (most - least)).all()
+    if jitter == 0:  # one number for left and top, another for right and bottom
+        np.testing.assert_allclose(sides[:, 0], sides[:, 1], atol=1e-5)
+        np.testing.assert_allclose(sides[:, 2], sides[:, 3], atol=1e-5)
+        assert np.abs(sides[:, 0] - sides[:, 2]).max() > 0.1
+
+
+def test_large_scale_jitter_zooms_and_places(tmp_path):
+    images = ColouredSet(tmp_path, 11, [(48, 64)])
+    cfg = write_cfg(tmp_path, 64, 48, scale_jitter=".2,2", flip=0)
+    preview = Preview(cfg, images.dataset, count=100, stage=DETECTOR)
+    zooms, places = [], []
+    for sample in range(100):
+        for one in preview.objects(sample)[:1]:
+            sx, sy, ox, oy = one.affine
+            assert abs(sx - sy) < 1e-5
+            zooms.append(1 / sx)
+            corner = np.array([-ox / sx, -oy / sy])  # of the image, in network pixels
+            room = np.array([64, 48]) * (1 - zooms[-1])
+            places.append(corner / room)
+    assert 0.2 <= min(zooms) < 0.5 and 1.7 < max(zooms) <= 2
+    places = np.array(places)
+    assert (places > -1e-3).all() and (places < 1.001).all()
+    assert (places.min(0) < 0.1).all() and (places.max(0) > 0.9).all()
+
+
+def test_samples_depend_on_their_number_alone(tmp_path):
+    images = ColouredSet(tmp_path, 12, SIZES)
+    stage, head, keys = FORMS["all"]
+    colours = {"hue": 0.1, "saturation": 1.5, "exposure": 1.5}
+    cfg = write_cfg(tmp_path, 64, 48, head, **keys, **colours)
+    together = Preview(cfg, images.dataset, count=12, stage=stage, seed=5)
+    for sample in (0, 3, 7, 11):
+        alone = Preview(cfg, images.dataset, first=sample, stage=stage, seed=5)
+        np.testing.assert_array_equal(alone.input[0], together.input[sample])
+        for one, same in zip(alone.objects(), together.objects(sample), strict=True):
+            assert (one.class_id, one.affine, one.visible) == (
+                same.class_id,
+                same.affine,
+                same.visible,
+            )
+            np.testing.assert_array_equal(one.box, same.box)
+            np.testing.assert_array_equal(one.in_image(), same.in_image())
+    other = Preview(cfg, images.dataset, count=12, stage=stage, seed=6)
+    assert all((a != b).any() for a, b in zip(other.input, together.input, strict=True))
+    # colours change nothing but colours
+    cfg = write_cfg(tmp_path, 64, 48, head, **keys)
+    plain = Preview(cfg, images.dataset, count=12, stage=stage, seed=5)
+    for sample in range(12):
+        assert (plain.input[sample] != together.input[sample]).any()
+        for one, same in zip(plain.objects(sample), together.objects(sample), strict=True):
+            assert (one.class_id, one.affine) == (same.class_id, same.affine)
+
+
+def test_unusable_images_give_their_place_to_the_next(tmp_path):
+    images = ColouredSet(tmp_path, 13, SIZES)
+    (tmp_path / "image_1.png").write_bytes(b"no image")
+    stage, head, keys = FORMS["mosaic"]
+    cfg = write_cfg(tmp_path, 64, 48, head, **keys)
+    preview = Preview(cfg, images.dataset, count=20, stage=stage)
+    assert set(preview.images) == {0, 2, 3, 4}
+    owners = {images.owners[one.class_id] for s in range(20) for one in preview.objects(s)}
+    assert owners == {0, 2, 3, 4}
+
+
+@pytest.mark.parametrize("value", [".5", "2,1", ".1,.2,.3"])
+def test_large_scale_jitter_needs_two_numbers(tmp_path, value):
+    images = ColouredSet(tmp_path, 14, SIZES[:1])
+    cfg = write_cfg(tmp_path, scale_jitter=value)
+    with pytest.raises(ConfigError, match=r"net\.cfg:1: \[net\] scale_jitter needs two numbers"):
+        Preview(cfg, images.dataset, stage=DETECTOR)
+    Preview(cfg, images.dataset, stage=MASK)
+
+
+def test_the_loaders_threads_change_nothing(tmp_path):
+    images = ColouredSet(tmp_path, 15, SIZES)
+    stage, head, keys = FORMS["all"]
+    cfg = write_cfg(tmp_path, 64, 48, head, **keys, hue=0.1, max_batches=3, subdivisions=2)
+    cfg.write_text(cfg.read_text().replace("classes=2", "classes=20").replace("=14", "=50"))
+    for workers in (1, 3):
+        options = {"dataset": images.dataset, "stage": stage, "workers": workers, "threads": 1}
+        options["cfg"] = keep = ffi.new("char[]", str(cfg).encode())
+        options["backup_folder"] = folder = ffi.new("char[]", f"{tmp_path}/{workers}".encode())
+        check(lib.dn_train(ffi.new("dn_train_options *", options), ffi.NULL))
+        assert keep and folder
+    for name in ("net_final.weights", "net_final.state"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()

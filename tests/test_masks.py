@@ -123,6 +123,8 @@ def test_merges_equal_pycocotools():
         theirs = [encode(mask) for mask in masks]
         for rule, intersect in ((lib.DN_MASK_UNION, 0), (lib.DN_MASK_INTERSECTION, 1)):
             assert Rle.merge(ours, rule).text == coco.merge(theirs, intersect)["counts"]
+        rest = masks[0] & ~np.any([np.zeros((h, w), bool), *masks[1:]], axis=0)
+        assert Rle.merge(ours, lib.DN_MASK_DIFFERENCE).text == encode(rest)["counts"]
 
 
 def test_ious_equal_pycocotools():

@@ -26,12 +26,6 @@ static dn_affine random_map(const dn_image *onto, const dn_image *from, bool fli
     return dn_view_random(&augment, from, onto->width, onto->height, false, rng);
 }
 
-static bool is_inside(dn_box box, const dn_image *image)
-{
-    return box.x0 >= 0 && box.y0 >= 0 && box.x1 <= (float)image->width &&
-           box.y1 <= (float)image->height;
-}
-
 /* Lays one object over the scene; *pasted has no mask where nothing of it falls into the image. */
 static dn_status lay(const dn_scene *scene, const dn_scene_object *object, const dn_affine *map,
                      dn_scene_object *pasted)
@@ -41,9 +35,8 @@ static dn_status lay(const dn_scene *scene, const dn_scene_object *object, const
     DN_TRY(dn_rle_sample(&mask, &object->mask, map, (dn_box){0}, image->height, image->width));
     *pasted = *object;
     pasted->mask = mask;
-    pasted->box = dn_affine_to_net(map, object->box);
     pasted->size = object->size / fabsf(map->scale_x * map->scale_y);
-    pasted->cut = !is_inside(pasted->box, image);
+    pasted->cut = true;
     if (dn_rle_area(&mask) == 0) dn_rle_free(&pasted->mask);
     return DN_OK;
 }

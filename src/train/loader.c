@@ -220,14 +220,20 @@ dn_status dn_loader_next(dn_loader *loader, dn_batch *batch)
     return DN_OK;
 }
 
-void dn_loader_free(dn_loader *loader)
+void dn_loader_stop(dn_loader *loader)
 {
-    if (!loader) return;
     pthread_mutex_lock(&loader->lock);
     loader->stop = true;
     pthread_cond_broadcast(&loader->changed);
     pthread_mutex_unlock(&loader->lock);
     for (int32_t i = 0; i < loader->thread_count; i++) pthread_join(loader->threads[i], NULL);
+    loader->thread_count = 0;
+}
+
+void dn_loader_free(dn_loader *loader)
+{
+    if (!loader) return;
+    dn_loader_stop(loader);
     pthread_mutex_destroy(&loader->lock);
     pthread_cond_destroy(&loader->changed);
     for (int32_t i = 0; i < DN_RING; i++) {

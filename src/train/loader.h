@@ -38,6 +38,9 @@ dn_status dn_loader_create(const dn_dataset *dataset, const dn_loader_options *o
 /* Waits for the next batch, which stays valid until the call after. */
 dn_status dn_loader_next(dn_loader *loader, dn_batch *batch);
 
+/* Makes no more batches; the one that was handed out last stays valid, without the data set. */
+void dn_loader_stop(dn_loader *loader);
+
 void dn_loader_free(dn_loader *loader);
 
 #endif

@@ -18,6 +18,7 @@ static dn_status take_batch(dn_preview_owner *owner)
     dn_preview *preview = &owner->preview;
     dn_batch batch;
     DN_TRY(dn_loader_next(owner->loader, &batch));
+    dn_loader_stop(owner->loader);
     preview->input = batch.input;
     preview->truth = batch.truth;
     preview->images = owner->images;

@@ -101,10 +101,12 @@ static dn_status draw(const dn_making *making, const dn_scene *scene, const dn_t
     return status;
 }
 
-static int64_t another_image(const dn_making *making, dn_rng *rng)
+/* Any image but this one, where there is another. */
+static int64_t another_image(const dn_making *making, int64_t image, dn_rng *rng)
 {
     const int64_t count = dn_dataset_get(making->source->dataset)->image_count;
-    return dn_rng_below(rng, (int32_t)(count < INT32_MAX ? count : INT32_MAX));
+    const int32_t others = (int32_t)(count <= INT32_MAX ? count - 1 : INT32_MAX);
+    return others > 0 ? (image + 1 + dn_rng_below(rng, others)) % count : image;
 }
 
 /* Pastes objects of another image into the scene, in some of the cases. */
@@ -115,7 +117,7 @@ static dn_status maybe_paste(const dn_making *making, int32_t place, dn_scene *s
         dn_rng_make(making->options->seed, (uint64_t)making->number, (uint64_t)place, DN_RNG_PASTE);
     if (dn_rng_uniform(&rng, 0, 1) >= augment->copy_paste) return DN_OK;
     dn_scene other;
-    DN_TRY(dn_scene_load(making->source, another_image(making, &rng), &other));
+    DN_TRY(dn_scene_load(making->source, another_image(making, scene->index, &rng), &other));
     const dn_status status = dn_copy_paste(scene, &other, augment->flip, &rng);
     dn_scene_free(&other);
     return status;
@@ -162,7 +164,7 @@ static dn_status add_mosaic(const dn_making *making, int64_t image, dn_rng *rng)
         {0, 0, x, y}, {x, 0, width, y}, {0, y, x, height}, {x, y, width, height}};
     DN_TRY(add_scene(making, 0, image, areas[0], false));
     for (int32_t i = 1; i < DN_TILES; i++)
-        DN_TRY(add_scene(making, i, another_image(making, rng), areas[i], false));
+        DN_TRY(add_scene(making, i, another_image(making, image, rng), areas[i], false));
     return DN_OK;
 }
 
@@ -177,7 +179,7 @@ static dn_status make(const dn_making *making, int64_t image)
         return add_mosaic(making, image, &rng);
     DN_TRY(add_scene(making, 0, image, whole, false));
     if (augment->mixup && dn_rng_uniform(&rng, 0, 1) < 0.5f)
-        return add_scene(making, 1, another_image(making, &rng), whole, true);
+        return add_scene(making, 1, another_image(making, image, &rng), whole, true);
     return DN_OK;
 }
 

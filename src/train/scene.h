@@ -5,10 +5,10 @@
 #include "darknet.h"
 
 typedef struct dn_scene_object {
-    dn_box box; /* as labelled */
+    dn_box box; /* as labelled; not looked at where a mask is cut */
     int32_t class_id;
     bool crowd;
-    bool cut;     /* a part of it was pasted over, or pasted outside the image */
+    bool cut;     /* the mask is not the labelled one: pasted, or pasted over */
     float size;   /* its pixels when all of it shows: of the mask, else of the box */
     float hidden; /* of a box without a mask: pixels that were pasted over */
     dn_rle mask;  /* what shows of it; without runs: a box without a mask */
