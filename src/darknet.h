@@ -901,6 +901,7 @@ DN_API dn_status dn_optimizer_get_array(dn_optimizer *optimizer, int32_t index,
 DN_API dn_status dn_optimizer_swap_ema(dn_optimizer *optimizer, dn_network *network);
 
 typedef struct dn_train_progress {
+    const char *stage;                 /* "detector", "mask" or "joint" */
     int64_t iteration, max_iterations; /* of the stage, from 1 */
     int64_t images;                    /* seen in this stage */
     double loss, average_loss;         /* average: .9 old + .1 new */
@@ -915,19 +916,23 @@ typedef struct dn_train_progress {
 
 typedef struct dn_train_options {
     const char *cfg;
-    const char *weights;       /* list of files to start from, or NULL; DN_STAGE_MASK: at least
-                                  the whole detector */
-    const char *state;         /* exact resume: the state file saved with the weights, or NULL */
+    const char *weights; /* list of files to start from, or NULL; a training that begins with
+                            DN_STAGE_MASK needs at least the whole detector */
+    const char *state;   /* exact resume: a state file, which holds all that is needed; or NULL */
     const char *backup_folder; /* made if missing; its parent must be there */
     const dn_dataset *dataset;
-    dn_stage stage;
+    bool schedule;  /* the stages that the cfg's mask_from asks for, in the place of `stage` */
+    dn_stage stage; /* the only one */
     uint64_t seed;
     int32_t threads, workers; /* 0: all cores, one worker */
-    int64_t max_iterations;   /* stop there; 0: as the cfg says */
+    int64_t max_iterations;   /* stop there, counted through all stages; 0: as the cfg says */
     int64_t save_every;       /* iterations between "_last" checkpoints; 0: 100 */
+    int64_t keep_every;       /* iterations between weights that are kept; 0: none */
     bool clear;               /* set `seen` to 0 after loading */
-    bool strict;              /* unknown keys and bad images stop the training */
-    bool plain;               /* no augmentation: the images as inference sees them */
+    bool strict;              /* unknown keys, bad images and a full disk stop the training */
+    bool plain;               /* no augmentation: the images as inference sees them, of one size */
+    const char *command;      /* for args.txt: what was asked for; may be NULL */
+    const char *data;         /* the same: the data file's path */
     void *context;            /* of the callbacks, each of which may be NULL */
     void (*progress)(void *context, const dn_train_progress *progress);
     void (*message)(void *context, const char *sentence);
@@ -935,14 +940,16 @@ typedef struct dn_train_options {
 } dn_train_options;
 
 typedef struct dn_train_report {
-    int64_t iterations; /* done in this stage */
+    int64_t iterations; /* done in all stages */
     double average_loss;
     bool cancelled;
 } dn_train_report;
 
-/* Trains a stage. Writes <backup>/<cfg's base>_last.weights and .state as it goes, _final.weights
- * at the end and, where only a mask branch trained, that branch alone as _last.mask.weights and
- * _final.mask.weights. `report` may be NULL. */
+/* Trains. Writes into the backup folder, <base> being the cfg's name up to its first dot:
+ * <base>_last.state, from which a training goes on exactly, as it goes and at the end; beside it
+ * the weights as _last.weights, _detector.weights where the mask stage begins, _final.weights at
+ * the end and, where only a mask branch trains, that branch alone as .mask.weights; the folder
+ * <base> with args.txt and results.csv. `report` may be NULL. */
 DN_API dn_status dn_train(const dn_train_options *options, dn_train_report *report);
 
 /* Training samples to look at: the very ones that a training with this cfg, data set, stage and

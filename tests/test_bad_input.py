@@ -236,7 +236,10 @@ def test_training_on_unusable_images(bench):
         (bench.path / f"photo_{i + 1:06}.png").write_bytes(b"")
     _, error = bench.run(*TRAIN, "-quiet", "-iterations", 1, code=1)
     *reports, last = error.splitlines()
-    assert sum("the file is empty" in line for line in reports) == 6
+    at_once, listed = reports[1:7], reports[8:]
+    assert all(line.startswith("skipped: ") and "the file is empty" in line for line in at_once)
+    assert reports[7] == "6 images could not be used:"
+    assert [line[len("skipped: ") :] for line in at_once] == [line.strip() for line in listed]
     assert re.match(r"6 images one after the other cannot be used: photo_\d+\.png: ", last)
 
 
@@ -286,9 +289,9 @@ def test_full_disks(bench):
 def test_a_full_disk_while_training(bench):
     """The checkpoint that could not be written leaves nothing behind."""
     (bench.path / "backup").mkdir()
-    os.symlink("/dev/full", bench.path / "backup/seg_final.mask.weights.tmp")
+    os.symlink("/dev/full", bench.path / "backup/seg_last.state.tmp")
     sentence = bench.last(*TRAIN, "-iterations", 1)
-    assert sentence.endswith("seg_final.mask.weights: cannot write: No space left on device")
+    assert sentence.endswith("seg_last.state: cannot write: No space left on device")
     assert os.listdir(bench.path / "backup") == []
 
 

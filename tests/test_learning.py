@@ -100,10 +100,10 @@ def test_a_resumed_training_ends_with_the_same_bytes(root, models, datasets, tmp
     through, halves = tmp_path / "through", tmp_path / "halves"
     whole = train(cfg, weights, dataset, through, threads=1)
     first = train(cfg, weights, dataset, halves, threads=2, max_iterations=2)
-    state = ffi.new("char[]", str(halves / "net_final.state").encode())
+    state = ffi.new("char[]", str(halves / "net_last.state").encode())
     second = train(cfg, halves / "net_final.weights", dataset, halves, threads=2, state=state)
     np.testing.assert_array_equal(whole, np.concatenate([first, second]))
-    for name in ("net_final.weights", "net_final.state", "net_final.mask.weights"):
+    for name in ("net_final.weights", "net_last.state", "net_final.mask.weights"):
         assert (through / name).read_bytes() == (halves / name).read_bytes(), name
 
 

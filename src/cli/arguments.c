@@ -84,11 +84,11 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-/* "x.weights", "x.backup", "x.conv.29", or a comma list of them. */
+/* "x.weights", "x.backup", "x.conv.29", or a comma list of them; "x.state" of a training. */
 static bool is_weights(const char *text)
 {
     const char *conv = strstr(text, ".conv.");
-    return ends_with(text, ".weights") || ends_with(text, ".backup") ||
+    return ends_with(text, ".weights") || ends_with(text, ".backup") || ends_with(text, ".state") ||
            (conv && strspn(conv + 6, "0123456789") == strlen(conv + 6));
 }
 

@@ -1,9 +1,10 @@
-/* `darknet segmenter train`, `detector train`, `classifier train`: data file, stage, progress,
+/* `darknet segmenter train`, `detector train`, `classifier train`: data file, stages, progress,
  * signals.
  *
- * `segmenter train` trains the mask branch on a frozen detector, `detector train` the detector
- * (-stage to say otherwise). Darknet's lines go to stdout; on a terminal one line is redrawn. Where
- * a "<x>_last.weights" has its "<x>_last.state" beside it, training goes on exactly there.
+ * `segmenter train` runs the stages that the cfg's mask_from asks for, `detector train` the
+ * detector alone (-stage to say otherwise). Darknet's lines go to stdout; on a terminal one line is
+ * redrawn. With -resume, or where a "<x>_last.weights" that is named has its "<x>_last.state"
+ * beside it, training goes on exactly there.
  */
 #include "cli/commands.h"
 #include "cli/data_sets.h"
@@ -46,7 +47,8 @@ static void print_progress(void *context, const dn_train_progress *p)
     printf("%lld: %f, %f avg, %f rate, %f seconds, %lld images", (long long)p->iteration, p->loss,
            p->average_loss, (double)p->rate, p->seconds, (long long)p->images);
     if (p->mask_iou >= 0) printf(", %lld masks, IoU %.3f", (long long)p->rois, p->mask_iou);
-    printf(", of %lld, ETA ", (long long)p->max_iterations);
+    printf(", %s %lld of %lld, ETA ", p->stage, (long long)p->iteration,
+           (long long)p->max_iterations);
     print_duration(p->eta_seconds);
     if (!*terminal) printf("\n");
     if (p->saved) printf("%sSaving weights to %s\n", *terminal ? "\n" : "", p->saved);
@@ -59,13 +61,36 @@ static void print_message(void *context, const char *sentence)
     fprintf(stderr, "%s%s\n", *terminal ? "\r\033[K" : "", sentence);
 }
 
-/* The state file beside "<x>_last.weights", if there is one: training goes on exactly there. */
-static const char *find_state(const char *weights, char *path, size_t size)
+/* The state to go on from: of the weights that are named ("<x>_last.weights" or "<x>_last.state"),
+ * or, with -resume, of this cfg's last training in the backup folder. NULL: none. */
+static const char *find_state(const dn_arguments *arguments, const char *backup, bool resume,
+                              char *path, size_t size)
 {
-    const size_t length = weights ? strlen(weights) : 0, end = strlen(".weights");
-    if (length <= end || strchr(weights, ',')) return NULL;
-    snprintf(path, size, "%.*s.state", (int)(length - end), weights);
-    return access(path, R_OK) == 0 ? path : NULL;
+    const char *weights = arguments->weights;
+    const size_t length = weights ? strlen(weights) : 0;
+    const size_t ending = strlen(".weights"), state = strlen(".state");
+    if (length > state && strcmp(weights + length - state, ".state") == 0) return weights;
+    if (length > ending && !strchr(weights, ',')) {
+        snprintf(path, size, "%.*s.state", (int)(length - ending), weights);
+        if (access(path, R_OK) == 0) return path;
+    }
+    if (!resume) return NULL;
+    const char *slash = strrchr(arguments->cfg, '/'), *base = slash ? slash + 1 : arguments->cfg;
+    snprintf(path, size, "%s/%.*s_last.state", backup, (int)strcspn(base, "."), base);
+    if (access(path, R_OK) == 0) return path;
+    fprintf(stderr, "%s is not there: nothing to resume, training begins\n", path);
+    return NULL;
+}
+
+/* The command line as it could be typed again; for args.txt. */
+static void write_command(const dn_arguments *arguments, char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "./darknet %s train", arguments->task);
+    for (int i = 0; i < arguments->count && used < size; i++) {
+        const char *quote = strpbrk(arguments->items[i], " \t\"$*?;&|<>()") ? "'" : "";
+        used += (size_t)snprintf(text + used, size - used, " %s%s%s", quote, arguments->items[i],
+                                 quote);
+    }
 }
 
 static dn_stage stage_named(const char *name)
@@ -79,12 +104,14 @@ static dn_stage stage_named(const char *name)
 static dn_train_options take_options(dn_arguments *arguments, bool *terminal)
 {
     const dn_common_arguments common = dn_take_common(arguments);
-    const char *stage = strcmp(arguments->task, "segmenter") == 0  ? "mask"
+    const char *usual = strcmp(arguments->task, "segmenter") == 0  ? NULL /* the schedule */
                         : strcmp(arguments->task, "detector") == 0 ? "detector"
                                                                    : "joint";
+    const char *stage = dn_take_text(arguments, "-stage", usual);
     dn_take_flag(arguments, "-dont_show");
     return (dn_train_options){
-        .stage = stage_named(dn_take_text(arguments, "-stage", stage)),
+        .schedule = !stage,
+        .stage = stage ? stage_named(stage) : DN_STAGE_ALL,
         .seed = common.seed,
         .threads = common.threads,
         .workers = (int32_t)dn_take_int(arguments, "-workers", 1, 1, 256),
@@ -101,27 +128,38 @@ static dn_train_options take_options(dn_arguments *arguments, bool *terminal)
     };
 }
 
+/* What the data file says where the command line does not. */
+static void take_data_file(const dn_data_file *data, dn_train_options *options)
+{
+    if (!options->backup_folder) options->backup_folder = data->backup;
+    if (options->save_every == 0) options->save_every = data->save_last;
+    options->keep_every = data->save_weights;
+    options->data = data->path;
+}
+
 int dn_command_train(dn_arguments *arguments)
 {
     bool terminal = isatty(STDOUT_FILENO) == 1;
-    char state[4096];
+    char state[4096], command[8192];
+    write_command(arguments, command, sizeof command);
     dn_train_options options = take_options(arguments, &terminal);
+    const bool resume = dn_take_flag(arguments, "-resume");
     dn_take_files(arguments);
     if (!arguments->cfg) dn_die("a cfg file is missing");
     dn_data_file *data = dn_open_data_file(arguments);
     const bool classifier = strcmp(arguments->task, "classifier") == 0;
     dn_dataset *dataset = classifier ? dn_open_class_set(data, DN_DATA_TRAIN, options.strict)
                                      : dn_open_data_set(data, DN_DATA_TRAIN, options.strict);
-    if (options.stage == DN_STAGE_MASK && !arguments->weights)
-        dn_die("%s: a mask branch trains on a detector: name its weights file", arguments->cfg);
-    if (!options.backup_folder) options.backup_folder = data->backup;
+    take_data_file(data, &options);
+    options.command = command;
     options.cfg = arguments->cfg;
     options.weights = arguments->weights;
     options.dataset = dataset;
-    if (!options.clear) options.state = find_state(arguments->weights, state, sizeof state);
-    if (options.state) fprintf(stderr, "Resuming from %s\n", options.state);
+    if (!options.clear)
+        options.state = find_state(arguments, options.backup_folder, resume, state, sizeof state);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
+    signal(SIGXFSZ, SIG_IGN); /* a file may not grow: an error as any other */
     dn_train_report report;
     dn_must(dn_train(&options, &report));
     if (terminal) printf("\n");

@@ -43,11 +43,17 @@ static dn_status read_net_section(dn_network *network)
         return dn_fail(DN_ERROR_CONFIG, "%s: has no layers behind [net]", cfg->name);
     DN_TRY(dn_options_parse(dn_net_option_table, cfg, section, &network->net));
     DN_TRY(check_keys(network, section));
-    int32_t batch, subdivisions;
-    dn_net_batch(&network->net, network->options.stage == DN_STAGE_MASK, &batch, &subdivisions);
-    if (batch % subdivisions != 0 && network->options.training)
-        return dn_fail(DN_ERROR_CONFIG, "%s:%d: [net] batch=%d is no multiple of subdivisions=%d",
-                       cfg->name, section->line, batch, subdivisions);
+    if (!network->options.training) return DN_OK;
+    for (int stage = 0; stage < 2; stage++) {
+        const bool mask_stage = stage == 1;
+        int32_t batch, subdivisions;
+        dn_net_batch(&network->net, mask_stage, &batch, &subdivisions);
+        if (batch % subdivisions != 0)
+            return dn_fail(DN_ERROR_CONFIG,
+                           "%s:%d: [net] %sbatch=%d is no multiple of %ssubdivisions=%d", cfg->name,
+                           section->line, mask_stage ? "mask_" : "", batch,
+                           mask_stage ? "mask_" : "", subdivisions);
+    }
     return DN_OK;
 }
 
@@ -147,7 +153,7 @@ static dn_status place_params(dn_network *network)
     for (int32_t i = 0; i < network->layer_count; i++) {
         const dn_layer *layer = &network->layers[i];
         for (int32_t k = 0; k < layer->param_count; k++) total += layer->params[k].count;
-        if (!layer->trains) frozen = total;
+        if (i < network->may_train_from) frozen = total;
     }
     network->params = dn_alloc((size_t)total * sizeof(float));
     network->param_grads = dn_alloc((size_t)(total - frozen) * sizeof(float));

@@ -91,4 +91,7 @@ dn_status dn_network_plan(dn_network *network);
 /* Index of the first [roialign] or -1. */
 int32_t dn_network_roialign(const dn_network *network);
 
+/* The layer behind the last head before [roialign]; without [roialign]: behind the last head. */
+int32_t dn_network_detector_end(const dn_network *network);
+
 #endif

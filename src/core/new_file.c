@@ -4,6 +4,7 @@
 #include "core/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,6 +38,22 @@ static bool reaches_the_disk(const dn_new_file *file)
     return file->care == DN_FILE_QUICK || fsync(fileno(file->stream)) == 0;
 }
 
+/* Only with its folder is a new name on the disk. File systems that cannot sync one do so anyway.
+ */
+static void sync_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? dn_strdup(path) : dn_strdup(".");
+    if (!folder) return;
+    if (slash) folder[slash - path + 1] = '\0';
+    const int descriptor = open(folder, O_RDONLY);
+    if (descriptor >= 0) {
+        fsync(descriptor);
+        close(descriptor);
+    }
+    dn_free(folder);
+}
+
 dn_status dn_new_file_close(dn_new_file *file, dn_status status)
 {
     if (status == DN_OK && !reaches_the_disk(file)) status = dn_new_file_fail(file);
@@ -44,6 +61,7 @@ dn_status dn_new_file_close(dn_new_file *file, dn_status status)
     if (status == DN_OK && rename(file->temporary, file->path) != 0)
         status = dn_new_file_fail(file);
     if (status != DN_OK) remove(file->temporary);
+    if (status == DN_OK && file->care == DN_FILE_SYNCED) sync_folder(file->path);
     dn_free(file->path);
     dn_free(file->temporary);
     return status;

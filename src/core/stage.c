@@ -10,8 +10,7 @@ int32_t dn_network_roialign(const dn_network *network)
     return -1;
 }
 
-/* The layer behind the last head before [roialign]; without [roialign]: behind the last head. */
-static int32_t detector_end(const dn_network *network)
+int32_t dn_network_detector_end(const dn_network *network)
 {
     const int32_t roialign = dn_network_roialign(network);
     int32_t end = roialign < 0 ? network->layer_count : roialign;
@@ -28,7 +27,7 @@ static void set_trains(dn_network *network, int32_t train_from)
 dn_status dn_network_set_stage(dn_network *network)
 {
     const dn_network_options *options = &network->options;
-    const int32_t end = detector_end(network);
+    const int32_t end = dn_network_detector_end(network);
     int32_t from = options->training ? 0 : network->layer_count;
     network->run_count = network->layer_count;
     if (options->stage == DN_STAGE_DETECTOR && end > 0) network->run_count = end;

@@ -335,13 +335,13 @@ def test_data_files_and_names(bench):
 
 
 def test_states_are_whole_or_refused(bench):
-    """An optimizer's state with any byte changed is never taken."""
+    """A training's state with any byte changed is never taken."""
     call = ("detector", "train", "tiny.cfg", "tiny.weights", "-iterations", 2, "-backup", "out")
     bench.run(*call, "-threads", 1)
-    state = bench.path / "out/tiny_final.state"
+    state = bench.path / "out/tiny_last.state"
     whole = state.read_bytes()
     data = Dataset(bench.path / "labels.json")
-    paths = ("tiny.cfg", "out/tiny_final.weights", "out/tiny_final.state", "again")
+    paths = ("tiny.cfg", "out/tiny_final.weights", "out/tiny_last.state", "again")
     texts = [ffi.new("char[]", os.fsencode(bench.path / path)) for path in paths]
     fields = dict(zip(("cfg", "weights", "state", "backup_folder"), texts, strict=True))
     fields |= {"dataset": data.handle, "stage": lib.DN_STAGE_DETECTOR, "threads": 1}

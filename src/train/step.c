@@ -1,0 +1,163 @@
+/* One iteration: load, forward, backward, in `subdivisions` parts, and one update. See trainer.h.
+ *
+ * The optimizer gets gradients summed over images. A signal is looked for between the parts: what
+ * an unfinished iteration has changed until then are the rolling statistics of batch normalisation
+ * alone, and those are put back, so that the saved state is that of the iteration before.
+ */
+#include "core/memory.h"
+#include "train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef enum dn_statistics_way { DN_STATISTICS_KEEP, DN_STATISTICS_PUT_BACK } dn_statistics_way;
+
+static void move_statistics(dn_trainer *trainer, dn_statistics_way way)
+{
+    const dn_network *network = trainer->network;
+    float *kept = trainer->statistics;
+    for (int32_t i = network->may_train_from; i < network->run_count; i++)
+        for (int32_t k = 0; k < network->layers[i].param_count; k++) {
+            const dn_param *param = &network->layers[i].params[k];
+            if (!(param->flags & DN_PARAM_STATISTIC)) continue;
+            const size_t bytes = (size_t)param->count * sizeof *kept;
+            if (way == DN_STATISTICS_KEEP)
+                memcpy(kept, param->data, bytes);
+            else
+                memcpy(param->data, kept, bytes);
+            kept += param->count;
+        }
+}
+
+static bool all_finite(const float *values, int64_t count)
+{
+    bool finite = true;
+    for (int64_t i = 0; i < count; i++) finite &= isfinite(values[i]) != 0;
+    return finite;
+}
+
+/* "layer 12 [convolutional] (line 34)" of the first trained layer whose output is no number; they
+ * all stay readable to their backward. Else the first one with such a loss. */
+static const dn_layer *culprit(const dn_network *network)
+{
+    for (int32_t i = network->train_from; i < network->run_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        const int64_t live = layer->rois ? layer->rois->count : network->batch;
+        if (!all_finite(layer->out.data, live * dn_tensor_size(&layer->out))) return layer;
+    }
+    int32_t at = network->train_from;
+    while (at < network->run_count - 1 && isfinite(network->layers[at].loss)) at++;
+    return &network->layers[at];
+}
+
+static dn_status not_a_number(const dn_trainer *trainer, const dn_batch *batch)
+{
+    const dn_network *network = trainer->network;
+    const dn_dataset_image *images = dn_dataset_get(trainer->options->dataset)->images;
+    const dn_layer *layer = culprit(network);
+    const char *first = images[batch->samples[0].image].path;
+    dn_trainer_say(trainer, "the loss is not a number; the images of the batch:");
+    for (int32_t i = 0; i < network->batch; i++)
+        dn_trainer_say(trainer, "  %s", images[batch->samples[i].image].path);
+    return dn_fail(DN_ERROR_DATA,
+                   "%s:%d: iteration %lld of stage %s: layer %d [%s] is the first whose values are "
+                   "not numbers; the batch of %d images begins with %s; the last checkpoint is "
+                   "untouched",
+                   network->cfg->name, layer->line, (long long)trainer->state.iteration + 1,
+                   dn_stage_name(dn_trainer_stage(trainer)), layer->index, layer->type->name,
+                   network->batch, first);
+}
+
+dn_status dn_check_parameters(const dn_trainer *trainer)
+{
+    const dn_network *network = trainer->network;
+    for (int32_t i = network->may_train_from; i < network->run_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        for (int32_t k = 0; k < layer->param_count; k++) {
+            if (all_finite(layer->params[k].data, layer->params[k].count)) continue;
+            return dn_fail(DN_ERROR_DATA,
+                           "%s:%d: behind iteration %lld of stage %s the %s of layer %d [%s] are "
+                           "not numbers; the last checkpoint is untouched",
+                           network->cfg->name, layer->line, (long long)trainer->state.iteration,
+                           dn_stage_name(dn_trainer_stage(trainer)), layer->params[k].name,
+                           layer->index, layer->type->name);
+        }
+    }
+    return DN_OK;
+}
+
+/* The joint stage lets the masks in slowly: nothing at first, all after mask_warmup iterations. */
+static float mask_scale_factor(const dn_trainer *trainer)
+{
+    const int32_t warmup = trainer->network->net.mask_warmup;
+    if (dn_trainer_stage(trainer) != DN_STAGE_ALL || trainer->state.iteration >= warmup) return 1;
+    return (float)trainer->state.iteration / (float)warmup;
+}
+
+/* Forward and backward of one part; adds to *loss and to the statistics of the masks. */
+static dn_status run_part(dn_trainer *trainer, int32_t part, dn_train_progress *progress,
+                          double *loss)
+{
+    dn_network *network = trainer->network;
+    dn_batch batch;
+    const double waiting = dn_now();
+    DN_TRY(dn_loader_next(trainer->loader, &batch));
+    progress->load_seconds += dn_now() - waiting;
+    DN_TRY(dn_network_resize(network, batch.width, batch.height));
+    memcpy(&network->input.data, &batch.input, sizeof batch.input);
+    dn_pass pass = {.batch = network->batch,
+                    .nms = -1.0f,
+                    .iteration = trainer->state.iteration * trainer->subdivisions + part,
+                    .truth = batch.truth};
+    DN_TRY(dn_run_forward(network, &pass));
+    const double part_loss = dn_network_loss(network);
+    if (!isfinite(part_loss)) return not_a_number(trainer, &batch);
+    DN_TRY(dn_run_backward(network, NULL));
+    *loss += part_loss / trainer->subdivisions;
+    progress->mask_iou += network->mask_statistics.iou_sum;
+    progress->rois += network->mask_statistics.rois;
+    return DN_OK;
+}
+
+static dn_status run_parts(dn_trainer *trainer, dn_train_progress *progress, double *loss)
+{
+    if (trainer->subdivisions > 1) move_statistics(trainer, DN_STATISTICS_KEEP);
+    for (int32_t part = 0; part < trainer->subdivisions; part++) {
+        if (part > 0 && dn_trainer_cancelled(trainer)) {
+            move_statistics(trainer, DN_STATISTICS_PUT_BACK);
+            return dn_fail(DN_ERROR_CANCELLED, "cancelled");
+        }
+        DN_TRY(run_part(trainer, part, progress, loss));
+    }
+    return DN_OK;
+}
+
+dn_status dn_trainer_step(dn_trainer *trainer, dn_train_progress *progress)
+{
+    dn_network *network = trainer->network;
+    dn_train_state *state = &trainer->state;
+    const double start = dn_now();
+    double loss = 0;
+    dn_network_thaw(network, state->iteration + 1);
+    network->mask_scale_factor = mask_scale_factor(trainer);
+    network->mask_statistics = (dn_mask_statistics){0};
+    DN_TRY(run_parts(trainer, progress, &loss));
+    progress->rate = dn_schedule_rate(&trainer->schedule, state->iteration + 1);
+    const dn_status status =
+        dn_optimizer_step(trainer->optimizer, network, progress->rate, trainer->batch);
+    if (status != DN_OK)
+        return dn_fail_prefix(status, "%s: iteration %lld of stage %s", network->cfg->name,
+                              (long long)state->iteration + 1,
+                              dn_stage_name(dn_trainer_stage(trainer)));
+    state->iteration++;
+    network->seen += (uint64_t)trainer->batch;
+    state->average_loss = state->average_loss < 0 ? loss : .9 * state->average_loss + .1 * loss;
+    progress->stage = dn_stage_name(dn_trainer_stage(trainer));
+    progress->iteration = state->iteration;
+    progress->images = state->iteration * trainer->batch;
+    progress->loss = loss;
+    progress->average_loss = state->average_loss;
+    progress->mask_iou = progress->rois > 0 ? progress->mask_iou / (double)progress->rois : -1;
+    progress->seconds = dn_now() - start;
+    return DN_OK;
+}

@@ -1,0 +1,117 @@
+/* A training in progress: what its parts share.
+ *
+ *   trainer.c     the stages of a training, one after the other, and the loop of each
+ *   stage.c       what a stage needs: network, optimizer, schedule, loader
+ *   step.c        one iteration
+ *   checkpoint.c  the files in the backup folder
+ *   state.c       the file that an exact resume needs
+ *   run_folder.c  args.txt and results.csv
+ *   sizes.c       multi-scale training
+ */
+#ifndef DN_TRAIN_TRAINER_H
+#define DN_TRAIN_TRAINER_H
+
+#include "core/schedule.h"
+#include "train/loader.h"
+#include "train/state.h"
+
+enum {
+    DN_PATH_SIZE = 4096,
+    DN_BASE_SIZE = 256,
+    DN_NAME_SIZE = 2 * DN_BASE_SIZE, /* what is put behind the backup folder's path */
+    DN_STAGES_MAX = 2,
+};
+
+typedef struct dn_trainer {
+    const dn_train_options *options;
+    char base[DN_BASE_SIZE]; /* of the cfg's name: the first part of the files' names */
+    dn_stage stages[DN_STAGES_MAX];
+    int64_t stage_ends[DN_STAGES_MAX]; /* iterations of each, as the cfg says */
+    int32_t stage_count, stage_index;
+
+    dn_network *network;
+    dn_optimizer *optimizer;
+    dn_schedule schedule;
+    dn_loader *loader;
+    int32_t batch, subdivisions;
+    int64_t last_iteration; /* of this stage */
+    float *statistics;      /* rolling statistics before the running iteration */
+    dn_train_state state;
+    double pace;    /* seconds of an iteration, averaged */
+    double seconds; /* since the last line of results.csv; no part of the state, which is exact */
+    int64_t timed;  /* iterations of them */
+
+    char saved[DN_PATH_SIZE]; /* the weights file written last */
+    char *results;            /* path of results.csv; NULL: no run folder */
+    char **skipped;           /* (skipped_count): sentences about images that could not be used */
+    int64_t skipped_count;
+    dn_status skipped_status; /* DN_ERROR_MEMORY: the list is not complete */
+} dn_trainer;
+
+/* ---- trainer.c ---- */
+
+double dn_now(void); /* seconds */
+
+/* To the caller's message callback. */
+void dn_trainer_say(const dn_trainer *trainer, const char *format, ...) DN_PRINTF(2, 3);
+const char *dn_stage_name(dn_stage stage);
+
+static inline dn_stage dn_trainer_stage(const dn_trainer *trainer)
+{
+    return trainer->stages[trainer->stage_index];
+}
+
+static inline bool dn_trainer_cancelled(const dn_trainer *trainer)
+{
+    const dn_train_options *options = trainer->options;
+    return options->cancelled && options->cancelled(options->context);
+}
+
+/* ---- stage.c ---- */
+
+/* Finds the stages and checks that each of them can run: not after days of another one. */
+dn_status dn_trainer_plan(dn_trainer *trainer);
+
+/* Opens the current stage. Parameters come from the state file, from `params` (all layers'), or
+ * from the options' weights. */
+dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const float *params);
+void dn_stage_close(dn_trainer *trainer);
+
+/* ---- step.c ---- */
+
+/* One weight update; *progress gets its loss, times and mask statistics. DN_ERROR_CANCELLED: it was
+ * left off half-way, the trainer is as before. */
+dn_status dn_trainer_step(dn_trainer *trainer, dn_train_progress *progress);
+
+/* Fails with the first layer whose parameters are no numbers. */
+dn_status dn_check_parameters(const dn_trainer *trainer);
+
+/* ---- checkpoint.c ---- */
+
+/* Fails unless the folder is there or can be made; its parent must be there. `what` it is to be is
+ * said then. */
+dn_status dn_make_folder(const char *path, const char *what);
+
+/* Keeps the state that an earlier training left as <base>_previous.state, and writes a first one:
+ * what cannot be written shows now. */
+dn_status dn_checkpoint_start(dn_trainer *trainer);
+
+/* The path of <backup>/<base><ending>. */
+void dn_trainer_path(const dn_trainer *trainer, const char *ending, char path[DN_PATH_SIZE]);
+
+/* <base>_last.state, then the weights as _last.weights. */
+dn_status dn_checkpoint_save(dn_trainer *trainer);
+
+/* <base>_<name>.weights and, where only a branch trains, that as <base>_<name>.mask.weights. */
+dn_status dn_checkpoint_export(dn_trainer *trainer, const char *name);
+
+/* ---- run_folder.c ---- */
+
+/* Makes the folder, args.txt and results.csv; of a resumed run the lines up to its position stay.
+ */
+dn_status dn_run_folder_open(dn_trainer *trainer, bool resumed);
+
+/* Adds an iteration to the sums; writes their means every ten iterations. */
+dn_status dn_run_folder_log(dn_trainer *trainer, const dn_train_progress *progress);
+
+#endif
