@@ -904,6 +904,7 @@ typedef struct dn_train_progress {
     const char *stage;                 /* "detector", "mask" or "joint" */
     int64_t iteration, max_iterations; /* of the stage, from 1 */
     int64_t images;                    /* seen in this stage */
+    int32_t width, height;             /* of this iteration's input */
     double loss, average_loss;         /* average: .9 old + .1 new */
     float rate;
     double seconds;      /* this iteration took */

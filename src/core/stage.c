@@ -18,10 +18,12 @@ int32_t dn_network_detector_end(const dn_network *network)
     return end;
 }
 
+/* Layers that do not run do not train either: nothing decays that is not used. */
 static void set_trains(dn_network *network, int32_t train_from)
 {
     network->train_from = train_from;
-    for (int32_t i = 0; i < network->layer_count; i++) network->layers[i].trains = i >= train_from;
+    for (int32_t i = 0; i < network->layer_count; i++)
+        network->layers[i].trains = i >= train_from && i < network->run_count;
 }
 
 dn_status dn_network_set_stage(dn_network *network)

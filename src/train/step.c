@@ -155,6 +155,8 @@ dn_status dn_trainer_step(dn_trainer *trainer, dn_train_progress *progress)
     progress->stage = dn_stage_name(dn_trainer_stage(trainer));
     progress->iteration = state->iteration;
     progress->images = state->iteration * trainer->batch;
+    progress->width = network->input.w;
+    progress->height = network->input.h;
     progress->loss = loss;
     progress->average_loss = state->average_loss;
     progress->mask_iou = progress->rois > 0 ? progress->mask_iou / (double)progress->rois : -1;

@@ -117,9 +117,9 @@ static dn_status iterate(dn_trainer *trainer, bool *cancelled)
     *pace = *pace > 0 ? .98 * *pace + .02 * progress.seconds : progress.seconds;
     progress.eta_seconds = *pace * (double)(trainer->last_iteration - progress.iteration);
     DN_TRY(forgive(trainer, dn_run_folder_log(trainer, &progress)));
-    if (progress.iteration % save_every == 0) DN_TRY(save(trainer, &progress));
     if (options->keep_every > 0 && progress.iteration % options->keep_every == 0)
         DN_TRY(forgive(trainer, keep(trainer)));
+    if (progress.iteration % save_every == 0) DN_TRY(save(trainer, &progress));
     if (options->progress) options->progress(options->context, &progress);
     *cancelled = dn_trainer_cancelled(trainer);
     return DN_OK;
