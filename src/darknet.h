@@ -901,7 +901,7 @@ DN_API dn_status dn_optimizer_get_array(dn_optimizer *optimizer, int32_t index,
 DN_API dn_status dn_optimizer_swap_ema(dn_optimizer *optimizer, dn_network *network);
 
 typedef struct dn_train_progress {
-    const char *stage;                 /* "detector", "mask" or "joint" */
+    const char *stage;                 /* "detector", "mask", "joint" or "classifier" */
     int64_t iteration, max_iterations; /* of the stage, from 1 */
     int64_t images;                    /* seen in this stage */
     int32_t width, height;             /* of this iteration's input */

@@ -35,12 +35,12 @@ static void write_facts(FILE *file, const dn_trainer *trainer, bool resumed)
     fprintf(file, "weights: %s\n", options->weights ? options->weights : "");
     fprintf(file, "images: %lld\nstages:", (long long)state->images);
     for (int32_t i = 0; i < trainer->stage_count; i++)
-        fprintf(file, " %s", dn_stage_name(trainer->stages[i]));
+        fprintf(file, " %s", dn_stage_name(trainer, trainer->stages[i]));
     fprintf(file, "\nseed: %llu\nthreads: %d\nworkers: %d\n", (unsigned long long)state->seed,
             trainer->network->options.threads, options->workers > 0 ? options->workers : 1);
     if (resumed)
-        fprintf(file, "resumed: %s, iteration %lld\n", dn_stage_name(dn_trainer_stage(trainer)),
-                (long long)state->iteration);
+        fprintf(file, "resumed: %s, iteration %lld\n",
+                dn_stage_name(trainer, dn_trainer_stage(trainer)), (long long)state->iteration);
 }
 
 /* A new file with a copy of the cfg; a resumed run adds its facts to the one that is there. */
@@ -67,7 +67,7 @@ static dn_status write_args(const dn_trainer *trainer, const char *path, bool re
 static int32_t stage_named(const dn_trainer *trainer, const char *name)
 {
     for (int32_t i = 0; i < trainer->stage_count; i++) {
-        const char *known = dn_stage_name(trainer->stages[i]);
+        const char *known = dn_stage_name(trainer, trainer->stages[i]);
         const size_t length = strlen(known);
         if (strncmp(name, known, length) == 0 && name[length] == ',') return i;
     }

@@ -88,6 +88,7 @@ dn_status dn_trainer_plan(dn_trainer *trainer)
     DN_TRY(dn_network_outline(options->cfg, &network));
     trainer->stage_count = 1;
     trainer->stages[0] = options->stage;
+    trainer->classifier = dn_network_is_classifier(network);
     if (options->schedule) schedule_stages(trainer, &network->net);
     dn_status status = DN_OK;
     if (options->schedule && dn_network_roialign(network) < 0)

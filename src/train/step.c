@@ -64,8 +64,8 @@ static dn_status not_a_number(const dn_trainer *trainer, const dn_batch *batch)
                    "not numbers; the batch of %d images begins with %s; the last checkpoint is "
                    "untouched",
                    network->cfg->name, layer->line, (long long)trainer->state.iteration + 1,
-                   dn_stage_name(dn_trainer_stage(trainer)), layer->index, layer->type->name,
-                   network->batch, first);
+                   dn_stage_name(trainer, dn_trainer_stage(trainer)), layer->index,
+                   layer->type->name, network->batch, first);
 }
 
 dn_status dn_check_parameters(const dn_trainer *trainer)
@@ -79,7 +79,7 @@ dn_status dn_check_parameters(const dn_trainer *trainer)
                            "%s:%d: behind iteration %lld of stage %s the %s of layer %d [%s] are "
                            "not numbers; the last checkpoint is untouched",
                            network->cfg->name, layer->line, (long long)trainer->state.iteration,
-                           dn_stage_name(dn_trainer_stage(trainer)), layer->params[k].name,
+                           dn_stage_name(trainer, dn_trainer_stage(trainer)), layer->params[k].name,
                            layer->index, layer->type->name);
         }
     }
@@ -148,11 +148,11 @@ dn_status dn_trainer_step(dn_trainer *trainer, dn_train_progress *progress)
     if (status != DN_OK)
         return dn_fail_prefix(status, "%s: iteration %lld of stage %s", network->cfg->name,
                               (long long)state->iteration + 1,
-                              dn_stage_name(dn_trainer_stage(trainer)));
+                              dn_stage_name(trainer, dn_trainer_stage(trainer)));
     state->iteration++;
     network->seen += (uint64_t)trainer->batch;
     state->average_loss = state->average_loss < 0 ? loss : .9 * state->average_loss + .1 * loss;
-    progress->stage = dn_stage_name(dn_trainer_stage(trainer));
+    progress->stage = dn_stage_name(trainer, dn_trainer_stage(trainer));
     progress->iteration = state->iteration;
     progress->images = state->iteration * trainer->batch;
     progress->width = network->input.w;

@@ -35,7 +35,7 @@ void dn_trainer_say(const dn_trainer *trainer, const char *format, ...)
     options->message(options->context, sentence);
 }
 
-const char *dn_stage_name(dn_stage stage)
+const char *dn_stage_name(const dn_trainer *trainer, dn_stage stage)
 {
     switch (stage) {
     case DN_STAGE_DETECTOR:
@@ -45,7 +45,7 @@ const char *dn_stage_name(dn_stage stage)
     case DN_STAGE_ALL:
         break;
     }
-    return "joint";
+    return trainer->classifier ? "classifier" : "joint";
 }
 
 /* Darknet's base name: behind the last slash, up to the first dot. */
@@ -146,8 +146,8 @@ static dn_status enter_next_stage(dn_trainer *trainer)
     const dn_network *network = trainer->network;
     dn_train_state *state = &trainer->state;
     DN_TRY(save(trainer, NULL));
-    DN_TRY(
-        forgive(trainer, dn_checkpoint_export(trainer, dn_stage_name(dn_trainer_stage(trainer)))));
+    DN_TRY(forgive(
+        trainer, dn_checkpoint_export(trainer, dn_stage_name(trainer, dn_trainer_stage(trainer)))));
     const size_t bytes = (size_t)network->param_floats * sizeof *network->params;
     float *params = dn_alloc(bytes);
     if (!params) return DN_ERROR_MEMORY;
@@ -169,8 +169,8 @@ static dn_status enter_next_stage(dn_trainer *trainer)
     dn_free(params);
     if (status == DN_OK)
         dn_trainer_say(trainer, "stage %s: %lld iterations; weights so far: %s",
-                       dn_stage_name(dn_trainer_stage(trainer)), (long long)trainer->last_iteration,
-                       trainer->saved);
+                       dn_stage_name(trainer, dn_trainer_stage(trainer)),
+                       (long long)trainer->last_iteration, trainer->saved);
     return status;
 }
 
@@ -185,7 +185,7 @@ static dn_status take_position(dn_trainer *trainer, const dn_state_file *file)
         if ((int64_t)trainer->stages[i] == file->state.stage) trainer->stage_index = i;
     if ((int64_t)dn_trainer_stage(trainer) != file->state.stage)
         return dn_fail(DN_ERROR_DATA, "%s: is of stage %s, which is not to be trained now",
-                       file->path, dn_stage_name((dn_stage)file->state.stage));
+                       file->path, dn_stage_name(trainer, (dn_stage)file->state.stage));
     if (images != file->state.images)
         dn_trainer_say(
             trainer,
@@ -213,7 +213,7 @@ static dn_status begin(dn_trainer *trainer)
     DN_TRY(status);
     if (options->state)
         dn_trainer_say(trainer, "Resuming from %s: stage %s, iteration %lld", options->state,
-                       dn_stage_name(dn_trainer_stage(trainer)),
+                       dn_stage_name(trainer, dn_trainer_stage(trainer)),
                        (long long)trainer->state.iteration);
     else
         DN_TRY(dn_checkpoint_start(trainer));

@@ -28,6 +28,7 @@ typedef struct dn_trainer {
     dn_stage stages[DN_STAGES_MAX];
     int64_t stage_ends[DN_STAGES_MAX]; /* iterations of each, as the cfg says */
     int32_t stage_count, stage_index;
+    bool classifier;
 
     dn_network *network;
     dn_optimizer *optimizer;
@@ -54,7 +55,7 @@ double dn_now(void); /* seconds */
 
 /* To the caller's message callback. */
 void dn_trainer_say(const dn_trainer *trainer, const char *format, ...) DN_PRINTF(2, 3);
-const char *dn_stage_name(dn_stage stage);
+const char *dn_stage_name(const dn_trainer *trainer, dn_stage stage);
 
 static inline dn_stage dn_trainer_stage(const dn_trainer *trainer)
 {
