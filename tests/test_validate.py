@@ -1,9 +1,13 @@
-"""dn_validate: what it says of a network's results is what pycocotools says of them."""
+"""dn_validate and the commands valid and map: what they say of a network's results is what
+pycocotools says of them, and what Darknet prints."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from eval_oracle import judge
 from mask_support import Rle
 from program import Segmenter
 from yolomask._native import CancelledError, DataError, check, ffi, lib
-from yolomask.evaluation import Evaluation
+from yolomask.evaluation import NUMBERS, Evaluation
 
 
 class Validation:
@@ -132,9 +136,7 @@ def test_classes_need_not_count(bench):
     found = validation.run(class_agnostic=True)
     assert found.names == ["object"]
     dataset = json.loads((bench.path / "labels.json").read_text())
-    for row in dataset["annotations"]:
-        row["category_id"] = 1
-    coco, _ = judge(dataset, validation.rows["segm"], "segm")
+    coco, _ = judge(dataset, validation.rows["segm"], "segm", agnostic=True)
     assert np.abs(np.array(list(found.numbers("segm").values())) - coco.stats).max() <= 1e-12
 
 
@@ -181,3 +183,96 @@ def test_allocations(bench, fail_allocations):
         assert validation.run(limit=1, compared=ffi.NULL).numbers("segm") == wanted
 
     assert fail_allocations(run) > 50
+
+
+# ---- the commands ----
+
+WEIGHTS = "tiny.weights,mask.weights"
+
+
+def test_valid_prints_pycocotools_tables(bench):
+    """Read back from the result files, to the last bit; the same lines, letter by letter."""
+    words = ["segmenter", "valid", "seg.cfg", WEIGHTS, "-quiet", "-per_class", "-threads", "1"]
+    out, error = bench.run(*words)
+    dataset = json.loads((bench.path / "labels.json").read_text())
+    figures = json.loads(bench.bytes("results/coco_results_metrics.json"))
+    files = {"bbox": "coco_results.json", "segm": "coco_results_segm.json"}
+    tables = dict(zip(files, out.split("masks:\n"), strict=True))
+    for kind, name in files.items():
+        rows = json.loads(bench.bytes(f"results/{name}"))
+        coco, _ = judge(dataset, rows, kind)
+        table = io.StringIO()
+        with contextlib.redirect_stdout(table):
+            coco.summarize()
+        assert table.getvalue() in tables[kind]
+        assert re.findall(r"^(cat|dog) ", tables[kind], re.MULTILINE) == ["cat", "dog"]
+        found = figures[{"bbox": "boxes", "segm": "masks"}[kind]]
+        assert np.abs(np.array([found[n] for n in NUMBERS]) - coco.stats).max() <= 1e-12
+        best = found["best_F1_50"]
+        assert f"best {best['F1']:.3f} @[ score>={best['threshold']:.4g} ]" in tables[kind]
+    assert "Figures: results/coco_results_metrics.json" in error
+
+
+def test_valid_without_labels(bench):
+    (bench.path / "list.txt").write_text("photo_000003.png\nphoto_000005.png\n")
+    (bench.path / "list.data").write_text("classes=2\nnames=tiny.names\nvalid=list.txt\n")
+    words = ["detector", "valid", "list.data", "tiny.cfg", "tiny.weights", "-quiet"]
+    out, error = bench.run(*words)
+    assert out == ""
+    assert "none of its 2 images has a label file" in error
+    assert "only results are written" in error
+    assert os.listdir(bench.path / "results") == ["coco_results.json"]
+    assert "label file" in bench.run(*words, "-strict", code=1)[1]
+    error = bench.run("detector", "map", *words[2:], code=1)[1]
+    assert error.splitlines()[-1] == "list.txt: has no labels to compare with"
+
+
+def test_valid_with_label_rows(bench):
+    (bench.path / "list.txt").write_text("photo_000003.png\n")
+    (bench.path / "photo_000003.txt").write_text("1 .5 .5 .25 .25\n")
+    (bench.path / "list.data").write_text("classes=2\nnames=tiny.names\nvalid=list.txt\n")
+    out, _ = bench.run("segmenter", "valid", "list.data", "seg.cfg", WEIGHTS)
+    assert out.count("Average") == 12  # rows of five numbers have no masks
+    assert json.loads(bench.bytes("results/coco_results.json"))[0]["image_id"] == 3
+
+
+def test_map_prints_darknets_report(bench):
+    words = ["tiny.cfg", "tiny.weights", "-quiet", "-thresh", ".3", "-iou_thresh", ".4"]
+    out, _ = bench.run("detector", "map", *words)
+    classes = re.findall(
+        r"^class_id = (\d), name = (\w+), ap = ([\d.]+)%   \t \(TP = (\d+), FP = (\d+)\) $",
+        out,
+        re.MULTILINE,
+    )
+    assert [row[:2] for row in classes] == [("0", "cat"), ("1", "dog")]
+    precision, recall, f1 = re.search(
+        r"^ for conf_thresh = 0.30, precision = (\S+), recall = (\S+), F1-score = (\S+) $",
+        out,
+        re.MULTILINE,
+    ).groups()
+    hits, wrong, missed = re.search(
+        r"^ for conf_thresh = 0.30, TP = (\d+), FP = (\d+), FN = (\d+), average IoU = \S+ % $",
+        out,
+        re.MULTILINE,
+    ).groups()
+    assert int(hits) == sum(int(row[3]) for row in classes) > 0
+    assert int(wrong) == sum(int(row[4]) for row in classes)
+    assert float(precision) == round(int(hits) / (int(hits) + int(wrong)), 2)
+    assert float(recall) == round(int(hits) / (int(hits) + int(missed)), 2)
+    assert 0 < float(f1) < 1
+    ap, percent = re.search(
+        r"^ mean average precision \(mAP@0.40\) = ([\d.]+), or ([\d.]+) % $", out, re.MULTILINE
+    ).groups()
+    assert float(percent) == round(100 * float(ap), 2)
+    assert abs(float(percent) - np.mean([float(row[2]) for row in classes])) < 0.011
+    assert "IoU threshold = 40 %, used Area-Under-Curve for each unique Recall" in out
+    assert "used 11 Recall-points" in bench.run("detector", "map", *words, "-points", "11")[0]
+    both = bench.run("segmenter", "map", "seg.cfg", WEIGHTS, "-quiet")[0]
+    assert both.count("mean average precision (mAP@0.50)") == 2
+
+
+def test_unreadable_image_is_told_by_the_commands(bench):
+    (bench.path / "photo_000002.png").write_bytes(b"not a picture")
+    _, error = bench.run("detector", "valid", "tiny.cfg", "tiny.weights", "-quiet", code=1)
+    assert "photo_000002.png" in error
+    assert json.loads(bench.bytes("results/coco_results_metrics.json"))["skipped"] == 1

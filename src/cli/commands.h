@@ -13,7 +13,8 @@
 /* X(word, function, operands, what it does): the second word behind a task. */
 #define DN_TASK_COMMANDS(X)                                                                        \
     X(test, "[data] cfg weights [images...]", "finds objects, draws them, prints them")            \
-    X(valid, "[data] cfg weights", "writes COCO results of the data file's valid set")             \
+    X(valid, "[data] cfg weights", "COCO's figures and results of the data file's valid set")      \
+    X(map, "[data] cfg weights", "Darknet's mean average precision of it")                         \
     X(train, "[data] cfg [weights]", "trains the stage that the cfg asks for")                     \
     X(extend, "cfg [out.cfg]", "appends a mask branch to a detector's cfg")
 

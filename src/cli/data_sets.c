@@ -6,6 +6,7 @@
 #include "data/path.h"
 
 #include <stdio.h>
+#include <string.h>
 
 dn_data_file *dn_open_data_file(const dn_arguments *arguments)
 {
@@ -41,13 +42,25 @@ dn_dataset *dn_open_data_set(const dn_data_file *data, dn_data_part part, bool s
     dn_dataset *dataset = NULL;
     dn_must(dn_data_file_source(data, part, &source));
     source.strict = strict;
-    source.images_only = part == DN_DATA_VALID; /* `valid` compares with nothing */
-    dn_must(dn_dataset_load(&source, &dataset));
+    dn_status status = dn_dataset_load(&source, &dataset);
+    if (status != DN_OK && part == DN_DATA_VALID && !strict) {
+        char why[1024];
+        snprintf(why, sizeof why, "%s", dn_error_message());
+        source.images_only = true;
+        status = dn_dataset_load(&source, &dataset);
+        if (status == DN_OK) fprintf(stderr, "%s; only results are written\n", why);
+    }
+    dn_must(status);
     const dn_dataset_view *view = dn_dataset_get(dataset);
     fprintf(stderr, "%s: %lld images, %lld objects, %d classes\n", source.path,
             (long long)view->image_count, (long long)view->object_count, view->class_count);
     print_faults(view);
     return dataset;
+}
+
+bool dn_is_coco(const dn_data_file *data, const dn_dataset_view *view)
+{
+    return view->image_count > 0 && strcmp(view->images[0].label_path, data->valid) == 0;
 }
 
 dn_dataset *dn_open_class_set(const dn_data_file *data, dn_data_part part, bool strict)

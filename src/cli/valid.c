@@ -1,105 +1,35 @@
-/* `darknet detector valid`, `segmenter valid`: COCO result files of the data file's valid set.
+/* `darknet detector valid`, `segmenter valid`: COCO's figures and result files of the data file's
+ * valid set; `detector map`, `segmenter map`: Darknet's report of it.
  *
- * Thresholds .001 (score) and .45 (overlap), as published figures have; -thresh and -nms change
- * them. Boxes go to <results>/coco_results.json (-out NAME: <results>/NAME.json), with segmenter
- * masks to <...>_segm.json beside it: two files, since COCO's tool takes a box's area for a mask's
- * where both stand in one. Image ids are the JSON's, or the number at the end of the file's name.
+ * `valid` takes scores from .001, `map` from .005, both with overlaps up to .45 and, for `valid`,
+ * the best 100 objects of an image. `valid` writes below <results>, under the name coco_results or
+ * -out NAME: NAME.json (boxes), NAME_segm.json (masks, of a segmenter) and, where there are labels,
+ * NAME_metrics.json, NAME_pr.csv and NAME_confusion.csv. Images that cannot be read are told and
+ * left out.
  */
+#include "cli/coco_results.h"
 #include "cli/commands.h"
 #include "cli/data_sets.h"
+#include "cli/metrics.h"
 #include "cli/open_network.h"
-#include "cli/output.h"
-#include "cli/result_json.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { DN_PATH_SIZE = 4096, DN_COCO_OBJECTS = 100 };
 
-typedef struct dn_results {
-    FILE *file; /* NULL: not wanted */
-    char path[DN_PATH_SIZE];
-    int64_t count;
-} dn_results;
-
+/* A run of either command. */
 typedef struct dn_valid {
+    dn_data_file *data;
+    dn_dataset *dataset;
     const dn_dataset_view *view;
-    bool from_json;
-    dn_results boxes, masks; /* masks: of a segmenter */
+    dn_network *network;
+    dn_validate_options options;
+    dn_coco_results *results; /* NULL: not written */
+    double start;
 } dn_valid;
-
-/* Darknet's 80 classes are COCO's ids 1..90 without ten that are not used. */
-static int64_t coco_category(int32_t class_id)
-{
-    static const int32_t gaps[] = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83};
-    int64_t id = class_id + 1;
-    for (size_t i = 0; i < sizeof gaps / sizeof gaps[0]; i++)
-        if (id >= gaps[i]) id++;
-    return id;
-}
-
-static int64_t category_of(const dn_valid *valid, int32_t class_id)
-{
-    if (valid->from_json && class_id < valid->view->class_count)
-        return valid->view->category_ids[class_id];
-    return coco_category(class_id);
-}
-
-/* The JSON's id, else the number behind the last '_' or at the start of the file's name. */
-static int64_t image_id_of(const dn_valid *valid, int64_t image)
-{
-    const dn_dataset_image *info = &valid->view->images[image];
-    if (valid->from_json) return info->id;
-    const char *slash = strrchr(info->path, '/'), *name = slash ? slash + 1 : info->path;
-    const char *under = strrchr(name, '_');
-    return strtoll(under ? under + 1 : name, NULL, 10);
-}
-
-static void write_box(dn_valid *valid, int64_t image_id, const dn_result *result,
-                      const dn_instance *instance)
-{
-    const dn_box box = dn_box_clip(instance->box, (float)result->width, (float)result->height);
-    fprintf(valid->boxes.file,
-            "%s{\"image_id\":%lld, \"category_id\":%lld, \"bbox\":[%f, %f, %f, %f], \"score\":%f}",
-            valid->boxes.count++ ? ",\n" : "", (long long)image_id,
-            (long long)category_of(valid, instance->class_id), (double)box.x0, (double)box.y0,
-            (double)(box.x1 - box.x0), (double)(box.y1 - box.y0), (double)instance->score);
-}
-
-static void write_mask(dn_valid *valid, int64_t image_id, const dn_result *result,
-                       const dn_instance *instance)
-{
-    dn_rle rle;
-    dn_must(dn_mask_paste(&rle, instance->mask, result->mask_size, instance->mask_box,
-                          result->height, result->width, .5f));
-    fprintf(valid->masks.file, "%s{\"image_id\":%lld, \"category_id\":%lld, \"segmentation\":",
-            valid->masks.count++ ? ",\n" : "", (long long)image_id,
-            (long long)category_of(valid, instance->class_id));
-    dn_json_rle(valid->masks.file, &rle);
-    fprintf(valid->masks.file, ", \"score\":%f}", (double)instance->mask_score);
-    dn_rle_free(&rle);
-}
-
-static void open_results(dn_results *results, const char *folder, const char *name, const char *end)
-{
-    const int length = snprintf(results->path, DN_PATH_SIZE, "%s/%s%s.json", folder, name, end);
-    if (length < 0 || length >= DN_PATH_SIZE) dn_die("%s: the path is too long", results->path);
-    results->file = dn_open_output(results->path);
-    fprintf(stderr, "Results: %s\n", results->path);
-    fprintf(results->file, "[\n");
-}
-
-static void close_results(const dn_results *results)
-{
-    if (!results->file) return;
-    fprintf(results->file, "\n]\n");
-    dn_close_output(results->file, results->path);
-}
 
 static double now(void)
 {
@@ -108,8 +38,12 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static void print_progress(int64_t done, int64_t all, double seconds)
+/* ---- callbacks ---- */
+
+static void print_progress(void *context, int64_t done, int64_t all)
 {
+    const dn_valid *valid = context;
+    const double seconds = now() - valid->start;
     const bool terminal = isatty(STDERR_FILENO) == 1;
     if (!terminal && done % 4 != 0 && done != all) return;
     fprintf(stderr, "%s%lld of %lld images, %.1f an s, %.0f s left%s", terminal ? "\r" : "",
@@ -117,74 +51,113 @@ static void print_progress(int64_t done, int64_t all, double seconds)
             seconds / (double)done * (double)(all - done), terminal && done < all ? "" : "\n");
 }
 
-/* Returns how many images were skipped. */
-static int64_t run(dn_network *network, dn_valid *valid, const dn_predict_options *options)
+static void write_results(void *context, int64_t image, const dn_eval_image *found)
 {
-    const double start = now();
-    int64_t skipped = 0;
-    for (int64_t i = 0; i < valid->view->image_count; i++) {
-        dn_image image;
-        dn_result *result = NULL;
-        if (dn_image_load(valid->view->images[i].path, &image) != DN_OK) {
-            fprintf(stderr, "skipped: %s\n", dn_error_message());
-            skipped++;
-            continue;
-        }
-        dn_must(dn_network_predict(network, &image, options, &result));
-        const int64_t id = image_id_of(valid, i);
-        for (int32_t k = 0; k < result->instance_count; k++) {
-            /* The JSON knows nothing of this class, so it cannot count. */
-            if (category_of(valid, result->instances[k].class_id) < 0) continue;
-            write_box(valid, id, result, &result->instances[k]);
-            if (valid->masks.file && result->instances[k].mask)
-                write_mask(valid, id, result, &result->instances[k]);
-        }
-        dn_result_free(result);
-        dn_image_free(&image);
-        print_progress(i + 1, valid->view->image_count, now() - start);
-    }
-    fprintf(stderr, "Total Detection Time: %f Seconds\n", now() - start);
-    return skipped;
+    const dn_valid *valid = context;
+    if (valid->results) dn_write_coco_results(valid->results, image, found);
 }
 
-/* Images of a COCO JSON have it as their label file; with images_only others have themselves. */
-static bool is_from_json(const dn_dataset_view *view)
+/* ---- both commands ---- */
+
+/* Options that both know; the command's own must be taken before. */
+static void open_valid(dn_arguments *arguments, dn_valid *valid)
 {
-    return view->image_count > 0 && strcmp(view->images[0].label_path, view->images[0].path) != 0;
+    dn_validate_options *options = &valid->options;
+    options->predict.nms = dn_take_share(arguments, "-nms", .45f);
+    if (dn_take_flag(arguments, "-stretch")) options->predict.fit = DN_FIT_STRETCH;
+    options->iou_threshold = (double)dn_take_share(arguments, "-iou_thresh", .5f);
+    options->map_points = (int32_t)dn_take_int(arguments, "-points", 0, 0, 1000000);
+    options->class_agnostic = dn_take_flag(arguments, "-class_agnostic");
+    options->boxes_only = strcmp(arguments->task, "segmenter") != 0;
+    options->mask_score = true;
+    dn_take_flag(arguments, "-letter_box");
+    const dn_common_arguments common = dn_take_common(arguments);
+    options->threads = common.threads;
+    options->strict = common.strict;
+    dn_take_files(arguments);
+    if (!arguments->weights) dn_die("a weights file is missing");
+    valid->data = dn_open_data_file(arguments);
+    valid->dataset = dn_open_data_set(valid->data, DN_DATA_VALID, common.strict);
+    valid->view = dn_dataset_get(valid->dataset);
+    valid->network = dn_open_network(arguments, &common, 1);
+    dn_must_have_head(valid->network, arguments->cfg);
+    options->context = valid;
+    options->progress = print_progress;
+    options->message = dn_print_warning;
+    options->compared = write_results;
+}
+
+static dn_evaluation *run(dn_valid *valid)
+{
+    dn_evaluation *evaluation = NULL;
+    valid->start = now();
+    dn_must(dn_validate(valid->network, valid->dataset, &valid->options, &evaluation));
+    return evaluation;
+}
+
+/* Returns the exit code. */
+static int close_valid(dn_valid *valid, dn_evaluation *evaluation)
+{
+    const bool skipped = dn_evaluation_get(evaluation)->skipped > 0;
+    dn_evaluation_free(evaluation);
+    dn_network_free(valid->network);
+    dn_dataset_free(valid->dataset);
+    dn_data_file_free(valid->data);
+    return skipped ? 1 : 0;
+}
+
+/* ---- valid ---- */
+
+static void save(const dn_evaluation *evaluation, const char *folder, const char *name)
+{
+    char stem[DN_PATH_SIZE];
+    const int length = snprintf(stem, sizeof stem, "%s/%s", folder, name);
+    if (length < 0 || length >= DN_PATH_SIZE) dn_die("%s: the path is too long", stem);
+    dn_must(dn_evaluation_save(evaluation, stem));
+    fprintf(stderr, "Figures: %s_metrics.json, %s_pr.csv, %s_confusion.csv\n", stem, stem, stem);
 }
 
 int dn_command_valid(dn_arguments *arguments)
 {
-    dn_predict_options options = {
-        .threshold = dn_take_share(arguments, "-thresh", .001f),
-        .nms = dn_take_share(arguments, "-nms", .45f),
-        .fit = dn_take_flag(arguments, "-stretch") ? DN_FIT_STRETCH : DN_FIT_LETTERBOX,
-        .max_objects =
-            (int32_t)dn_take_int(arguments, "-max_objects", DN_COCO_OBJECTS, 0, INT32_MAX),
-    };
-    dn_take_flag(arguments, "-letter_box");
+    dn_valid valid = {0};
+    valid.options.predict.threshold = dn_take_share(arguments, "-thresh", .001f);
+    const int32_t most =
+        (int32_t)dn_take_int(arguments, "-max_objects", DN_COCO_OBJECTS, 0, INT32_MAX);
+    valid.options.predict.max_objects = most > 0 ? most : INT32_MAX;
+    valid.options.max_detections = most > DN_COCO_OBJECTS ? most : DN_COCO_OBJECTS;
+    valid.options.score_threshold = (double)dn_take_share(arguments, "-score_thresh", .25f);
+    const bool per_class = dn_take_flag(arguments, "-per_class");
     const char *out = dn_take_text(arguments, "-out", "coco_results");
-    const dn_common_arguments common = dn_take_common(arguments);
-    dn_take_files(arguments);
-    if (!arguments->weights) dn_die("a weights file is missing");
-    dn_data_file *data = dn_open_data_file(arguments);
+    open_valid(arguments, &valid);
+    const dn_data_file *data = valid.data;
     if (data->eval && strcmp(data->eval, "coco") != 0)
         dn_die("%s: eval=%s is not supported: only coco", data->path, data->eval);
-    dn_dataset *dataset = dn_open_data_set(data, DN_DATA_VALID, common.strict);
-    dn_network *network = dn_open_network(arguments, &common, 1);
-    dn_must_have_head(network, arguments->cfg);
-    dn_valid valid = {.view = dn_dataset_get(dataset)};
-    valid.from_json = is_from_json(valid.view);
-    if (mkdir(data->results, 0777) != 0 && errno != EEXIST)
-        dn_die("%s: cannot make the results folder: %s", data->results, strerror(errno));
-    open_results(&valid.boxes, data->results, out, "");
-    if (strcmp(arguments->task, "segmenter") == 0)
-        open_results(&valid.masks, data->results, out, "_segm");
-    const int64_t skipped = run(network, &valid, &options);
-    close_results(&valid.boxes);
-    close_results(&valid.masks);
-    dn_network_free(network);
-    dn_dataset_free(dataset);
-    dn_data_file_free(data);
-    return skipped > 0 ? 1 : 0;
+    valid.results = dn_open_coco_results(data->results, out, !valid.options.boxes_only, valid.view,
+                                         dn_is_coco(data, valid.view));
+    dn_evaluation *evaluation = run(&valid);
+    dn_close_coco_results(valid.results);
+    fprintf(stderr, "Total Detection Time: %f Seconds\n", now() - valid.start);
+    if (valid.view->object_count > 0) {
+        dn_print_metrics(evaluation, per_class);
+        save(evaluation, data->results, out);
+    } else {
+        fprintf(stderr, "No labels: nothing is compared\n");
+    }
+    return close_valid(&valid, evaluation);
+}
+
+/* ---- map ---- */
+
+int dn_command_map(dn_arguments *arguments)
+{
+    dn_valid valid = {.options = {.predict = {.threshold = .005f, .max_objects = INT32_MAX},
+                                  .max_detections = INT32_MAX}};
+    valid.options.score_threshold = (double)dn_take_share(arguments, "-thresh", .25f);
+    open_valid(arguments, &valid);
+    if (valid.view->object_count == 0)
+        dn_die("%s: has no labels to compare with", valid.data->valid);
+    dn_evaluation *evaluation = run(&valid);
+    dn_print_darknet_map(evaluation);
+    printf("Total Detection Time: %.0f Seconds\n", now() - valid.start);
+    return close_valid(&valid, evaluation);
 }

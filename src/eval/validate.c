@@ -45,10 +45,10 @@ static void free_findings(dn_findings *findings)
     dn_free(findings->masks);
 }
 
-/* The labels know this class, so that it can count. */
+/* The labels know this class, so that it can count. Without any they forbid none. */
 static bool is_known(const dn_validation *validation, int32_t class_id)
 {
-    if (validation->options.class_agnostic) return true;
+    if (validation->view->class_count == 0) return true;
     return class_id < validation->view->class_count &&
            validation->view->category_ids[class_id] >= 0;
 }
@@ -75,8 +75,9 @@ static dn_status list_findings(const dn_validation *validation, const dn_result 
     if (!findings->boxes || !findings->masks || !findings->rles) return DN_ERROR_MEMORY;
     for (int32_t i = 0; i < result->instance_count; i++) {
         const dn_instance *instance = &result->instances[i];
-        if (!is_known(validation, instance->class_id)) continue;
-        const int32_t class_id = validation->options.class_agnostic ? 0 : instance->class_id;
+        const bool known = is_known(validation, instance->class_id);
+        if (!known && !validation->options.class_agnostic) continue;
+        const int32_t class_id = known ? instance->class_id : 0;
         const dn_box box = dn_box_clip(instance->box, (float)result->width, (float)result->height);
         findings->boxes[findings->box_count++] = (dn_eval_detection){
             .score = (double)instance->score,
@@ -200,10 +201,11 @@ static void fill_defaults(dn_validate_options *options)
 static dn_status open_evaluator(dn_validation *validation)
 {
     const dn_validate_options *options = &validation->options;
+    const int32_t labelled = validation->view->class_count;
     const dn_evaluator_options wanted = {
-        .class_count = validation->view->class_count,
-        .names = validation->view->names,
-        .category_ids = validation->view->category_ids,
+        .class_count = labelled > 0 ? labelled : dn_network_classes(validation->network),
+        .names = labelled > 0 ? validation->view->names : NULL,
+        .category_ids = labelled > 0 ? validation->view->category_ids : NULL,
         .masks = validation->masks,
         .class_agnostic = options->class_agnostic,
         .max_detections = options->max_detections,
