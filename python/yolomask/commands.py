@@ -1,10 +1,11 @@
-"""What `python -m yolomask detect|evaluate|fetch|report`, also python/detect.py and
+"""What `python -m yolomask detect|demo|evaluate|fetch|report`, also python/detect.py and
 python/evaluate.py, do with their arguments. The only part of the package that prints results."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from .coco import evaluate
 from .detection import Outputs, detect
 from .network import DarknetWarning, Network
 from .report import read_args, report
+from .video import demo
 
 
 def run(command: Callable[[], int]) -> int:
@@ -93,6 +95,39 @@ def _detect(arguments: argparse.Namespace) -> int:
     )
     with open_network(arguments) as network:
         return 1 if detect(network, paths, outputs, arguments.conf, arguments.iou) else 0
+
+
+def demo_main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="demo", description="Draws the objects of a video file, a stream or a camera."
+    )
+    parser.add_argument("source", nargs="?", default="0", help="file, address, or camera (0)")
+    parser.add_argument("--out", help="video to write: .mp4, .avi, .mov, .mkv")
+    parser.add_argument("--no-show", action="store_true", help="open no window")
+    parser.add_argument("--conf", type=float, default=0.25, help="smallest score (.25)")
+    parser.add_argument("--iou", type=float, default=0.45, help="overlap that NMS allows (.45)")
+    parser.add_argument("--no-masks", action="store_true", help="boxes only")
+    add_network_arguments(parser)
+    arguments = parser.parse_args(argv)
+    return run(lambda: _demo(arguments))
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # what cannot be opened is said once, by us
+    with open_network(arguments) as network:
+        done = demo(
+            network,
+            arguments.source,
+            conf=arguments.conf,
+            iou=arguments.iou,
+            out=arguments.out,
+            show=not arguments.no_show,
+            masks=not arguments.no_masks,
+        )
+    rate = done.frames / max(done.seconds, 1e-9)
+    where = f" -> {arguments.out}" if arguments.out else ""
+    print(f"{done.frames} frames, {done.seconds:.1f} s, FPS:{rate:.1f}{where}")
+    return 130 if done.stopped and not arguments.source.isdigit() else 0
 
 
 def evaluate_main(argv: Sequence[str] | None = None) -> int:
@@ -188,6 +223,7 @@ def main() -> int:
     """The command of `python -m yolomask` and `yolomask`."""
     mains = {
         "detect": detect_main,
+        "demo": demo_main,
         "evaluate": evaluate_main,
         "fetch": fetch_main,
         "report": report_main,

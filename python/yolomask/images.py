@@ -82,8 +82,8 @@ def find_images(sources: Iterable[str | os.PathLike]) -> list[Path]:
     return list(found)
 
 
-def read_frames(source: str | os.PathLike | int) -> Iterator[np.ndarray]:
-    """The frames, BGR, of a video file, a stream's address or a camera's number. Needs OpenCV."""
+def open_video(source: str | os.PathLike | int) -> tuple[object, str]:
+    """OpenCV's capture of a video file, a stream's address or a camera's number, and its name."""
     try:
         import cv2
     except ImportError as error:
@@ -92,9 +92,14 @@ def read_frames(source: str | os.PathLike | int) -> Iterator[np.ndarray]:
         source = int(source)
     what = f"camera {source}" if isinstance(source, int) else os.fspath(source)
     capture = cv2.VideoCapture(source if isinstance(source, int) else what)
+    if not capture.isOpened():
+        raise DataError(f"{what}: cannot be opened as a video")
+    return capture, what
+
+
+def frames_of(capture) -> Iterator[np.ndarray]:
+    """The frames, BGR, that are left in OpenCV's capture, which is closed behind them."""
     try:
-        if not capture.isOpened():
-            raise DataError(f"{what}: cannot be opened as a video")
         while True:
             there, frame = capture.read()
             if not there:

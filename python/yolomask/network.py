@@ -202,7 +202,7 @@ class Network:
             else:
                 video = True
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-        items = images.read_frames(source) if video else iter(source)
+        items = images.frames_of(images.open_video(source)[0]) if video else iter(source)
         while batch := list(itertools.islice(items, self.batch)):
             for result in self._predict(batch, bgr or video, conf, iou, max_det, stretch, True):
                 result.path = result.path or path

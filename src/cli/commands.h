@@ -16,6 +16,7 @@
     X(valid, "[data] cfg weights", "COCO's figures and results of the data file's valid set")      \
     X(map, "[data] cfg weights", "Darknet's mean average precision of it")                         \
     X(train, "[data] cfg [weights]", "trains the stage that the cfg asks for")                     \
+    X(demo, "[data] cfg weights [video]", "draws the objects of a video or camera (Python)")       \
     X(extend, "cfg [out.cfg]", "appends a mask branch to a detector's cfg")
 
 /* The same behind `classifier`: X(word, function, operands, what it does). */

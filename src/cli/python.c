@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -115,16 +116,31 @@ void dn_python_exec(const dn_python *python)
     execvp(python->argv[0], (char *const *)python->argv);
 }
 
-pid_t dn_python_start(const dn_python *python)
+static pid_t start(const char *const *argv)
 {
     posix_spawn_file_actions_t actions;
     pid_t child = -1;
     if (posix_spawn_file_actions_init(&actions) != 0) return -1;
     for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
         posix_spawn_file_actions_addopen(&actions, file, "/dev/null", O_RDWR, 0);
-    if (posix_spawnp(&child, python->argv[0], &actions, NULL, (char *const *)python->argv,
-                     environ) != 0)
+    if (posix_spawnp(&child, argv[0], &actions, NULL, (char *const *)argv, environ) != 0)
         child = -1;
     posix_spawn_file_actions_destroy(&actions);
     return child;
+}
+
+pid_t dn_python_start(const dn_python *python)
+{
+    return start(python->argv);
+}
+
+bool dn_python_can_import(const dn_python *python, const char *modules)
+{
+    char statement[256];
+    int status;
+    snprintf(statement, sizeof statement, "import %s", modules);
+    const char *argv[] = {"env", python->environment, python->interpreter, "-c", statement, NULL};
+    const pid_t child = start(argv);
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
 }

@@ -34,6 +34,9 @@ void dn_python_text(const dn_python *python, char *text, size_t size);
 /* Becomes the command. Returns only where that fails, with errno set. */
 void dn_python_exec(const dn_python *python);
 
+/* Whether the interpreter can import these modules ("numpy, cffi"). Takes a moment: it tries. */
+bool dn_python_can_import(const dn_python *python, const char *modules);
+
 /* Starts the command as a child that prints nothing; -1 where that fails. */
 pid_t dn_python_start(const dn_python *python);
 
