@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Box and mask AP of a network on any COCO JSON, as pycocotools prints them.
+"""Box and mask AP of a network on any COCO JSON, by pycocotools and by our own evaluator.
 
 python python/evaluate.py --cfg NET.cfg --weights DETECTOR.weights MASK.weights \\
     --json instances_val2017.json --images val2017

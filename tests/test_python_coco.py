@@ -1,8 +1,10 @@
-"""yolomask.coco: the numbers are pycocotools', classes map as said, bad input is said in words."""
+"""yolomask.coco: the numbers are pycocotools', ours beside them; classes map as said; bad input is
+said in words."""
 
 from __future__ import annotations
 
 import json
+import sys
 
 import cv2
 import numpy as np
@@ -104,6 +106,65 @@ def test_numbers_are_those_of_pycocotools_on_the_written_files(data, tmp_path):
         assert list(summary[kind].values())[:12] == judge.stats.tolist()
     assert "bbox" not in json.loads((out / "segm.json").read_text())[0]
     assert "segmentation" not in json.loads((out / "bbox.json").read_text())[0]
+
+
+def test_both_evaluators_are_shown(data, capsys, monkeypatch, tmp_path):
+    """pycocotools' own lines with our column behind; a difference is said; alone without it."""
+    results = [
+        make_result([(c, s, box) for (c, box), s in zip(objects, (0.9, 0.4, 0.2), strict=False)])
+        for objects in TRUTH
+    ]
+    summary = evaluate(Answers(results), *data, out=tmp_path / "out")
+    out, error = capsys.readouterr()
+    for kind, title in (("bbox", "boxes"), ("segm", "masks")):
+        truth = COCO(str(data[0]))
+        judge = COCOeval(truth, truth.loadRes(str(tmp_path / f"out/{kind}.json")), kind)
+        judge.evaluate()
+        judge.accumulate()
+        capsys.readouterr()
+        judge.summarize()
+        lines = capsys.readouterr().out.splitlines()
+        table = out[out.index(f"{title}: pycocotools | own evaluator") :].splitlines()[1:13]
+        assert [f"{line} | {line.split('= ')[-1]}" for line in lines] == table
+        assert summary[kind]["difference"] <= 1e-12
+    assert out.count("both agree to 1e-12") == 2 and error == ""
+    figures = json.loads((tmp_path / "out/evaluation_metrics.json").read_text())
+    assert abs(figures["masks"]["AP"] - summary["segm"]["AP"]) <= 1e-12
+
+    real = COCOeval.summarize
+    monkeypatch.setattr(COCOeval, "summarize", lambda self: (real(self), self.stats.__iadd__(1e-6)))
+    evaluate(Answers(perfect()), *data, verbose=False)
+    out, error = capsys.readouterr()
+    assert error.count("differ from pycocotools' by up to 1e-06") == 2 and out == ""
+
+    monkeypatch.setitem(sys.modules, "pycocotools.cocoeval", None)
+    alone = evaluate(Answers(perfect()), *data)
+    assert alone["bbox"]["AP"] == pytest.approx(1)
+    assert set(alone["bbox"]["classes"]) == {"owl", "dog", "cat"}
+    assert "boxes:\n Average Precision" in capsys.readouterr().out
+
+
+def test_more_than_100_objects(data):
+    """Another limit than pycocotools' own: 150 wrong boxes before the right one, in one image."""
+    wrong = [(0, 0.9, (70, 40, 74, 44)) for _ in range(150)]
+    results = [make_result(wrong + [(0, 0.5, TRUTH[0][0][1])]), make_result([]), make_result([])]
+    by_limit = {
+        most: evaluate(Answers(list(results)), *data, verbose=False, max_det=most)["bbox"]
+        for most in (100, 200)
+    }
+    assert by_limit[100]["AR"] == 0
+    assert by_limit[200]["AR"] > 0.1
+    assert by_limit[200]["AP"] > 0
+    assert by_limit[200]["difference"] <= 1e-12
+
+
+def test_darknets_spelling_of_names(data):
+    path, folder = data
+    path.write_text(path.read_text().replace('"owl"', '"tv"').replace('"cat"', '"couch"'))
+    names = {"cat": "sofa", "dog": "dog", "owl": "tvmonitor"}
+    answers = Answers(perfect(), [names[name] for name in NAMES])
+    summary = evaluate(answers, path, folder, verbose=False)
+    assert summary["bbox"]["classes"] == dict.fromkeys(("tv", "dog", "couch"), pytest.approx(1))
 
 
 def test_mask_score_ranks_masks_only(data):

@@ -1,7 +1,8 @@
-"""COCO evaluation of a network on any COCO JSON: results files and pycocotools' own numbers.
+"""COCO evaluation of a network on any COCO JSON: our evaluator's numbers, pycocotools' beside them.
 
 One pass over the images gives both tables. Boxes are those of Result.boxes, masks are pasted at
-the image's own resolution; the figures are COCOeval's, unchanged.
+the image's own resolution. Where pycocotools is installed it judges the same results; the numbers
+that evaluate returns are then COCOeval's, unchanged, and a difference to ours is said.
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ from typing import Any
 import numpy as np
 
 from ._native import DataError
+from .evaluation import NUMBERS, Evaluation, evaluate_results
+from .names import OTHER_SPELLINGS
 from .network import Network
 
-# The names of COCOeval's twelve numbers, in its order.
-NUMBERS = [
-    *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
-    *("AR1", "AR10", "AR", "AR_small", "AR_medium", "AR_large"),
-]
+SAME = 1e-12  # as far as the two evaluators may differ
+COCO_DETECTIONS = 100  # pycocotools' own limit for a class and image
 
 
 @dataclass
@@ -39,34 +39,41 @@ class Options:
     limit: int = 0  # the first so many images; 0: all
     score: str = "box"  # ranks masks: box, or mask (score * mean mask probability above .5)
     class_agnostic: bool = False  # classes do not count: boxes and masks alone are compared
-    out: str | os.PathLike | None = None  # folder for bbox.json and segm.json
+    out: str | os.PathLike | None = None  # folder for bbox.json, segm.json, evaluation_*
     verbose: bool = True  # print tables, and progress on a terminal
 
+    @property
+    def most(self) -> int:
+        """Detections of a class and image that count."""
+        return max(self.max_det, COCO_DETECTIONS)
 
-def load_truth(path: str | os.PathLike) -> Any:
-    """The COCO object of a JSON file."""
+
+def load_truth(path: str | os.PathLike) -> dict:
+    """The content of a COCO annotation file."""
     try:
-        from pycocotools.coco import COCO
-    except ImportError as error:
-        raise ImportError("evaluation needs pycocotools: pip install pycocotools") from error
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = COCO(os.fspath(path))
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        truth = json.loads(Path(path).read_bytes())
+    except ValueError as error:
         raise DataError(f"{path}: not a COCO annotation file ({error!r})") from None
+    if not isinstance(truth, dict):
+        raise DataError(f"{path}: not a COCO annotation file, it holds no object")
     for key in ("images", "annotations", "categories"):
-        if not isinstance(truth.dataset.get(key), list):
+        if not isinstance(truth.get(key), list):
             raise DataError(f'{path}: not a COCO annotation file, "{key}" is missing')
     return truth
 
 
-def match_categories(truth, names: Mapping[int, str], agnostic: bool) -> dict[int, int]:
+def match_categories(truth: dict, names: Mapping[int, str], agnostic: bool) -> dict[int, int]:
     """{class of the network: category id}, by name, or by ascending id for unnamed classes."""
-    ids = sorted(truth.getCatIds())
+    ids = sorted(row["id"] for row in truth["categories"])
     if agnostic:
         return dict.fromkeys(names, ids[0])
-    by_name = {row["name"]: row["id"] for row in truth.loadCats(ids)}
-    matched = {i: by_name[name] for i, name in names.items() if name in by_name}
+    by_name = {row.get("name", str(row["id"])): row["id"] for row in truth["categories"]}
+    matched = {
+        i: by_name[spelling]
+        for i, name in names.items()
+        for spelling in (OTHER_SPELLINGS.get(name), name)
+        if spelling in by_name
+    }
     if matched:
         return matched
     if all(name == str(i) for i, name in names.items()):
@@ -101,10 +108,12 @@ def _progress(rows: list, verbose: bool):
     return rows
 
 
-def collect(network: Network, truth, images: Path, options: Options) -> tuple[list[dict], list]:
+def collect(
+    network: Network, truth: dict, images: Path, options: Options
+) -> tuple[list[dict], list]:
     """Results of all images, boxes and masks in one row each; and the ids of these images."""
     category_ids = match_categories(truth, network.names, options.class_agnostic)
-    rows = truth.dataset["images"]
+    rows = truth["images"]
     rows = rows[: options.limit] if options.limit > 0 else rows
     found: list[dict] = []
     for row in _progress(rows, options.verbose):
@@ -134,39 +143,102 @@ def split(found: list[dict], by: str) -> tuple[list[dict], list[dict]]:
     return bbox, segm
 
 
-def score(truth, results: list[dict], kind: str, image_ids: list, options: Options) -> dict:
-    """COCOeval's twelve numbers by name, and the AP of each class."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    table = io.StringIO()
-    with contextlib.redirect_stdout(table):
+def ask_pycocotools(
+    truth: dict, results: list[dict], kind: str, image_ids: list, options: Options
+) -> dict[str, Any] | None:
+    """COCOeval's twelve numbers by name, and the AP of each class; None without pycocotools."""
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError:
+        return None
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
         if results:
-            detections = truth.loadRes([dict(row) for row in results])
+            detections = coco.loadRes([dict(row) for row in results])
         else:  # loadRes cannot take an empty list
             detections = COCO()
-            detections.dataset = {**truth.dataset, "annotations": []}
+            detections.dataset = {**truth, "annotations": []}
             detections.createIndex()
-        judge = COCOeval(truth, detections, kind)
+        judge = COCOeval(coco, detections, kind)
         judge.params.imgIds = image_ids
         judge.params.useCats = int(not options.class_agnostic)
+        judge.params.maxDets = [1, 10, options.most]
         judge.evaluate()
         judge.accumulate()
-        table.seek(0)
-        table.truncate()
         judge.summarize()
-    if options.verbose:
-        print(f"{'boxes' if kind == 'bbox' else 'masks'}:\n{table.getvalue()}", end="", flush=True)
-    numbers: dict[str, Any] = dict(zip(NUMBERS, judge.stats.tolist(), strict=True))
+    numbers = dict(zip(NUMBERS, _stats(judge), strict=True))
     if not options.class_agnostic:
         precision = judge.eval["precision"][:, :, :, 0, -1]  # (IoUs, recalls, classes)
         numbers["classes"] = {
-            row["name"]: float(np.mean(values[values > -1])) if (values > -1).any() else -1.0
+            row["name"]: _mean(values)
             for row, values in zip(
-                truth.loadCats(judge.params.catIds), np.moveaxis(precision, 2, 0), strict=True
+                coco.loadCats(judge.params.catIds), np.moveaxis(precision, 2, 0), strict=True
             )
         }
     return numbers
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values[values > -1])) if (values > -1).any() else -1.0
+
+
+def _stats(judge) -> list[float]:
+    """The twelve numbers. summarize leaves out some with another limit than 100 detections."""
+    if judge.params.maxDets[-1] == COCO_DETECTIONS:
+        return judge.stats.tolist()
+    precision, recall = judge.eval["precision"], judge.eval["recall"]
+    return [
+        *(_mean(precision[i, :, :, 0, 2]) for i in (slice(None), 0, 5)),
+        *(_mean(precision[:, :, :, area, 2]) for area in (1, 2, 3)),
+        *(_mean(recall[:, :, 0, limit]) for limit in (0, 1, 2)),
+        *(_mean(recall[:, :, area, 2]) for area in (1, 2, 3)),
+    ]
+
+
+def _own_numbers(evaluation: Evaluation, kind: str, options: Options) -> dict[str, Any]:
+    numbers: dict[str, Any] = evaluation.numbers(kind)
+    if not options.class_agnostic:
+        numbers["classes"] = {
+            name: evaluation.numbers(kind, i)["AP"] for i, name in enumerate(evaluation.names)
+        }
+    return numbers
+
+
+def _table(kind: str, own: dict, other: dict | None, options: Options) -> str:
+    """pycocotools' lines, with both evaluators' numbers where there are two."""
+    title = {"bbox": "boxes", "segm": "masks"}[kind]
+    lines = [f"{title}:" if other is None else f"{title}: pycocotools | own evaluator"]
+    for name in NUMBERS:
+        recall, size = name.startswith("AR"), name.partition("_")[2]
+        what = f"{'Average Recall' if recall else 'Average Precision':<18} (A{'PR'[recall]})"
+        iou = {"AP50": "0.50", "AP75": "0.75"}.get(name, "0.50:0.95")
+        limit = {"AR1": 1, "AR10": 10}.get(name, options.most)
+        place = f"IoU={iou:<9} | area={size or 'all':>6} | maxDets={limit:>3}"
+        values = [own[name]] if other is None else [other[name], own[name]]
+        lines.append(f" {what} @[ {place} ] = " + " | ".join(f"{v:0.3f}" for v in values))
+    return "\n".join(lines)
+
+
+def compare(
+    evaluation: Evaluation, truth: dict, results: list[dict], kind: str, ids: list, options: Options
+) -> dict[str, Any]:
+    """The numbers of one kind: pycocotools' where it is installed, and how far ours are away."""
+    own = _own_numbers(evaluation, kind, options)
+    other = ask_pycocotools(truth, results, kind, ids, options)
+    if options.verbose:
+        print(_table(kind, own, other, options), flush=True)
+    if other is None:
+        return own
+    difference = max(abs(own[name] - other[name]) for name in NUMBERS)
+    if difference > SAME:
+        message = f"our numbers differ from pycocotools' by up to {difference:.3g}"
+        print(f"{kind}: {message}: please report it", file=sys.stderr)
+    elif options.verbose:
+        print(f"both agree to {SAME:g} (largest difference {difference:.1e})")
+    return {**other, "difference": difference}
 
 
 def evaluate(
@@ -178,7 +250,8 @@ def evaluate(
     """Runs the network on a COCO JSON's images: {"bbox": numbers, "segm": numbers or None, ...}.
 
     The options are the fields of Options. There is no segm where the network has no masks or the
-    annotations lack some. Numbers are AP, AP50, ... and "classes", the AP of each.
+    annotations lack some. Numbers are AP, AP50, ..., "classes", the AP of each, and "difference",
+    the largest between our evaluator and pycocotools.
     """
     chosen = Options(**options)
     truth = load_truth(annotations)
@@ -187,14 +260,22 @@ def evaluate(
     seconds = time.perf_counter() - start
     bbox, segm = split(found, chosen.score)
     tasks = {"bbox": bbox}
-    if network.has_masks and all(row.get("segmentation") for row in truth.dataset["annotations"]):
+    if network.has_masks and all(row.get("segmentation") for row in truth["annotations"]):
         tasks["segm"] = segm
+    evaluation = evaluate_results(
+        truth,
+        tasks,
+        image_ids,
+        class_agnostic=chosen.class_agnostic,
+        max_detections=chosen.most,
+    )
     if chosen.out is not None:
         folder = Path(chosen.out)
         folder.mkdir(parents=True, exist_ok=True)
         for kind, rows in tasks.items():
             (folder / f"{kind}.json").write_text(json.dumps(rows), encoding="utf-8")
+        evaluation.save(folder / "evaluation")
     summary: dict[str, Any] = {"images": len(image_ids), "seconds": seconds, "segm": None}
     for kind, rows in tasks.items():
-        summary[kind] = score(truth, rows, kind, image_ids, chosen)
+        summary[kind] = compare(evaluation, truth, rows, kind, image_ids, chosen)
     return summary

@@ -133,12 +133,12 @@ def _demo(arguments: argparse.Namespace) -> int:
 def evaluate_main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="evaluate.py",
-        description="Box and mask AP on a COCO JSON, as pycocotools prints them.",
+        description="Box and mask AP on a COCO JSON: pycocotools and our own evaluator.",
     )
     add_network_arguments(parser)
     parser.add_argument("--json", required=True, help="COCO annotations")
     parser.add_argument("--images", required=True, help="folder of their images")
-    parser.add_argument("--out", help="folder for the results: bbox.json, segm.json, summary.json")
+    parser.add_argument("--out", help="folder for results, figures and curves")
     parser.add_argument("--limit", type=int, default=0, help="only the first N images")
     parser.add_argument("--conf", type=float, default=0.001, help="smallest score (.001)")
     parser.add_argument("--iou", type=float, default=0.45, help="overlap that NMS allows (.45)")

@@ -8,6 +8,17 @@ from pathlib import Path
 
 from ._native import ConfigError, DataError, check, encode_path, ffi, lib
 
+# Darknet's coco.names spells six of COCO's names in VOC's way: they mean the same.
+_PAIRS = {
+    "motorcycle": "motorbike",
+    "airplane": "aeroplane",
+    "couch": "sofa",
+    "potted plant": "pottedplant",
+    "dining table": "diningtable",
+    "tv": "tvmonitor",
+}
+OTHER_SPELLINGS = _PAIRS | {voc: coco for coco, voc in _PAIRS.items()}
+
 Names = str | os.PathLike | Sequence[str] | Mapping[int, str] | None
 
 
