@@ -416,3 +416,18 @@ def test_the_loaders_threads_change_nothing(tmp_path):
         assert keep and folder
     for name in ("net_final.weights", "net_final.state"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
+
+
+def test_out_of_memory(tmp_path):
+    images = ColouredSet(tmp_path, 16, SIZES)
+    cfg = write_cfg(tmp_path, 32, 32, mosaic=1, mixup=1, copy_paste=1)
+    failures = 0
+    for n in range(0, 200, 3):  # the loader works ahead: the last ones hit what nobody waits for
+        lib.dn_test_fail_allocation(n)
+        try:
+            Preview(cfg, images.dataset, count=2, stage=DETECTOR)
+        except MemoryError:
+            failures += 1
+        finally:
+            lib.dn_test_fail_allocation(-1)
+    assert failures > 40

@@ -120,7 +120,9 @@ static dn_status paste(dn_scene *scene, const dn_scene *from, const dn_affine *m
 {
     dn_rle all;
     DN_TRY(unite(chosen, *count, &all));
-    dn_status status = copy_pixels(&scene->image, &from->image, map, &all);
+    dn_status status = DN_OK;
+    for (int32_t i = 0; i < *count && status == DN_OK; i++)
+        status = copy_pixels(&scene->image, &from->image, map, &chosen[i].mask);
     for (int32_t i = 0; i < scene->object_count && status == DN_OK; i++)
         status = cover(&scene->objects[i], &all);
     dn_rle_free(&all);
