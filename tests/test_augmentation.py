@@ -414,7 +414,7 @@ def test_the_loaders_threads_change_nothing(tmp_path):
         options["backup_folder"] = folder = ffi.new("char[]", f"{tmp_path}/{workers}".encode())
         check(lib.dn_train(ffi.new("dn_train_options *", options), ffi.NULL))
         assert keep and folder
-    for name in ("net_final.weights", "net_final.state"):
+    for name in ("net_final.weights", "net_last.state"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "3" / name).read_bytes()
 
 
