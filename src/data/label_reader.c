@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "core/number.h"
 #include "data/labels.h"
+#include "data/path.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -138,8 +139,9 @@ dn_status dn_labels_read(dn_label_reader *reader, dn_read_labels read, dn_datase
     reader->builder->object_count = objects;
     char reason[256];
     snprintf(reason, sizeof reason, "%s", dn_error_message());
-    return dn_builder_fault(reader->builder, DN_FINDING_FORMAT, image->path, 0,
-                            "left out, because of %s", reason);
+    const bool missing = !dn_path_exists(image->label_path);
+    return dn_builder_fault(reader->builder, missing ? DN_FINDING_UNLABELLED : DN_FINDING_FORMAT,
+                            image->path, 0, "left out, because of %s", reason);
 }
 
 /* ---- begin and end ---- */
