@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from networks import Net
 from program import CONVOLUTIONS, LAYERS, NET, PROGRAM, ROOT, Folder, floats, write_weights
 
 # A class-agnostic mask branch on the first map.
@@ -267,6 +268,73 @@ def test_save_labels(folder):
     keys = ("center_x", "center_y", "width", "height")
     expected = [[o["class_id"], *(o["relative_coordinates"][k] for k in keys)] for o in objects]
     assert np.allclose(np.array(rows, float), expected, atol=1e-4)
+
+
+def test_images_of_one_stem_get_label_files_of_their_own(folder):
+    """a.jpg and a.png do not share a.txt, and one image twice does not get two files."""
+    import shutil
+
+    for name in ("a.jpg", "a.png", "a.ppm"):  # the content says what it is
+        shutil.copy(folder.path / f"photo_00000{1 + len(name) % 3}.png", folder.path / name)
+    shutil.copy(folder.path / "photo_000005.png", folder.path / "a.png")
+    call = ["detector", "test", "tiny.cfg", "tiny.weights", "-thresh", ".1", "-dont_draw"]
+    folder.run(*call, "-save_labels", "a.jpg", "a.png", "a.ppm", "a.jpg")
+    assert sorted(path.name for path in folder.path.glob("a*.txt")) == [
+        "a.txt", "a_2.txt", "a_3.txt",
+    ]  # fmt: skip
+    both = folder.bytes("a.txt"), folder.bytes("a_2.txt")
+    folder.run(*call, "-save_labels", "a.png")
+    assert folder.bytes("a.txt") == both[1] != both[0]
+
+
+def test_an_old_result_stays_until_the_new_one_is_whole(folder):
+    (folder.path / "result.json").write_text("old")
+    call = ["detector", "test", "tiny.cfg", "tiny.weights", "-dont_draw", "-quiet", "-out"]
+    folder.run(*call, "result.json", "photo_000001.png", "-names", "nope.names", code=1)
+    assert folder.bytes("result.json") == b"old"
+    (folder.path / "photo_000001.txt").mkdir()  # the run dies behind its first image
+    folder.run(*call, "result.json", "photo_000001.png", "-save_labels", code=1)
+    assert folder.bytes("result.json") == b"old"
+    assert not list(folder.path.glob("*.tmp"))
+    process = folder.start(*call, "result.json", stdin=subprocess.PIPE)
+    process.stdin.write("photo_000001.png\n")
+    process.stdin.flush()
+    for _ in range(2):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    assert folder.bytes("result.json") == b"old"
+    folder.run(*call, "result.json", "photo_000001.png")
+    assert json.loads(folder.bytes("result.json"))[0]["filename"] == "photo_000001.png"
+
+
+def test_values_with_one_allowed_number(folder):
+    (folder.path / "two.cfg").write_text(NET + "time_steps=2\n" + LAYERS)
+    error = folder.error("ops", "two.cfg")
+    assert error == "two.cfg:10: [net] time_steps=2 is out of range 1..1"
+
+
+def test_a_network_larger_than_the_machine():
+    """Each layer alone is 6 GiB; training holds all of them."""
+    layer = "[convolutional]\nfilters=4\nsize=1\nactivation=linear\n"
+    net = "[net]\nwidth=20000\nheight=20000\nchannels=1\n"
+    sentence = (
+        r"test\.cfg: 1 images of 20000 x 20000 at a time need [0-9.]+ GiB of memory, this machine "
+        r"has [0-9.]+$"
+    )
+    with pytest.raises(MemoryError, match=sentence):
+        Net(net + 1000 * layer, training=True)
+
+
+def test_a_network_that_takes_minutes_is_told(folder):
+    layer = "[convolutional]\nfilters=256\nsize=3\npad=1\nactivation=linear\n"
+    net = "[net]\nwidth=256\nheight=256\nchannels=256\n"
+    (folder.path / "few.cfg").write_text(net + 25 * layer)  # 77.3 billion each
+    (folder.path / "many.cfg").write_text(net + 26 * layer)
+    assert folder.run("ops", "few.cfg", "-quiet")[1] == ""
+    assert folder.run("ops", "many.cfg", "-quiet")[1] == (
+        "many.cfg: an image of 256 x 256 takes 2.0 trillion operations, which may take minutes\n"
+    )
 
 
 # ---- valid ----

@@ -1,10 +1,11 @@
-/* Files that commands write: opened, and closed with the certainty that all of it was written. */
+/* Files that commands write: whole, or not at all. */
 #ifndef DN_CLI_OUTPUT_H
 #define DN_CLI_OUTPUT_H
 
 #include <stdio.h>
 
-/* Opens a file for writing, or ends the program with a sentence. */
+/* Opens a file for writing, or ends the program with a sentence. A file that is there stays as it
+ * is until the new one is closed. */
 FILE *dn_open_output(const char *path);
 
 /* Flushes and closes it (stdout stays open). Ends the program with a sentence where anything since

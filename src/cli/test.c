@@ -19,6 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A file that -save_labels has written. */
+typedef struct dn_label_file {
+    struct dn_label_file *next;
+    char name[DN_PATH_SIZE];
+    char image[DN_PATH_SIZE];
+} dn_label_file;
+
 typedef struct dn_test {
     dn_network *network;
     dn_predict_options predict;
@@ -28,6 +35,7 @@ typedef struct dn_test {
     bool ext_output, save_labels, dont_draw;
     bool several; /* images on the command line */
     int64_t done, failed;
+    dn_label_file *labels; /* written so far, last first */
 } dn_test;
 
 static void print_instance(const dn_test *test, const dn_instance *instance)
@@ -40,12 +48,33 @@ static void print_instance(const dn_test *test, const dn_instance *instance)
     printf("\n");
 }
 
-static void save_labels(const dn_result *result, const char *path)
+/* The image whose labels this run has written to `name`; NULL: none. */
+static const char *owner_of(const dn_test *test, const char *name)
 {
-    char name[DN_PATH_SIZE];
-    const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
-    const size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
-    snprintf(name, sizeof name, "%.*s.txt", (int)stem, path);
+    for (const dn_label_file *file = test->labels; file; file = file->next)
+        if (strcmp(file->name, name) == 0) return file->image;
+    return NULL;
+}
+
+/* The image's name with .txt, or with a number where another image of this run has that: a.jpg and
+ * a.png do not share a.txt. */
+static const char *label_name(dn_test *test, const char *image)
+{
+    dn_label_file *file = calloc(1, sizeof *file);
+    if (!file) dn_die("out of memory");
+    const char *dot = strrchr(image, '.'), *slash = strrchr(image, '/'), *owner = NULL;
+    const size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - image) : strlen(image);
+    snprintf(file->name, sizeof file->name, "%.*s.txt", (int)stem, image);
+    for (int n = 2; (owner = owner_of(test, file->name)) && strcmp(owner, image) != 0; n++)
+        snprintf(file->name, sizeof file->name, "%.*s_%d.txt", (int)stem, image, n);
+    snprintf(file->image, sizeof file->image, "%s", image);
+    file->next = test->labels;
+    test->labels = file;
+    return file->name;
+}
+
+static void save_labels(const dn_result *result, const char *name)
+{
     FILE *file = dn_open_output(name);
     for (int32_t i = 0; i < result->instance_count; i++) {
         const dn_instance *instance = &result->instances[i];
@@ -89,7 +118,7 @@ static void run(void *context, const char *path)
     for (int32_t i = 0; i < result->instance_count; i++)
         print_instance(test, &result->instances[i]);
     if (test->json) dn_json_image(test->json, result, path, test->done, test->names);
-    if (test->save_labels) save_labels(result, path);
+    if (test->save_labels) save_labels(result, label_name(test, path));
     if (!test->dont_draw) save_picture(test, &image, result);
     dn_result_free(result);
     dn_image_free(&image);
@@ -144,6 +173,10 @@ int dn_command_test(dn_arguments *arguments)
     if (test.json) {
         fprintf(test.json, "\n]\n");
         dn_close_output(test.json, out);
+    }
+    for (dn_label_file *next; test.labels; test.labels = next) {
+        next = test.labels->next;
+        free(test.labels);
     }
     dn_free_names(test.names);
     dn_network_free(test.network);

@@ -22,14 +22,18 @@ static bool dn_must_fail(void)
     return atomic_fetch_sub(&dn_countdown, 1) == 0;
 }
 
+size_t dn_physical_memory(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages <= 0 || page <= 0 ? SIZE_MAX : (size_t)pages * (size_t)page;
+}
+
 /* More than this machine has is refused at once: a system that overcommits would grant it, and kill
  * the process when it is touched. */
 static bool dn_is_absurd(size_t bytes)
 {
     if (bytes < (size_t)1 << 30) return false;
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    if (pages <= 0 || page <= 0) return bytes > SIZE_MAX - DN_ALIGNMENT;
-    return bytes / (size_t)page >= (size_t)pages;
+    return bytes > SIZE_MAX - DN_ALIGNMENT || bytes >= dn_physical_memory();
 }
 
 static void *dn_aligned(size_t bytes)

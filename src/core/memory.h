@@ -22,6 +22,9 @@ void *dn_realloc(void *block, size_t old_bytes, size_t bytes);
 
 void dn_free(void *block);
 
+/* Bytes of memory that this machine has; SIZE_MAX where it does not say. */
+size_t dn_physical_memory(void);
+
 /* A copy of the NUL-terminated `text`; NULL on failure as above. */
 char *dn_strdup(const char *text);
 

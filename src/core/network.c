@@ -6,6 +6,7 @@
 #include "core/memory.h"
 #include "math/threads.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void warn(const dn_network *network, const char *sentence)
@@ -209,10 +210,25 @@ static dn_status open_device(dn_network *network)
                    device);
 }
 
+/* Published networks need up to .72 trillion operations an image at their own sizes. */
+static void warn_of_work(const dn_network *network)
+{
+    char sentence[512];
+    double operations = 0;
+    for (int32_t i = 0; i < network->layer_count; i++)
+        operations += (double)network->layers[i].flops;
+    if (operations < 2e12) return;
+    snprintf(sentence, sizeof sentence,
+             "%s: an image of %d x %d takes %.1f trillion operations, which may take minutes",
+             network->cfg->name, network->input.w, network->input.h, operations / 1e12);
+    warn(network, sentence);
+}
+
 static dn_status build(dn_network *network, const char *path)
 {
     DN_TRY(open_device(network));
     DN_TRY(outline(network, path));
+    warn_of_work(network);
     DN_TRY(dn_network_plan(network));
     return place_params(network);
 }

@@ -41,7 +41,7 @@ static dn_status bad_value(place at, const char *text, const char *wanted)
 
 static dn_status check_range(place at, const dn_option *option, const char *text, double value)
 {
-    if (option->minimum >= option->maximum) return DN_OK;
+    if (option->minimum == 0 && option->maximum == 0) return DN_OK;
     if (value >= option->minimum && value <= option->maximum) return DN_OK;
     return dn_fail(DN_ERROR_CONFIG, "%s:%d: [%s] %s=%s is out of range %g..%g", at.cfg->name,
                    at.entry->line, at.section->name, at.entry->key, text, option->minimum,

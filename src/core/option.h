@@ -39,7 +39,7 @@ typedef struct dn_option {
     dn_option_type type;
     size_t offset;  /* of the field in the options struct */
     double initial; /* default of numbers, flags and choices (an index) */
-    double minimum; /* of numbers and list items; unchecked where minimum == maximum */
+    double minimum; /* of numbers and list items; unchecked where both are 0 */
     double maximum;
     const char *const *choices;
     const char *doc;

@@ -125,11 +125,33 @@ static void list_items(dn_network *network, dn_plan *plan)
     add_item(plan, &network->workspace, workspace, 0, end);
 }
 
+/* All that the network will hold at once must fit this machine: block by block it might, and then
+ * run for hours against the swap. */
+static dn_status check_memory(const dn_network *network, int64_t arena_floats)
+{
+    const double gibibyte = 1 << 30;
+    double floats = (double)arena_floats;
+    floats += (double)network->input.n * (double)dn_tensor_size(&network->input);
+    for (int32_t i = 0; i < network->layer_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        for (int32_t k = 0; k < layer->param_count; k++)
+            floats += (double)layer->params[k].count * (layer->trains ? 2 : 1);
+    }
+    const double needed = floats * sizeof(float), there = (double)dn_physical_memory();
+    if (needed <= there) return DN_OK;
+    return dn_fail(DN_ERROR_MEMORY,
+                   "%s: %d images of %d x %d at a time need %.1f GiB of memory, this machine has "
+                   "%.1f",
+                   network->cfg->name, network->input.n, network->input.w, network->input.h,
+                   needed / gibibyte, there / gibibyte);
+}
+
 /* An arena that is large enough stays: a network that was made smaller allocates nothing. */
 static dn_status reserve(dn_network *network, int64_t floats)
 {
     void *arena;
     if (network->arena && floats <= network->arena_floats) return DN_OK;
+    DN_TRY(check_memory(network, floats));
     DN_TRY(network->backend->alloc((size_t)floats * sizeof(float), &arena));
     network->backend->free(network->arena);
     network->arena = arena;
