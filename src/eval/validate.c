@@ -125,6 +125,7 @@ static dn_status load(dn_validation *validation, int64_t index)
     }
     if (options->strict || status == DN_ERROR_MEMORY) return status;
     validation->skipped++;
+    dn_fail_prefix(status, "skipped");
     if (options->message) options->message(options->context, dn_error_message());
     return DN_OK;
 }
