@@ -1,4 +1,4 @@
-"""`python -m yolomask detect|demo|evaluate|fetch|report ...`, also installed as `yolomask`."""
+"""`python -m yolomask detect|convert|evaluate|...`, also installed as `yolomask`."""
 
 import sys
 

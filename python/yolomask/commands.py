@@ -1,4 +1,4 @@
-"""What `python -m yolomask detect|demo|evaluate|fetch|report`, also python/detect.py and
+"""What `python -m yolomask detect|convert|demo|...`, also python/detect.py and
 python/evaluate.py, do with their arguments. The only part of the package that prints results."""
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from pathlib import Path
 from . import images, models
 from ._native import DarknetError
 from .coco import evaluate
+from .convert import convert
+from .datasets import Dataset
 from .detection import Outputs, detect
+from .label_formats import WRITERS
 from .network import DarknetWarning, Network
 from .report import read_args, report
 from .video import demo
@@ -199,6 +202,60 @@ def fetch_main(argv: Sequence[str] | None = None) -> int:
     return run(fetch)
 
 
+def convert_main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="convert",
+        description="Labels from one format to another; masks stay the same to the pixel.",
+        epilog="What the new format cannot hold is counted and said.",
+    )
+    parser.add_argument("source", help="COCO JSON, image list, folder of images, or .data file")
+    parser.add_argument("out", help="what is written: a .json for coco, else a new folder")
+    parser.add_argument("--to", required=True, choices=list(WRITERS), help="the new format")
+    parser.add_argument("--images", help="folder of the images of a COCO JSON")
+    parser.add_argument("--masks", help="folder of label PNGs or run-length masks")
+    parser.add_argument("--names", help="file of class names, one a line")
+    parser.add_argument("--classes", type=int, default=0, help="number of classes")
+    parser.add_argument("--part", choices=["train", "valid"], default="train", help="of a .data")
+    parser.add_argument("--link", action="store_true", help="hard links instead of copied images")
+    arguments = parser.parse_args(argv)
+    return run(lambda: _convert(arguments))
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    if arguments.source.endswith(".data"):
+        dataset = Dataset(arguments.source, arguments.part)
+    else:
+        dataset = Dataset.from_labels(
+            arguments.source,
+            images=arguments.images,
+            masks=arguments.masks,
+            names=arguments.names,
+            classes=arguments.classes,
+        )
+    for fault in dataset.faults:
+        print(f"skipped: {fault}", file=sys.stderr)
+
+    def show(done: int, images: int) -> None:
+        print(f"\r{done} of {images} images", end="", file=sys.stderr, flush=True)
+
+    terminal = sys.stderr.isatty()
+    done = convert(
+        dataset,
+        arguments.out,
+        arguments.to,
+        link=arguments.link,
+        report=show if terminal else None,
+    )
+    if terminal:
+        print(file=sys.stderr)
+    print(f"{done.images} images, {done.objects} objects: {arguments.out}")
+    for what, count in done.lost.items():
+        print(f"not held by {arguments.to}: {count} {what}")
+    if done.images_folder:
+        print(f"images: {done.images_folder}")
+    return 0
+
+
 def report_main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="report",
@@ -223,6 +280,7 @@ def main() -> int:
     """The command of `python -m yolomask` and `yolomask`."""
     mains = {
         "detect": detect_main,
+        "convert": convert_main,
         "demo": demo_main,
         "evaluate": evaluate_main,
         "fetch": fetch_main,

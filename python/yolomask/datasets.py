@@ -43,18 +43,49 @@ def text(value) -> str | None:
 
 
 class Dataset:
-    """The train or valid part of a .data file."""
+    """The train or valid part of a .data file; or what from_labels opens."""
 
     def __init__(self, data_path: str | os.PathLike, part: str) -> None:
         data = ffi.new("dn_data_file **")
         check(lib.dn_data_file_read(encode_path(data_path), ffi.NULL, ffi.NULL, data))
         data = ffi.gc(data[0], lib.dn_data_file_free)
-        source, out = ffi.new("dn_dataset_source *"), ffi.new("dn_dataset **")
+        source = ffi.new("dn_dataset_source *")
         check(lib.dn_data_file_source(data, PARTS[part], source))
+        self._load(source)
+
+    @classmethod
+    def from_labels(
+        cls,
+        path: str | os.PathLike,
+        *,
+        images: str | os.PathLike | None = None,
+        masks: str | os.PathLike | None = None,
+        names: str | os.PathLike | None = None,
+        classes: int = 0,
+        strict: bool = False,
+    ) -> Dataset:
+        """A COCO JSON, an image list or a folder, with what belongs to it as in a .data file."""
+        paths = {"path": path, "images_folder": images, "masks_folder": masks, "names": names}
+        texts = {k: ffi.new("char[]", encode_path(v)) for k, v in paths.items() if v is not None}
+        source = ffi.new("dn_dataset_source *", texts | {"classes": classes, "strict": strict})
+        self = cls.__new__(cls)
+        self._load(source)
+        return self
+
+    def _load(self, source) -> None:
+        out = ffi.new("dn_dataset **")
         check(lib.dn_dataset_load(source, out))
         self.handle = ffi.gc(out[0], lib.dn_dataset_free)
         self.view = lib.dn_dataset_get(self.handle)
         self.names = {i: text(self.view.names[i]) for i in range(self.view.class_count)}
+
+    @property
+    def faults(self) -> list[str]:
+        """What was skipped, in sentences: the first hundred, then how many more there are."""
+        kept = min(self.view.fault_count, lib.DN_FAULTS_KEPT)
+        sentences = [text(self.view.faults[i]) for i in range(kept)]
+        more = self.view.fault_count - kept
+        return [*sentences, f"{more} more"] if more else sentences
 
     def __len__(self) -> int:
         return self.view.image_count
@@ -75,12 +106,37 @@ class Dataset:
             lambda i: self._mask(image, first + i, height, width, natives[i].kind),
         )
 
+    def size(self, image: int) -> tuple[int, int]:
+        """Height and width of an image: what its labels say, else what the file says."""
+        one = self.view.images[image]
+        if one.width > 0 and one.height > 0:
+            return one.height, one.width
+        out = ffi.new("int32_t[2]")
+        check(lib.dn_image_size(one.path, out, out + 1))
+        return out[1], out[0]
+
+    def rings(self, index: int) -> list[np.ndarray]:
+        """The polygons (points, 2) of an object (index into all of them), as they are labelled."""
+        xy, counts = ffi.new("double **"), ffi.new("int64_t **")
+        check(lib.dn_dataset_polygons(self.handle, index, xy, counts))
+        try:
+            sizes = ffi.unpack(counts[0], self.view.objects[index].parts)
+            points = np.frombuffer(ffi.buffer(xy[0], 16 * sum(sizes)), np.float64).copy()
+        finally:
+            lib.dn_buffer_free(xy[0])
+            lib.dn_buffer_free(counts[0])
+        return np.split(points.reshape(-1, 2), np.cumsum(sizes)[:-1])
+
+    def runs(self, image: int, index: int, height: int, width: int):
+        """The mask of an object of an image of this size, a dn_rle."""
+        rle = ffi.gc(ffi.new("dn_rle *"), lib.dn_rle_free)
+        check(lib.dn_dataset_mask(self.handle, image, index, width, height, rle))
+        return rle
+
     def _mask(self, image: int, index: int, height: int, width: int, kind) -> np.ndarray | None:
         if kind == lib.DN_OBJECT_BOX:
             return None
-        rle = ffi.gc(ffi.new("dn_rle *"), lib.dn_rle_free)
         try:
-            check(lib.dn_dataset_mask(self.handle, image, index, width, height, rle))
+            return decode(self.runs(image, index, height, width))
         except DataError:  # labelled for another size: `segmenter check` says so
             return None
-        return decode(rle)

@@ -62,7 +62,7 @@ class Masks:
     @property
     def rle(self) -> list[dict]:
         """COCO's compressed runs: [{"size": [height, width], "counts": text}, ...]."""
-        return [_coco_rle(rle) for rle in self._runs()]
+        return [coco_rle(rle) for rle in self._runs()]
 
     @property
     def area(self) -> Array:
@@ -101,7 +101,7 @@ class Masks:
         return left, top, pixels.view(bool)
 
 
-def _coco_rle(rle) -> dict:
+def coco_rle(rle) -> dict:
     size = lib.dn_rle_string(rle, ffi.NULL)
     text = ffi.new("char[]", size + 1)
     lib.dn_rle_string(rle, text)
