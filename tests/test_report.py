@@ -7,6 +7,7 @@ are rectangles.
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from yolomask import DataError, charts, validation_charts
 from yolomask.commands import report_main
 from yolomask.datasets import Dataset
 from yolomask.drawing import class_colour
-from yolomask.report import find_weights, read_args
+from yolomask.report import Training, find_weights, read_args
 from yolomask.results_csv import COLUMNS, read_results
 from yolomask.samples import draw_batches
 
@@ -158,17 +159,21 @@ def test_a_chart_without_validation(tmp_path, figures):
 
 
 def write_validation(folder, names, stem="last"):
+    """As dn_evaluation_save writes: zeros and classes without truths are left out."""
     with (folder / f"{stem}_pr.csv").open("w") as file:
         file.write("kind,class,iou,recall,precision\n")
-        for k, name in enumerate(names):
+        for k, name in enumerate(names[1:], 1):
             for iou, step in itertools.product((0.5, 0.75, 0.9), range(5)):
-                precision = max(0, 1 - step / 4 * (k + 1) / len(names)) if k else -1
-                file.write(f"mask,{name},{iou:.2f},{step / 4},{precision}\n")
+                precision = 1 - step / 4 * (k + 1) / len(names)
+                file.write(f"masks,{name},{iou:.2f},{step / 4},{precision}\n")
     with (folder / f"{stem}_confusion.csv").open("w") as file:
         file.write("kind,truth,detection,count\n")
-        every = [*names, "nothing"]
+        every = [*names, "background"]
         for (i, a), (j, b) in itertools.product(enumerate(every), repeat=2):
-            file.write(f"mask,{a},{b},{100 * i + j if (i + j) % 2 == 0 else 0}\n")
+            if i > 0 and (i + j) % 2 == 0:
+                file.write(f"masks,{a},{b},{100 * i + j}\n")
+    classes = {"classes": [{"name": name} for name in names]}
+    (folder / f"{stem}_metrics.json").write_text(json.dumps({"masks": classes}))
 
 
 @pytest.mark.parametrize("count", [3, 20])
@@ -176,7 +181,7 @@ def test_precision_and_recall(tmp_path, figures, count):
     """Means leave out classes without truths; names are told apart whatever their number."""
     names = [f"class number {i}" for i in range(count)]
     write_validation(tmp_path, names)
-    curves = validation_charts.read_pr(tmp_path / "last_pr.csv")["mask"]
+    curves = validation_charts.read_pr(tmp_path / "last_pr.csv")["masks"]
     assert list(curves) == names[1:]
     validation_charts.draw_pr(curves, "masks", tmp_path / "pr.png")
     left, right = figures[0].axes
@@ -192,9 +197,10 @@ def test_precision_and_recall(tmp_path, figures, count):
 @pytest.mark.parametrize("count", [1, 26])
 def test_the_confusion_matrix(tmp_path, figures, count):
     write_validation(tmp_path, [f"class number {i}" for i in range(count)])
-    names, counts = validation_charts.read_confusion(tmp_path / "last_confusion.csv")["mask"]
+    names, counts = validation_charts.read_confusion(tmp_path / "last")["masks"]
     assert counts.shape == (count + 1, count + 1)
-    assert counts[0, -1] == (count if count % 2 == 0 else 0)
+    assert counts[-1, 0] == (0 if count % 2 else 100 * count)
+    assert not counts[0].any()
     validation_charts.draw_confusion(names, counts, "masks", tmp_path / "confusion.png")
     axis = figures[0].axes[0]
     rows = [label.get_text() for label in axis.get_yticklabels()]
@@ -227,8 +233,9 @@ def run(tmp_path):
     backup = tmp_path / "backup/seg"
     backup.mkdir(parents=True)
     write_results(backup / "results.csv")
-    (backup / "args").write_text(
-        f"cfg={tmp_path}/seg.cfg\ndata={tmp_path}/tiny.data\nstage=mask\nseed=3\n"
+    (backup / "args.txt").write_text(
+        f"command: ./darknet segmenter train\ncfg: {tmp_path}/seg.cfg\n"
+        f"data: {tmp_path}/tiny.data\nweights: \nseed: 3\n\n[net]\nseed: 9\n"
     )
     detector, branch = (tmp_path / name for name in ("tiny.weights", "mask.weights"))
     whole = detector.read_bytes() + branch.read_bytes()[20:]
@@ -250,9 +257,8 @@ def test_the_report_of_a_run(run, capsys):
     assert printed[2:] == [str(folder / name) for name in names]
     for name in names:
         assert cv2.imread(str(folder / name)) is not None
-    assert {path.name for path in folder.iterdir()} == {
-        *(*names, "results.csv", "args", "last_pr.csv", "last_confusion.csv")
-    }
+    given = ["results.csv", "args.txt", "last_pr.csv", "last_confusion.csv", "last_metrics.json"]
+    assert {path.name for path in folder.iterdir()} == {*names, *given}
 
 
 def test_the_program_draws_the_report(run):
@@ -265,7 +271,7 @@ def test_the_program_draws_the_report(run):
 
 def test_only_what_there_is_is_drawn(run, tmp_path, capsys):
     folder = run.path / "backup/seg"
-    (folder / "args").unlink()
+    (folder / "args.txt").unlink()
     assert report_main([str(folder)]) == 0
     assert capsys.readouterr().out.splitlines()[2:] == [str(folder / "chart.png")]
     (folder / "results.csv").unlink()
@@ -278,8 +284,7 @@ def test_the_best_weights_are_shown(run):
     assert find_weights(folder).name == "seg_last.weights"
     (run.path / "backup/seg_best.weights").write_bytes(b"")
     assert find_weights(folder).name == "seg_best.weights"
-    training = read_args(folder)
-    assert (training.stage, training.seed) == ("mask", 3)
+    assert read_args(folder) == Training(f"{run.path}/seg.cfg", f"{run.path}/tiny.data", None, 3)
 
 
 def test_samples_are_drawn_where_they_are(run):

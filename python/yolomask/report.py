@@ -1,8 +1,8 @@
 """What `python -m yolomask report FOLDER` draws of a training: its curves, what validation
 measured, samples it learned from, and what it finds in the valid set.
 
-FOLDER is <backup>/<cfg's base> with results.csv; `args` in it says which cfg, data file, stage and
-seed trained. The weights lie beside the folder. What is missing is left out: a training that has
+FOLDER is <backup>/<cfg's base> with results.csv; args.txt in it says which cfg, data file and seed
+trained. The weights lie beside the folder. What is missing is left out: a training that has
 not validated yet has its curves.
 """
 
@@ -22,7 +22,7 @@ from .results_csv import Run, read_results
 from .samples import draw_batches, draw_valid
 from .validation_charts import draw_confusion, draw_pr, read_confusion, read_pr
 
-KINDS = {"box": "boxes", "mask": "masks"}
+PICTURES = {"boxes": "pr_box.png", "masks": "pr_mask.png"}
 
 
 @dataclass
@@ -32,22 +32,18 @@ class Training:
     cfg: str | None = None
     data: str | None = None
     weights: str | None = None
-    stage: str = "mask"
     seed: int = 0
 
 
 def read_args(folder: Path) -> Training:
-    """The run's `args`: a key=value a line."""
-    training = Training()
-    path = folder / "args"
+    """args.txt: `key: value` lines, then an empty line and the cfg. Of a training that was resumed
+    the first lines count."""
+    path = folder / "args.txt"
     if not path.is_file():
-        return training
-    lines = path.read_text(encoding="utf-8").splitlines()
-    known = dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
-    training.cfg, training.data = known.get("cfg") or None, known.get("data") or None
-    training.stage = known.get("stage") or training.stage
-    training.seed = int(known.get("seed") or 0)
-    return training
+        return Training()
+    head = path.read_text(encoding="utf-8").split("\n\n", 1)[0]
+    known = dict(line.split(": ", 1) for line in head.splitlines() if ": " in line)
+    return Training(known.get("cfg"), known.get("data"), None, int(known.get("seed", 0)))
 
 
 def find_weights(folder: Path) -> Path | None:
@@ -66,25 +62,23 @@ def draw_validation(folder: Path) -> list[Path]:
     if newest is None:
         return drawn
     for kind, curves in read_pr(newest).items():
-        drawn.append(folder / f"pr_{kind}.png")
-        draw_pr(curves, KINDS.get(kind, kind), drawn[-1])
-    confusion = newest.with_name(newest.name.removesuffix("_pr.csv") + "_confusion.csv")
-    if confusion.is_file():
-        tables = read_confusion(confusion)
-        kind = "mask" if "mask" in tables else next(iter(tables))
+        drawn.append(folder / PICTURES[kind])
+        draw_pr(curves, kind, drawn[-1])
+    tables = read_confusion(Path(str(newest).removesuffix("_pr.csv")))
+    if tables:
+        kind = "masks" if "masks" in tables else "boxes"
         drawn.append(folder / "confusion.png")
-        draw_confusion(*tables[kind], KINDS.get(kind, kind), drawn[-1])
+        draw_confusion(*tables[kind], kind, drawn[-1])
     return drawn
 
 
-def draw_samples(folder: Path, training: Training) -> list[Path]:
+def draw_samples(folder: Path, training: Training, stage: str) -> list[Path]:
     """Pictures of the train set as it is augmented, and of the valid set with what is found."""
     drawn: list[Path] = []
     if not training.cfg or not training.data:
         return drawn
     dataset = Dataset(training.data, "train")
-    options = {"stage": training.stage, "seed": training.seed}
-    drawn += draw_batches(training.cfg, dataset, folder, **options)
+    drawn += draw_batches(training.cfg, dataset, folder, stage=stage, seed=training.seed)
     weights = training.weights or find_weights(folder)
     if weights is None:
         return drawn
@@ -127,5 +121,5 @@ def report(folder: str | os.PathLike, training: Training | None = None) -> tuple
     drawn = [folder / "chart.png"]
     draw_run(run, folder.resolve().name, drawn[0])
     drawn += draw_validation(folder)
-    drawn += draw_samples(folder, training or read_args(folder))
+    drawn += draw_samples(folder, training or read_args(folder), run.stages[-1][0])
     return summarize(run), drawn

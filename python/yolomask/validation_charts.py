@@ -7,6 +7,7 @@ kind, true class and class that was found instead. Needs matplotlib.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from .charts import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, require_pyplot,
 
 IOUS = {0.5: (BLUE, "-"), 0.75: (VERMILION, "--"), 0.9: (GREEN, "-.")}
 STYLES = [(c, d) for d in ("-", "--") for c in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)]
+KINDS = ("boxes", "masks")
+BACKGROUND = "background"
 NAMED = 8  # classes with a line and a name of their own
 CELLS = 24  # classes that a confusion matrix can show
 
@@ -88,21 +91,26 @@ def _classes_panel(axis, curves: dict[str, np.ndarray]) -> None:
     axis.set_title(title, fontsize=10)
 
 
-def read_confusion(path: Path) -> dict[str, tuple[list[str], np.ndarray]]:
+def read_confusion(stem: Path) -> dict[str, tuple[list[str], np.ndarray]]:
     """kind -> (classes, counts): counts[i, j] truths of class i that were found as j; the last row
-    is what is no object, the last column what was not found."""
-    kinds: dict[str, list[tuple[str, str, int]]] = {}
+    is what is no object, the last column what was not found. <stem>_metrics.json has the order."""
+    path, metrics = Path(f"{stem}_confusion.csv"), Path(f"{stem}_metrics.json")
+    tables: dict[str, tuple[list[str], np.ndarray]] = {}
+    if not path.is_file() or not metrics.is_file():
+        return tables
+    figures = json.loads(metrics.read_text(encoding="utf-8"))
+    for kind in KINDS:
+        if kind in figures:
+            names = [*(one["name"] for one in figures[kind]["classes"]), BACKGROUND]
+            tables[kind] = (names, np.zeros((len(names), len(names)), np.int64))
     for kind, truth, detection, count in _rows(path, ("kind", "truth", "detection", "count")):
-        kinds.setdefault(kind, []).append((truth, detection, int(count)))
-    tables = {}
-    for kind, cells in kinds.items():
-        names = list(dict.fromkeys([truth for truth, _, _ in cells]))
-        index = {name: i for i, name in enumerate(names)}
-        counts = np.zeros((len(names), len(names)), np.int64)
-        for truth, detection, count in cells:
-            counts[index[truth], index[detection]] = count
-        tables[kind] = (names, counts)
+        names, counts = tables[kind]
+        counts[_class(names, truth), _class(names, detection)] = int(count)
     return tables
+
+
+def _class(names: list[str], name: str) -> int:
+    return len(names) - 1 if name == BACKGROUND else names.index(name)
 
 
 def _most_confused(names: list[str], counts: np.ndarray) -> tuple[list[str], np.ndarray]:
