@@ -66,6 +66,13 @@ MASK = {
     "yolomask-fastest": ("yolo-fastest-1.1", 28, 1),
 }
 
+# network of docs/results.md: its trunk, that network's layers that it begins with, side of the mask
+RESULTS = {
+    "boards": ("yolov4-tiny", 29, 28),
+    "animals": ("yolov4-tiny", 29, 28),
+    "nuclei": ("yolov4-tiny", 25, 28),
+}
+
 # YOLOv3 at 608, layer by layer where the shape changes, as index:channels x side.
 YOLOV3_SHAPES = """
     0:32x608 1:64x304 4:64x304 5:128x152 11:128x152 12:256x76 36:256x76 37:512x38 61:512x38
@@ -104,7 +111,7 @@ def function(section: cfg_oracle.Section) -> dict[str, object]:
 
 
 def test_every_cfg_is_listed():
-    assert {path.stem for path in CFG.glob("*.cfg")} == set(PUBLISHED) | set(MASK)
+    assert {path.stem for path in CFG.glob("*.cfg")} == {*PUBLISHED, *MASK, *RESULTS}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -158,6 +165,23 @@ def test_mask_network_starts_with_the_stock_detector(name):
     assert model.layers[-1].shape == (1, side, side)
 
 
+@pytest.mark.parametrize("name", RESULTS)
+def test_network_of_the_results_begins_with_the_trunk(name):
+    """So that the trunk's file loads; the data file beside it has the classes of its heads."""
+    trunk_name, shared, side = RESULTS[name]
+    trunk, model = count(trunk_name), count(name)
+    for mine, stock in zip(model.layers[:shared], trunk.layers[:shared], strict=True):
+        theirs, ours = function(stock.section), function(mine.section)
+        ours.pop("stopbackward", None)
+        assert ours == theirs, mine.index
+    assert model.layers[-1].shape == (1, side, side)
+    data = (CFG / f"{name}.data").read_text(encoding="utf-8").splitlines()
+    heads = [layer.section for layer in model.layers if layer.section.name == "yolo"]
+    assert {f"classes={head.number('classes', 80)}" for head in heads} <= set(data)
+    assert model.net.options["data"] == f"{name}.data"
+    assert model.net.options["mask_from"] == model.net.options["max_batches"]
+
+
 def test_the_shipped_branch_fits_three_mebibytes():
     model = count("yolomask-v4-tiny")
     bytes_on_disk = 20 + 4 * model.parameters_from(model.first_branch_layer)
@@ -171,7 +195,7 @@ def test_pooled_maps_of_the_shipped_branch_have_strides_4_to_32():
     assert [416 // layer.shape[1] for layer in maps] == [4, 8, 16, 32]
 
 
-@pytest.mark.parametrize("name", MASK)
+@pytest.mark.parametrize("name", [*MASK, *RESULTS])
 def test_headers_state_the_branch(name):
     """The counts in the comment at the top of a mask cfg are the counts."""
     model = count(name)
@@ -229,7 +253,7 @@ def test_names_and_data():
     assert (CFG / data["names"]).is_file()
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, *MASK])
+@pytest.mark.parametrize("name", [*PUBLISHED, *MASK, *RESULTS])
 def test_engine_agrees(name):
     """Without a warning, so that every key of our own files means something to the engine."""
     model = count(name)
