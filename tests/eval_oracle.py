@@ -160,3 +160,88 @@ def pooled(seeds) -> tuple[dict, list[dict], list[dict]]:
         "categories": [{"id": c, "name": str(c)} for c in sorted(categories)],
     }
     return dataset, boxes, masks
+
+
+class Plain:
+    """F1, confusion and Darknet's mAP of boxes, by docs/evaluation.md, one detection at a time."""
+
+    def __init__(self, dataset: dict, boxes: list[dict]):
+        self.categories = sorted(row["id"] for row in dataset["categories"])
+        self.truths = dataset["annotations"]
+        self.boxes = sorted(boxes, key=lambda row: (-row["score"], row["image_id"]))
+
+    def overlaps(self, box: dict, category=None) -> list[tuple[float, int]]:
+        """(overlap, index) of the truths of its image, of one category or of all."""
+        rows = [
+            (i, row)
+            for i, row in enumerate(self.truths)
+            if row["image_id"] == box["image_id"] and category in (None, row["category_id"])
+        ]
+        if not rows:
+            return []
+        crowd = [row["iscrowd"] for _, row in rows]
+        ious = coco_masks.iou([box["bbox"]], [row["bbox"] for _, row in rows], crowd)[0]
+        return [(iou, i) for iou, (i, _) in zip(ious, rows, strict=True)]
+
+    def counts(self, iou: float, threshold: float) -> tuple[int, int, int]:
+        """TP, FP, FN of all classes."""
+        taken, wrong = set(), 0
+        for box in self.boxes:
+            if box["score"] < threshold:
+                continue
+            meets = [m for m in self.overlaps(box, box["category_id"]) if m[0] >= iou]
+            free = [m for m in meets if not self.truths[m[1]]["iscrowd"] and m[1] not in taken]
+            if free:
+                taken.add(max(free)[1])
+            elif not any(self.truths[i]["iscrowd"] for _, i in meets):
+                wrong += 1
+        return len(taken), wrong, sum(not row["iscrowd"] for row in self.truths) - len(taken)
+
+    def confusion(self, iou: float, threshold: float) -> np.ndarray:
+        side = len(self.categories)
+        cells, taken = np.zeros((side + 1, side + 1), np.int64), set()
+        for box in (box for box in self.boxes if box["score"] >= threshold):
+            meets = [m for m in self.overlaps(box) if m[0] >= iou]
+            free = [
+                (overlap, self.truths[i]["category_id"] == box["category_id"], i)
+                for overlap, i in meets
+                if not self.truths[i]["iscrowd"] and i not in taken
+            ]
+            column = self.categories.index(box["category_id"])
+            if free:
+                # Of equals one of its own class, of those the later; of others the first.
+                best = max(free)
+                if not best[1]:
+                    best = min((row for row in free if row[0] == best[0]), key=lambda row: row[2])
+                taken.add(best[2])
+                cells[self.categories.index(self.truths[best[2]]["category_id"]), column] += 1
+            elif not any(self.truths[i]["iscrowd"] for _, i in meets):
+                cells[side, column] += 1
+        for i, row in enumerate(self.truths):
+            if i not in taken and not row["iscrowd"]:
+                cells[self.categories.index(row["category_id"]), side] += 1
+        return cells
+
+    def darknet_ap(self, category: int, iou: float, points: int) -> float:
+        taken, hits, seen, curve = set(), 0, 0, [(0.0, 0.0)]
+        objects = [r for r in self.truths if r["category_id"] == category and not r["iscrowd"]]
+        for box in (box for box in self.boxes if box["category_id"] == category):
+            meets = [m for m in self.overlaps(box, category) if m[0] > iou]
+            real = [m for m in meets if not self.truths[m[1]]["iscrowd"]]
+            if meets and not real:
+                continue
+            seen += 1
+            if real:
+                owner = max(real, key=lambda m: m[0])[1]
+                hits += owner not in taken
+                taken.add(owner)
+            if objects:
+                curve.append((hits / len(objects), hits / seen))
+        if points:
+            recalls = [i / (points - 1) for i in range(points)]
+            return float(
+                np.mean([max([p for r, p in curve if r >= x], default=0) for x in recalls])
+            )
+        steps = sorted({r for r, _ in curve})
+        best = [max(p for r, p in curve if r >= x) for x in steps[1:]]
+        return float(np.sum(np.diff(steps) * best))

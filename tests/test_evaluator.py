@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from eval_oracle import RandomSet, judge, pooled
+from eval_oracle import Plain, RandomSet, judge, pooled
 from yolomask._native import DataError
 from yolomask.evaluation import DETECTION, NUMBERS, TRUTH, Evaluator, evaluate_results
 
@@ -257,6 +257,7 @@ def test_files(small, tmp_path):
         ("boxes", two, two, "1"),
         ("boxes", "background", one, "1"),
         ("boxes", "background", two, "1"),
+        ("boxes", "background", "background", "0"),
     ]
     with pytest.raises(OSError, match="no/x_metrics.json: cannot write"):
         evaluation.save(tmp_path / "no/x")
@@ -343,3 +344,32 @@ def test_masks_of_two_sizes():
     made.masks[0]["segmentation"] = {"size": [5, 5], "counts": [0, 25]}
     with pytest.raises(DataError, match=r"masks of .* and .* pixels \(width x height\)"):
         evaluate_results(made.dataset, {"segm": made.masks})
+
+
+def test_the_other_figures_on_random_sets():
+    """F1, confusion and Darknet's mAP by a second, plain implementation."""
+    right = 0
+    for seed in range(3000, 3030):
+        made = RandomSet(seed)
+        plain = Plain(made.dataset, made.boxes)
+        points = [0, 11, 101][seed % 3]
+        options = {"max_detections": 10**6, "score_threshold": 0.4, "iou_threshold": 0.45}
+        found = evaluate_results(
+            made.dataset,
+            {"bbox": made.boxes},
+            map_points=points,
+            on_warning=lambda _: None,
+            **options,
+        )
+        for iou in (0.5, 0.75):
+            at, best = found.f1("bbox", iou), found.f1("bbox", iou, best=True)
+            assert (at["TP"], at["FP"], at["FN"]) == plain.counts(iou, 0.4)
+            if best["F1"] > 0:
+                assert (best["TP"], best["FP"], best["FN"]) == plain.counts(iou, best["threshold"])
+            assert best["F1"] >= at["F1"]
+            right += at["TP"]
+        assert np.array_equal(found.confusion("bbox"), plain.confusion(0.45, 0.4))
+        for i, category in enumerate(plain.categories):
+            wanted = plain.darknet_ap(category, 0.45, points)
+            assert abs(found.darknet("bbox", i)["AP"] - wanted) < 1e-12
+    assert right > 100

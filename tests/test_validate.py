@@ -276,3 +276,20 @@ def test_unreadable_image_is_told_by_the_commands(bench):
     _, error = bench.run("detector", "valid", "tiny.cfg", "tiny.weights", "-quiet", code=1)
     assert "photo_000002.png" in error
     assert json.loads(bench.bytes("results/coco_results_metrics.json"))["skipped"] == 1
+
+
+def test_report_reads_the_curves_and_the_confusion(bench):
+    from yolomask.validation_charts import read_confusion, read_pr
+
+    bench.run("segmenter", "valid", "seg.cfg", WEIGHTS, "-quiet")
+    stem = bench.path / "results/coco_results"
+    curves = read_pr(stem.with_name("coco_results_pr.csv"))
+    assert set(curves) == {"boxes", "masks"}
+    figures = json.loads(bench.bytes("results/coco_results_metrics.json"))
+    for kind, classes in curves.items():
+        for row in figures[kind]["classes"]:
+            mean = np.mean([curve[1].mean() for curve in classes[row["name"]].values()])
+            assert abs(mean - row["AP"]) < 1e-12
+    for names, counts in read_confusion(stem.with_name("coco_results_confusion.csv")).values():
+        assert names == ["cat", "dog", "background"]
+        assert counts[:2].sum() == figures["boxes"]["truths"]

@@ -124,7 +124,7 @@ static void confused(FILE *file, const dn_evaluation *evaluation, int32_t class_
     fputc(',', file);
 }
 
-/* Cells that are 0 are left out. */
+/* Cells that are 0 are left out but for the diagonal, which names all classes in their order. */
 static void write_confusion(FILE *file, const dn_evaluation *evaluation)
 {
     const int32_t side = evaluation->info.class_count + 1;
@@ -132,7 +132,7 @@ static void write_confusion(FILE *file, const dn_evaluation *evaluation)
     for (int32_t kind = 0; kind < DN_KINDS; kind++)
         for (int64_t i = 0; evaluation->confusion[kind] && i < (int64_t)side * side; i++) {
             const int64_t count = evaluation->confusion[kind][i];
-            if (count == 0) continue;
+            if (count == 0 && i / side != i % side) continue;
             fprintf(file, "%s,", dn_kind_names[kind]);
             confused(file, evaluation, (int32_t)(i / side));
             confused(file, evaluation, (int32_t)(i % side));
