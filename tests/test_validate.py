@@ -9,6 +9,7 @@ import json
 import os
 import re
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_masks
@@ -183,6 +184,44 @@ def test_allocations(bench, fail_allocations):
         assert validation.run(limit=1, compared=ffi.NULL).numbers("segm") == wanted
 
     assert fail_allocations(run) > 50
+
+
+@pytest.mark.parametrize("form", ["label PNGs", "rows"])
+def test_labels_that_are_no_json(bench, form):
+    """The same as pycocotools on a JSON with the same objects."""
+    names = [f"photo_{i:06}.png" for i in range(1, 7)]
+    (bench.path / "list.txt").write_text("\n".join(names))
+    boxes = {}  # by image
+    for row in json.loads((bench.path / "labels.json").read_text())["annotations"]:
+        boxes.setdefault(row["image_id"], row["bbox"])
+    dataset = {"images": [], "annotations": [], "categories": [{"id": 1}, {"id": 2}]}
+    (bench.path / "masks").mkdir()
+    for i, name in enumerate(names, 1):
+        height, width = 44 + 4 * i, 80
+        x, y, w, h = (round(v) for v in boxes[i])
+        w, h = max(w, 4), max(h, 4)
+        pixels = np.zeros((height, width), np.uint16)
+        pixels[y : y + h, x : x + w] = 300
+        ys, xs = np.nonzero(pixels)
+        x, y, w, h = (int(v) for v in (xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1))
+        corners = [x, y, x + w, y, x + w, y + h, x, y + h]
+        cv2.imwrite(str(bench.path / "masks" / name), pixels)
+        shares = [v / (height if k % 2 else width) for k, v in enumerate(corners)]
+        row = " ".join(map(repr, [0, *shares]))
+        (bench.path / name).with_suffix(".txt").write_text(row)
+        dataset["images"].append({"id": i, "height": height, "width": width})
+        size = {"bbox": [x, y, w, h], "area": w * h, "segmentation": [corners]}
+        dataset["annotations"].append(
+            {"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, **size}
+        )
+    validation = Validation(bench)
+    folder = {"masks_folder": bench.path / "masks"} if form == "label PNGs" else {}
+    validation.data = Dataset(bench.path / "list.txt", classes=2, **folder)
+    found = validation.run(class_agnostic=True)
+    for kind, rows in validation.rows.items():
+        coco, _ = judge(dataset, rows, kind, agnostic=True)
+        assert np.abs(np.array(list(found.numbers(kind).values())) - coco.stats).max() <= 1e-12
+        assert coco.stats[0] > 0.01
 
 
 # ---- the commands ----
