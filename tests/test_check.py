@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -24,9 +25,13 @@ def check(folder: Path, *arguments, code: int | None = None) -> tuple[list[dict]
     assert run.returncode == bool(wrong) and not run.stderr, (run.stdout, run.stderr)
     if code is not None:
         assert run.returncode == code
-    for f, line in zip(findings, run.stdout.splitlines(), strict=False):
+    lines, notes = iter(run.stdout.splitlines()), Counter()
+    for f in findings:
+        notes[f["kind"]] += f["information"]
+        if notes[f["kind"]] > 20:  # no more are printed
+            continue
         place = f["file"] + (f":{f['line']}" if f["line"] else "")
-        assert line == f"{place}: {f['text']}"
+        assert next(lines) == f"{place}: {f['text']}"
     last = run.stdout.splitlines()[-1]
     count = f"{len(wrong)} finding{'s' * (len(wrong) != 1)}" if wrong else "clean"
     notes = f", {len(findings) - len(wrong)} for information" * (len(findings) > len(wrong))
@@ -168,6 +173,27 @@ def test_images(tmp_path):
         ("repeated", "copy.png", f"is the same image as {tmp_path}/a1.png"),
     ]
     assert "ends early" in found[3][2] or "damaged" in found[3][2]
+
+
+def test_much_information(tmp_path):
+    """Twenty lines of a kind are enough; the table and the JSON have them all."""
+    coco = Coco(tmp_path)
+    for i in range(50):
+        ring = [i, 30, i + 1, 30, i + 1, 39, i, 39]
+        coco.annotations.append(annotation(10 + i, 1, ring))
+    findings, printed = check(tmp_path, coco.write(), code=0)
+    assert len(findings) == 50 and printed.count("is only 1 x 9 pixels") == 20
+    assert "        50  small " in printed and printed.endswith("clean, 50 for information\n")
+
+
+def test_images_elsewhere(tmp_path):
+    coco = Coco(tmp_path)
+    path = coco.write()
+    (tmp_path / "elsewhere").mkdir()
+    path = path.rename(tmp_path / "elsewhere/labels.json")
+    printed = check(tmp_path, path, code=1)[1].splitlines()
+    assert "no image can be read: is -images, their folder, right?" in printed
+    check(tmp_path, path, "-images", tmp_path, code=0)
 
 
 def test_two_sets(tmp_path):

@@ -2,7 +2,8 @@
  *
  * One line a finding, `file:line: what`, then a table of how many there are of each kind. The sets
  * are those of a data file, or the files and folders named, which are compared with each other.
- * Exit code 0: clean; 1: findings (information does not count).
+ * Of what is only information the first twenty of a kind are shown; the JSON holds all. Exit code
+ * 0: clean; 1: findings (information does not count).
  */
 #include "data/check.h"
 #include "cli/commands.h"
@@ -15,7 +16,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { DN_CHECK_SETS = 64 };
+enum { DN_CHECK_SETS = 64, DN_NOTES_SHOWN = 20 };
 
 static const struct {
     const char *word, *meaning;
@@ -32,15 +33,9 @@ typedef struct dn_check_run {
     bool terminal;
 } dn_check_run;
 
-static void print_finding(void *context, const dn_finding *finding)
+static void write_finding(dn_check_run *run, const dn_finding *finding)
 {
-    dn_check_run *run = context;
     const bool first = run->total++ == 0;
-    run->counts[finding->kind]++;
-    if (run->terminal) fprintf(stderr, "\r\033[K");
-    printf("%s:", finding->path);
-    if (finding->line > 0) printf("%d:", (int)finding->line);
-    printf(" %s\n", finding->text);
     if (!run->json) return;
     fprintf(run->json, "%s\n {\"kind\":\"%s\",\"information\":%s,\"file\":", first ? "" : ",",
             kinds[finding->kind].word, kinds[finding->kind].information ? "true" : "false");
@@ -48,6 +43,17 @@ static void print_finding(void *context, const dn_finding *finding)
     fprintf(run->json, ",\"line\":%d,\"text\":", (int)finding->line);
     dn_json_text(run->json, finding->text);
     fputc('}', run->json);
+}
+
+static void print_finding(void *context, const dn_finding *finding)
+{
+    dn_check_run *run = context;
+    write_finding(run, finding);
+    if (run->counts[finding->kind]++ >= DN_NOTES_SHOWN && kinds[finding->kind].information) return;
+    if (run->terminal) fprintf(stderr, "\r\033[K");
+    printf("%s:", finding->path);
+    if (finding->line > 0) printf("%d:", (int)finding->line);
+    printf(" %s\n", finding->text);
 }
 
 static void print_progress(void *context, int64_t done, int64_t images)
@@ -131,7 +137,13 @@ int dn_command_check(dn_arguments *arguments)
                                       .progress = print_progress};
     dn_must(dn_check(sources, count, &options, totals));
     if (run.terminal) fprintf(stderr, "\r\033[K");
-    for (int32_t i = 0; i < count; i++) print_set(&sources[i], &totals[i]);
+    int64_t images = 0;
+    for (int32_t i = 0; i < count; i++) {
+        print_set(&sources[i], &totals[i]);
+        images += totals[i].images;
+    }
+    if (images > 0 && run.counts[DN_FINDING_IMAGE] >= images)
+        printf("no image can be read: is -images, their folder, right?\n");
     const int64_t findings = print_table(&run);
     if (run.json) {
         fprintf(run.json, "\n]\n");

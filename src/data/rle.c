@@ -115,29 +115,6 @@ dn_status dn_rle_from_runs(dn_rle *out, int32_t height, int32_t width, const uin
     return dn_rle_finish(&builder, status, out);
 }
 
-dn_status dn_rle_from_row_runs(dn_rle *out, int32_t height, int32_t width, const uint32_t *runs,
-                               int64_t run_count)
-{
-    DN_TRY(dn_rle_check_size("row-major RLE", height, width));
-    const dn_rle size = {.height = height, .width = width};
-    const uint32_t pixels = (uint32_t)dn_pixels_of(&size);
-    uint8_t *mask = dn_alloc(pixels); /* (height, width) */
-    if (!mask) return DN_ERROR_MEMORY;
-
-    dn_status status = DN_OK;
-    uint32_t position = 0;
-    for (int64_t i = 0; i < run_count; i++) {
-        DN_TRY_GOTO(dn_check_run("row-major RLE", i, runs[i], position, &size));
-        memset(mask + position, (int)(i % 2), runs[i]);
-        position += runs[i];
-    }
-    memset(mask + position, (int)(run_count % 2), pixels - position);
-    status = dn_rle_from_mask(out, mask, height, width, DN_ROW_MAJOR);
-done:
-    dn_free(mask);
-    return status;
-}
-
 /* ---- from pixels ---- */
 
 /* What to read in: columns [left, right) and rows [top, bottom) of bytes that are not 0, or, where
@@ -180,6 +157,49 @@ dn_status dn_rle_from_mask(dn_rle *out, const uint8_t *mask, int32_t height, int
     scan.row_step = order == DN_ROW_MAJOR ? width : 1;
     scan.column_step = order == DN_ROW_MAJOR ? 1 : height;
     return dn_rle_from_scan(out, height, width, &scan);
+}
+
+/* Sets the pixels [begin, end), counted row after row, and makes the scan's box hold them. */
+static void dn_set_row_run(uint8_t *mask, int32_t width, uint32_t begin, uint32_t end,
+                           dn_scan *scan)
+{
+    if (begin == end) return;
+    const int32_t top = (int32_t)(begin / (uint32_t)width);
+    const int32_t last = (int32_t)((end - 1) / (uint32_t)width);
+    const int32_t left = top == last ? (int32_t)(begin % (uint32_t)width) : 0;
+    const int32_t right = top == last ? (int32_t)((end - 1) % (uint32_t)width) + 1 : width;
+    if (scan->right == 0) {
+        scan->left = left;
+        scan->top = top;
+    }
+    if (left < scan->left) scan->left = left;
+    if (right > scan->right) scan->right = right;
+    scan->bottom = last + 1;
+    memset(mask + begin, 1, end - begin);
+}
+
+dn_status dn_rle_from_row_runs(dn_rle *out, int32_t height, int32_t width, const uint32_t *runs,
+                               int64_t run_count)
+{
+    DN_TRY(dn_rle_check_size("row-major RLE", height, width));
+    const dn_rle size = {.height = height, .width = width};
+    const uint32_t pixels = (uint32_t)dn_pixels_of(&size);
+    uint8_t *mask = dn_alloc(pixels); /* (height, width) */
+    if (!mask) return DN_ERROR_MEMORY;
+
+    dn_scan scan = {.bytes = mask, .row_step = width, .column_step = 1};
+    dn_status status = DN_OK;
+    uint32_t position = 0;
+    for (int64_t i = 0; i < run_count; i++) {
+        DN_TRY_GOTO(dn_check_run("row-major RLE", i, runs[i], position, &size));
+        if (i % 2 == 1) dn_set_row_run(mask, width, position, position + runs[i], &scan);
+        position += runs[i];
+    }
+    if (run_count % 2 == 1) dn_set_row_run(mask, width, position, pixels, &scan);
+    status = dn_rle_from_scan(out, height, width, &scan);
+done:
+    dn_free(mask);
+    return status;
 }
 
 dn_status dn_rle_from_labels(dn_rle *out, const uint16_t *labels, int32_t height, int32_t width,
