@@ -7,10 +7,13 @@ labelled raster into cells by integration, and with the colours.
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 
+from dataset_tools import Dataset
 from mask_support import Rle
 from preview_support import ColouredSet, Look, Preview, write_cfg
 from test_mask_geometry import overlaps, random_box
@@ -431,3 +434,53 @@ def test_out_of_memory(tmp_path):
         finally:
             lib.dn_test_fail_allocation(-1)
     assert failures > 40
+
+
+def smooth_set(folder, name, height, width):
+    """One photo-like image with a coloured square, as JPEG and, decoded, as PNG."""
+    folder.mkdir()
+    y, x = np.mgrid[:height, :width] / 97
+    waves = [128 + 60 * np.sin(f * x + g * y) for f, g in ((1, 0.3), (0.4, 1.2), (1.5, 1.1))]
+    cv2.imwrite(
+        str(folder / "a.jpg"), np.uint8(np.stack(waves, -1)), [cv2.IMWRITE_JPEG_QUALITY, 98]
+    )
+    cv2.imwrite(str(folder / "a.png"), cv2.imread(str(folder / "a.jpg")))
+    square = [[100, 80, 300, 80, 300, 200, 100, 200]]
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [100, 80, 200, 120]}
+    annotation |= {"segmentation": square, "area": 24000, "iscrowd": 0}
+    image = {"id": 1, "file_name": name, "width": width, "height": height}
+    categories = [{"id": 1, "name": "square"}]
+    labels = {"images": [image], "annotations": [annotation], "categories": categories}
+    (folder / "labels.json").write_text(json.dumps(labels))
+    return Dataset(folder / "labels.json", strict=True).handle
+
+
+@pytest.mark.parametrize("size", [(480, 640), (968, 648), (482, 642), (481, 641)])
+def test_large_jpegs_are_decoded_small_in_the_same_place(tmp_path, size):
+    """Shrinking by 8, 8, 2, and not at all: the pixels of all samples agree with the PNG's."""
+    jpeg = smooth_set(tmp_path / "jpeg", "a.jpg", *size)
+    png = smooth_set(tmp_path / "png", "a.png", *size)
+    cfg = write_cfg(tmp_path, 64, 48, mask_jitter=0.3)
+    ours = Preview(cfg, jpeg, count=10, plain=False)
+    whole = Preview(cfg, png, count=10, plain=False)
+    differences = np.abs(ours.input - whole.input)
+    for sample in range(10):
+        (one,), (same,) = ours.objects(sample), whole.objects(sample)
+        assert one.affine == same.affine and (one.box == same.box).all()
+    if size[0] % 2:
+        assert differences.max() == 0
+        return
+    assert 0 < differences.max() < 0.02 and differences.mean() < 0.002
+    for axis in (2, 3):  # the shift that explains the differences best, in network pixels
+        slope = np.gradient(whole.input, axis=axis)
+        slope[np.abs(slope) > 0.04] = 0  # the border of the image
+        shift = ((ours.input - whole.input) * slope).sum() / (slope**2).sum()
+        assert abs(shift) < 0.01
+
+
+def test_damage_that_shows_late_is_skipped_too(tmp_path):
+    images = ColouredSet(tmp_path, 17, SIZES[:3])
+    path = tmp_path / "image_1.png"
+    path.write_bytes(path.read_bytes()[:120])  # the size can be read, the picture cannot
+    preview = Preview(write_cfg(tmp_path, mask_mosaic=1), images.dataset, count=12)
+    assert set(preview.images) == {0, 2}

@@ -52,14 +52,27 @@ static dn_status find_format(const dn_image_file *file, const dn_image_format **
                    file->name);
 }
 
-dn_status dn_image_load_memory(const void *bytes, size_t size, const char *name, dn_image *out)
+/* The largest of 1, 2, 4, 8 up to `wanted` that divides both sides. */
+static int32_t usable_shrink(int32_t wanted, const dn_image_header *header)
 {
-    const dn_image_file file = {name, bytes, size};
+    int32_t shrink = wanted < 8 ? wanted : 8;
+    while (shrink > 1 && (header->width % shrink != 0 || header->height % shrink != 0)) shrink /= 2;
+    return shrink;
+}
+
+static dn_status decode(const dn_image_file *file, int32_t *shrink, dn_image *out)
+{
     const dn_image_format *format = NULL;
     dn_image_header header = {.orientation = 1};
     dn_image image = {0};
-    DN_TRY(find_format(&file, &format));
-    DN_TRY(format->decode(&file, &header, &image));
+    DN_TRY(find_format(file, &format));
+    if (*shrink > 1 && format->shrinks) {
+        DN_TRY(format->read_header(file, &header));
+        *shrink = usable_shrink(*shrink, &header);
+    } else {
+        *shrink = 1;
+    }
+    DN_TRY(format->decode(file, *shrink, &header, &image));
     const dn_status status = dn_image_orient(&image, header.orientation);
     if (status == DN_OK)
         *out = image;
@@ -68,14 +81,28 @@ dn_status dn_image_load_memory(const void *bytes, size_t size, const char *name,
     return status;
 }
 
-dn_status dn_image_load(const char *path, dn_image *out)
+dn_status dn_image_load_memory(const void *bytes, size_t size, const char *name, dn_image *out)
+{
+    const dn_image_file file = {name, bytes, size};
+    int32_t shrink = 1;
+    return decode(&file, &shrink, out);
+}
+
+dn_status dn_image_load_shrunk(const char *path, int32_t *shrink, dn_image *out)
 {
     char *bytes;
     size_t size;
     DN_TRY(dn_read_file(path, DN_IMAGE_FILE_LIMIT, &bytes, &size));
-    const dn_status status = dn_image_load_memory(bytes, size, path, out);
+    const dn_image_file file = {path, (const uint8_t *)bytes, size};
+    const dn_status status = decode(&file, shrink, out);
     dn_free(bytes);
     return status;
+}
+
+dn_status dn_image_load(const char *path, dn_image *out)
+{
+    int32_t shrink = 1;
+    return dn_image_load_shrunk(path, &shrink, out);
 }
 
 static dn_status read_header(const dn_image_file *file, dn_image_header *header)

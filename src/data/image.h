@@ -31,12 +31,15 @@ typedef struct dn_image_header {
 } dn_image_header;
 
 /* The decoders of one format: only the headers, or all. decode() writes a new image as stored,
- * freed with dn_image_free, and its header. */
+ * freed with dn_image_free, and its header; where the format `shrinks`, each pixel can be the mean
+ * of shrink x shrink ones (2, 4, 8; sides that are multiples of it). */
 typedef struct dn_image_format {
     const char *name;
     bool (*matches)(const dn_image_file *file);
     dn_status (*read_header)(const dn_image_file *file, dn_image_header *header);
-    dn_status (*decode)(const dn_image_file *file, dn_image_header *header, dn_image *out);
+    dn_status (*decode)(const dn_image_file *file, int32_t shrink, dn_image_header *header,
+                        dn_image *out);
+    bool shrinks;
 } dn_image_format;
 
 extern const dn_image_format dn_image_jpeg, dn_image_png, dn_image_ppm;
@@ -50,6 +53,11 @@ dn_status dn_image_check_size(const char *name, uint64_t width, uint64_t height)
 
 /* A zeroed image of a checked size. */
 dn_status dn_image_alloc(int32_t width, int32_t height, dn_image *out);
+
+/* dn_image_load with both sides divided by *shrink (1, 2, 4 or 8), which becomes a smaller one
+ * where the sides are no multiples of it, and 1 where the format cannot do it. A pixel of the
+ * result covers exactly shrink x shrink pixels of the whole image. */
+dn_status dn_image_load_shrunk(const char *path, int32_t *shrink, dn_image *out);
 
 /* The orientation tag (1..8) of an EXIF block, which begins with a TIFF header; 1 where there is
  * none or the block is damaged. */

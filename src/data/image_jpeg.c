@@ -29,6 +29,7 @@ typedef struct dn_jpeg {
     struct jpeg_progress_mgr progress;
     jmp_buf jump;
     const dn_image_file *file;
+    unsigned shrink; /* of the sides: 1, 2, 4, 8 */
     dn_status status;
     uint8_t *ink; /* a row of CMYK samples, or NULL */
     dn_image image;
@@ -124,9 +125,12 @@ static void read_picture(dn_jpeg *jpeg)
         ERREXIT(info, JWRN_JPEG_EOF);
     const bool inks = info->num_components == 4;
     info->out_color_space = inks ? JCS_CMYK : JCS_RGB;
-    const int32_t width = (int32_t)info->image_width;
+    info->scale_num = 1;
+    info->scale_denom = jpeg->shrink;
+    jpeg_calc_output_dimensions(info);
+    const int32_t width = (int32_t)info->output_width;
     if (inks && !(jpeg->ink = dn_alloc((size_t)width * 4))) fail_memory(jpeg);
-    if (dn_image_alloc(width, (int32_t)info->image_height, &jpeg->image) != DN_OK)
+    if (dn_image_alloc(width, (int32_t)info->output_height, &jpeg->image) != DN_OK)
         fail_memory(jpeg);
     jpeg_start_decompress(info);
     while (info->output_scanline < info->output_height) {
@@ -146,9 +150,10 @@ static void run_guarded(dn_jpeg *jpeg, dn_image_header *header, bool picture)
     if (picture) read_picture(jpeg);
 }
 
-static dn_status run(const dn_image_file *file, dn_image_header *header, dn_image *out)
+static dn_status run(const dn_image_file *file, int32_t shrink, dn_image_header *header,
+                     dn_image *out)
 {
-    dn_jpeg jpeg = {.file = file};
+    dn_jpeg jpeg = {.file = file, .shrink = (unsigned)shrink};
     dn_image_header found = {0};
     jpeg.info.err = jpeg_std_error(&jpeg.error);
     jpeg.info.client_data = &jpeg;
@@ -174,12 +179,13 @@ static bool matches(const dn_image_file *file)
 
 static dn_status read_header(const dn_image_file *file, dn_image_header *header)
 {
-    return run(file, header, NULL);
+    return run(file, 1, header, NULL);
 }
 
-static dn_status decode(const dn_image_file *file, dn_image_header *header, dn_image *out)
+static dn_status decode(const dn_image_file *file, int32_t shrink, dn_image_header *header,
+                        dn_image *out)
 {
-    return run(file, header, out);
+    return run(file, shrink, header, out);
 }
 
-const dn_image_format dn_image_jpeg = {"JPEG", matches, read_header, decode};
+const dn_image_format dn_image_jpeg = {"JPEG", matches, read_header, decode, true};

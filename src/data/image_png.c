@@ -224,8 +224,10 @@ static dn_status read_header(const dn_image_file *file, dn_image_header *header)
     return DN_OK;
 }
 
-static dn_status decode(const dn_image_file *file, dn_image_header *header, dn_image *out)
+static dn_status decode(const dn_image_file *file, int32_t shrink, dn_image_header *header,
+                        dn_image *out)
 {
+    (void)shrink;
     dn_png self = {.file = file};
     DN_TRY(run(&self, DN_PNG_PICTURE));
     *header = self.header;
@@ -233,7 +235,7 @@ static dn_status decode(const dn_image_file *file, dn_image_header *header, dn_i
     return DN_OK;
 }
 
-const dn_image_format dn_image_png = {"PNG", matches, read_header, decode};
+const dn_image_format dn_image_png = {"PNG", matches, read_header, decode, false};
 
 dn_status dn_label_png_read(const dn_image_file *file, uint16_t **labels, int32_t *width,
                             int32_t *height)

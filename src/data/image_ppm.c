@@ -74,8 +74,10 @@ static uint8_t read_sample(const uint8_t *bytes, bool wide, uint32_t largest)
     return (uint8_t)((value * 255 + largest / 2) / largest);
 }
 
-static dn_status decode(const dn_image_file *file, dn_image_header *header, dn_image *out)
+static dn_status decode(const dn_image_file *file, int32_t shrink, dn_image_header *header,
+                        dn_image *out)
 {
+    (void)shrink;
     dn_ppm_header ppm;
     DN_TRY(read_ppm_header(file, &ppm));
     const bool wide = ppm.largest > 255;
@@ -96,4 +98,4 @@ static dn_status decode(const dn_image_file *file, dn_image_header *header, dn_i
     return DN_OK;
 }
 
-const dn_image_format dn_image_ppm = {"PPM", matches, read_header, decode};
+const dn_image_format dn_image_ppm = {"PPM", matches, read_header, decode, false};

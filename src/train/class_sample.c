@@ -80,14 +80,15 @@ static dn_status fill_truth(const dn_dataset_view *view, int64_t image, dn_sampl
     return DN_OK;
 }
 
-dn_status dn_class_sample_load(const dn_scene_source *source, const dn_sample_options *options,
+dn_status dn_class_sample_load(const dn_picture_source *source, const dn_sample_options *options,
                                int64_t image, int64_t number, float *input, dn_sample *sample)
 {
-    dn_scene scene;
-    DN_TRY(dn_scene_load(source, image, &scene));
+    dn_picture picture;
+    DN_TRY(dn_picture_load(source, image, NULL, &picture));
     dn_rng rng = dn_rng_make(options->seed, (uint64_t)number, 0, DN_RNG_AUGMENT);
-    dn_status status = fill_pixels(options, &scene.image, &rng, input);
-    if (status == DN_OK) status = fill_truth(dn_dataset_get(source->dataset), scene.index, sample);
-    dn_scene_free(&scene);
+    dn_status status = fill_pixels(options, &picture.image, &rng, input);
+    if (status == DN_OK)
+        status = fill_truth(dn_dataset_get(source->dataset), picture.index, sample);
+    dn_picture_free(&picture);
     return status;
 }

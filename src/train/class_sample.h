@@ -13,7 +13,7 @@
 dn_crop dn_crop_of(const dn_network *network, bool plain);
 
 /* As dn_sample_load, of a data set whose images have classes. */
-dn_status dn_class_sample_load(const dn_scene_source *source, const dn_sample_options *options,
+dn_status dn_class_sample_load(const dn_picture_source *source, const dn_sample_options *options,
                                int64_t image, int64_t number, float *input, dn_sample *sample);
 
 #endif

@@ -23,14 +23,17 @@ static const float smallest = 0.5f, largest = 1.5f;
 static dn_affine random_map(const dn_image *onto, const dn_image *from, bool flip, dn_rng *rng)
 {
     const dn_augment augment = {.zoom_min = smallest, .zoom_max = largest, .flip = flip};
-    return dn_view_random(&augment, from, onto->width, onto->height, false, rng);
+    const dn_letterbox letterbox =
+        dn_letterbox_make(from->width, from->height, onto->width, onto->height, false);
+    return dn_view_random(&augment, &letterbox, rng);
 }
 
-/* Lays one object over the scene; *pasted has no mask where nothing of it falls into the image. */
-static dn_status lay(const dn_scene *scene, const dn_scene_object *object, const dn_affine *map,
-                     dn_scene_object *pasted)
+/* Lays one object over the picture; *pasted has no mask where nothing of it falls into the image.
+ */
+static dn_status lay(const dn_picture *picture, const dn_picture_object *object,
+                     const dn_affine *map, dn_picture_object *pasted)
 {
-    const dn_image *image = &scene->image;
+    const dn_image *image = &picture->image;
     dn_rle mask;
     DN_TRY(dn_rle_sample(&mask, &object->mask, map, (dn_box){0}, image->height, image->width));
     *pasted = *object;
@@ -42,21 +45,21 @@ static dn_status lay(const dn_scene *scene, const dn_scene_object *object, const
 }
 
 /* The objects of `from` to paste, each by a toss. */
-static dn_status choose(const dn_scene *scene, const dn_scene *from, const dn_affine *map,
-                        dn_rng *rng, dn_scene_object *chosen, int32_t *count)
+static dn_status choose(const dn_picture *picture, const dn_picture *from, const dn_affine *map,
+                        dn_rng *rng, dn_picture_object *chosen, int32_t *count)
 {
     for (int32_t i = 0; i < from->object_count; i++) {
-        const dn_scene_object *object = &from->objects[i];
+        const dn_picture_object *object = &from->objects[i];
         const bool wanted = dn_rng_uniform(rng, 0, 1) < 0.5f;
         if (!wanted || object->crowd || object->mask.run_count == 0) continue;
-        DN_TRY(lay(scene, object, map, &chosen[*count]));
+        DN_TRY(lay(picture, object, map, &chosen[*count]));
         if (chosen[*count].mask.run_count > 0) ++*count;
     }
     return DN_OK;
 }
 
 /* All pixels that are pasted: the union of the chosen objects' masks. */
-static dn_status unite(const dn_scene_object *chosen, int32_t count, dn_rle *out)
+static dn_status unite(const dn_picture_object *chosen, int32_t count, dn_rle *out)
 {
     dn_rle *masks = dn_alloc((size_t)count * sizeof *masks);
     if (!masks) return DN_ERROR_MEMORY;
@@ -67,7 +70,7 @@ static dn_status unite(const dn_scene_object *chosen, int32_t count, dn_rle *out
 }
 
 /* Takes the pasted pixels away from an object that was there. */
-static dn_status cover(dn_scene_object *object, const dn_rle *pasted)
+static dn_status cover(dn_picture_object *object, const dn_rle *pasted)
 {
     if (object->mask.run_count == 0) {
         const dn_box seen = dn_box_clip(object->box, (float)pasted->width, (float)pasted->height);
@@ -114,38 +117,38 @@ static dn_status copy_pixels(dn_image *image, const dn_image *from, const dn_aff
     return status;
 }
 
-/* Pastes the chosen objects, whose masks then belong to the scene. */
-static dn_status paste(dn_scene *scene, const dn_scene *from, const dn_affine *map,
-                       dn_scene_object *chosen, int32_t *count)
+/* Pastes the chosen objects, whose masks then belong to the picture. */
+static dn_status paste(dn_picture *picture, const dn_picture *from, const dn_affine *map,
+                       dn_picture_object *chosen, int32_t *count)
 {
     dn_rle all;
     DN_TRY(unite(chosen, *count, &all));
     dn_status status = DN_OK;
     for (int32_t i = 0; i < *count && status == DN_OK; i++)
-        status = copy_pixels(&scene->image, &from->image, map, &chosen[i].mask);
-    for (int32_t i = 0; i < scene->object_count && status == DN_OK; i++)
-        status = cover(&scene->objects[i], &all);
+        status = copy_pixels(&picture->image, &from->image, map, &chosen[i].mask);
+    for (int32_t i = 0; i < picture->object_count && status == DN_OK; i++)
+        status = cover(&picture->objects[i], &all);
     dn_rle_free(&all);
     DN_TRY(status);
-    const size_t before = (size_t)scene->object_count * sizeof *scene->objects;
-    const size_t more = (size_t)*count * sizeof *scene->objects;
-    dn_scene_object *objects = dn_realloc(scene->objects, before, before + more);
+    const size_t before = (size_t)picture->object_count * sizeof *picture->objects;
+    const size_t more = (size_t)*count * sizeof *picture->objects;
+    dn_picture_object *objects = dn_realloc(picture->objects, before, before + more);
     if (!objects) return DN_ERROR_MEMORY;
-    memcpy(objects + scene->object_count, chosen, more);
-    scene->objects = objects;
-    scene->object_count += *count;
+    memcpy(objects + picture->object_count, chosen, more);
+    picture->objects = objects;
+    picture->object_count += *count;
     *count = 0;
     return DN_OK;
 }
 
-dn_status dn_copy_paste(dn_scene *scene, const dn_scene *from, bool flip, dn_rng *rng)
+dn_status dn_copy_paste(dn_picture *picture, const dn_picture *from, bool flip, dn_rng *rng)
 {
-    const dn_affine map = random_map(&scene->image, &from->image, flip, rng);
+    const dn_affine map = random_map(&picture->image, &from->image, flip, rng);
     int32_t count = 0;
-    dn_scene_object *chosen = dn_alloc((size_t)from->object_count * sizeof *chosen);
+    dn_picture_object *chosen = dn_alloc((size_t)from->object_count * sizeof *chosen);
     if (!chosen) return DN_ERROR_MEMORY;
-    dn_status status = choose(scene, from, &map, rng, chosen, &count);
-    if (status == DN_OK && count > 0) status = paste(scene, from, &map, chosen, &count);
+    dn_status status = choose(picture, from, &map, rng, chosen, &count);
+    if (status == DN_OK && count > 0) status = paste(picture, from, &map, chosen, &count);
     for (int32_t i = 0; i < count; i++) dn_rle_free(&chosen[i].mask);
     dn_free(chosen);
     return status;

@@ -3,10 +3,10 @@
 #define DN_TRAIN_COPY_PASTE_H
 
 #include "core/rng.h"
-#include "train/scene.h"
+#include "train/picture.h"
 
-/* Pastes some of the objects of `from` that have a mask into `scene`: both zoomed, moved, and
- * (with `flip`) mirrored at random. */
-dn_status dn_copy_paste(dn_scene *scene, const dn_scene *from, bool flip, dn_rng *rng);
+/* Both pictures are whole (shrink 1). Pastes some of the objects of `from` that have a mask into
+ * `picture`: both zoomed, moved, and (with `flip`) mirrored at random. */
+dn_status dn_copy_paste(dn_picture *picture, const dn_picture *from, bool flip, dn_rng *rng);
 
 #endif

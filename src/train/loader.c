@@ -94,9 +94,9 @@ static dn_sample_options options_of(const dn_loader *loader, int64_t number)
 static dn_status load(dn_loader *loader, int64_t number, dn_ring_place *place, int64_t slot)
 {
     const dn_sample_options options = options_of(loader, number);
-    const dn_scene_source source = {loader->dataset, loader->options.strict, note_fault, loader};
+    const dn_picture_source source = {loader->dataset, loader->options.strict, note_fault, loader};
     float *input = place->input + slot * 3 * options.width * options.height;
-    dn_status (*load_sample)(const dn_scene_source *, const dn_sample_options *, int64_t, int64_t,
+    dn_status (*load_sample)(const dn_picture_source *, const dn_sample_options *, int64_t, int64_t,
                              float *, dn_sample *) =
         dn_dataset_get(loader->dataset)->has_image_classes ? dn_class_sample_load : dn_sample_load;
     return load_sample(&source, &options, image_of(loader, number), number, input,

@@ -22,7 +22,7 @@ static const float smallest_tile = 0.2f;
 
 /* A sample while it is made. */
 typedef struct dn_making {
-    const dn_scene_source *source;
+    const dn_picture_source *source;
     const dn_sample_options *options;
     int64_t number;
     float *input; /* (3, height, width) */
@@ -44,13 +44,13 @@ static dn_status reserve(dn_sample *sample, int32_t more)
 }
 
 /* Appends the objects that show; their masks move to the sample. */
-static dn_status add_objects(dn_scene *scene, const dn_tile *tile, dn_sample *sample)
+static dn_status add_objects(dn_picture *picture, const dn_tile *tile, dn_sample *sample)
 {
-    DN_TRY(reserve(sample, scene->object_count));
-    for (int32_t i = 0; i < scene->object_count; i++) {
-        dn_scene_object *object = &scene->objects[i];
+    DN_TRY(reserve(sample, picture->object_count));
+    for (int32_t i = 0; i < picture->object_count; i++) {
+        dn_picture_object *object = &picture->objects[i];
         const int32_t at = sample->truth.object_count;
-        if (!dn_truth_of(scene, object, tile, &sample->objects[at])) continue;
+        if (!dn_truth_of(picture, object, tile, &sample->objects[at])) continue;
         sample->masks[at] = object->mask;
         object->mask = (dn_rle){0};
         sample->truth.object_count++;
@@ -80,19 +80,28 @@ static void lay(const dn_making *making, const dn_tile *tile, bool mean, const f
     }
 }
 
-/* Draws a scene into its tile, in random colours. */
-static dn_status draw(const dn_making *making, const dn_scene *scene, const dn_tile *tile,
+/* From the tile's pixels to those that were decoded. */
+static dn_affine view_of_pixels(const dn_picture *picture, const dn_tile *tile)
+{
+    const float part = 1.0f / (float)picture->shrink;
+    const dn_affine *view = &tile->view;
+    return (dn_affine){view->scale_x * part, view->scale_y * part,
+                       (view->offset_x + view->scale_x * tile->area.x0) * part,
+                       (view->offset_y + view->scale_y * tile->area.y0) * part};
+}
+
+/* Draws a picture into its tile, in random colours. */
+static dn_status draw(const dn_making *making, const dn_picture *picture, const dn_tile *tile,
                       bool mean, dn_rng *rng)
 {
     const int32_t width = (int32_t)(tile->area.x1 - tile->area.x0);
     const int32_t height = (int32_t)(tile->area.y1 - tile->area.y0);
     const int64_t count = (int64_t)width * height;
-    dn_affine view = tile->view;
-    view.offset_x += view.scale_x * tile->area.x0;
-    view.offset_y += view.scale_y * tile->area.y0;
+    const dn_affine view = view_of_pixels(picture, tile);
     float *pixels = dn_alloc((size_t)count * 3 * sizeof *pixels);
     if (!pixels) return DN_ERROR_MEMORY;
-    const dn_status status = dn_image_sample(&scene->image, &view, width, height, 0.5f, 1, pixels);
+    const dn_status status =
+        dn_image_sample(&picture->image, &view, width, height, 0.5f, 1, pixels);
     if (status == DN_OK) {
         dn_random_colours(&making->options->augment, rng, pixels, count);
         lay(making, tile, mean, pixels);
@@ -109,43 +118,74 @@ static int64_t another_image(const dn_making *making, int64_t image, dn_rng *rng
     return others > 0 ? (image + 1 + dn_rng_below(rng, others)) % count : image;
 }
 
-/* Pastes objects of another image into the scene, in some of the cases. */
-static dn_status maybe_paste(const dn_making *making, int32_t place, dn_scene *scene)
+/* Pastes objects of another image into the picture. */
+static dn_status paste(const dn_making *making, dn_picture *picture, dn_rng *rng)
 {
-    const dn_augment *augment = &making->options->augment;
-    dn_rng rng =
-        dn_rng_make(making->options->seed, (uint64_t)making->number, (uint64_t)place, DN_RNG_PASTE);
-    if (dn_rng_uniform(&rng, 0, 1) >= augment->copy_paste) return DN_OK;
-    dn_scene other;
-    DN_TRY(dn_scene_load(making->source, another_image(making, scene->index, &rng), &other));
-    const dn_status status = dn_copy_paste(scene, &other, augment->flip, &rng);
-    dn_scene_free(&other);
+    dn_picture other;
+    DN_TRY(
+        dn_picture_load(making->source, another_image(making, picture->index, rng), NULL, &other));
+    const dn_status status = dn_copy_paste(picture, &other, making->options->augment.flip, rng);
+    dn_picture_free(&other);
     return status;
 }
 
-/* What the sample holds at one place of it: image `index` in `area`. */
-static dn_status add_scene(const dn_making *making, int32_t place, int64_t index, dn_box area,
-                           bool mean)
+/* A picture's place in the sample, and what is drawn for it. */
+typedef struct dn_placing {
+    const dn_making *making;
+    int32_t place; /* in the sample: 0, 1, ... */
+    dn_tile tile;
+    dn_rng view, paste; /* streams of random numbers */
+    bool pastes;
+} dn_placing;
+
+static dn_placing place_at(const dn_making *making, int32_t place, dn_box area)
 {
     const dn_sample_options *options = making->options;
-    const dn_augment *augment = &options->augment;
     const dn_box input = {0, 0, (float)options->width, (float)options->height};
-    const bool is_part = dn_box_area(area) < dn_box_area(input);
-    dn_rng rng =
-        dn_rng_make(options->seed, (uint64_t)making->number, (uint64_t)place, DN_RNG_AUGMENT);
-    dn_scene scene;
-    DN_TRY(dn_scene_load(making->source, index, &scene));
-    if (place == 0) making->sample->image = scene.index;
-    dn_tile tile = {.area = area, .limit = augment->mosaic_bound ? area : input};
+    dn_placing placing = {.making = making, .place = place, .tile = {.area = area}};
+    placing.tile.limit = options->augment.mosaic_bound ? area : input;
+    placing.paste =
+        dn_rng_make(options->seed, (uint64_t)making->number, (uint64_t)place, DN_RNG_PASTE);
+    placing.pastes = dn_rng_uniform(&placing.paste, 0, 1) < options->augment.copy_paste;
+    return placing;
+}
+
+/* Draws the view of an image of this size. What it makes small need not be decoded in full; objects
+ * are pasted into whole pictures. */
+static int32_t choose_view(void *context, int32_t width, int32_t height)
+{
+    dn_placing *placing = context;
+    const dn_making *making = placing->making;
+    const dn_sample_options *options = making->options;
+    const dn_box area = placing->tile.area;
+    const bool is_part = area.x1 - area.x0 < (float)options->width;
+    const dn_letterbox letterbox =
+        dn_letterbox_make(width, height, options->width, options->height, options->stretch);
+    placing->view = dn_rng_make(options->seed, (uint64_t)making->number, (uint64_t)placing->place,
+                                DN_RNG_AUGMENT);
+    dn_affine view = dn_view_random(&options->augment, &letterbox, &placing->view);
+    if (is_part) view = dn_view_place(view, &letterbox, area, &placing->view);
+    placing->tile.view = view;
+    const float scale = fminf(fabsf(view.scale_x), fabsf(view.scale_y));
+    if (placing->pastes || scale < 2.0f) return 1;
+    return scale < 4.0f ? 2 : scale < 8.0f ? 4 : 8;
+}
+
+/* What the sample shows in `area`: image `index`. */
+static dn_status add_picture(const dn_making *making, int32_t place, int64_t index, dn_box area,
+                             bool mean)
+{
+    dn_placing placing = place_at(making, place, area);
+    const dn_shrink_rule rule = {choose_view, &placing};
+    dn_picture picture;
     dn_status status;
-    DN_TRY_GOTO(maybe_paste(making, place, &scene));
-    tile.view = dn_view_random(augment, &scene.image, options->width, options->height,
-                               options->stretch, &rng);
-    if (is_part) tile.view = dn_view_place(tile.view, &scene.image, area, &rng);
-    DN_TRY_GOTO(draw(making, &scene, &tile, mean, &rng));
-    DN_TRY_GOTO(add_objects(&scene, &tile, making->sample));
+    DN_TRY(dn_picture_load(making->source, index, &rule, &picture));
+    if (place == 0) making->sample->image = picture.index;
+    if (placing.pastes) DN_TRY_GOTO(paste(making, &picture, &placing.paste));
+    DN_TRY_GOTO(draw(making, &picture, &placing.tile, mean, &placing.view));
+    DN_TRY_GOTO(add_objects(&picture, &placing.tile, making->sample));
 done:
-    dn_scene_free(&scene);
+    dn_picture_free(&picture);
     return status;
 }
 
@@ -162,9 +202,9 @@ static dn_status add_mosaic(const dn_making *making, int64_t image, dn_rng *rng)
     const float y = meeting_point(making->options->height, rng);
     const dn_box areas[DN_TILES] = {
         {0, 0, x, y}, {x, 0, width, y}, {0, y, x, height}, {x, y, width, height}};
-    DN_TRY(add_scene(making, 0, image, areas[0], false));
+    DN_TRY(add_picture(making, 0, image, areas[0], false));
     for (int32_t i = 1; i < DN_TILES; i++)
-        DN_TRY(add_scene(making, i, another_image(making, image, rng), areas[i], false));
+        DN_TRY(add_picture(making, i, another_image(making, image, rng), areas[i], false));
     return DN_OK;
 }
 
@@ -177,9 +217,9 @@ static dn_status make(const dn_making *making, int64_t image)
     const bool is_mosaic = augment->mosaic && dn_rng_uniform(&rng, 0, 1) < 0.5f;
     if (is_mosaic && options->width > DN_TILES && options->height > DN_TILES)
         return add_mosaic(making, image, &rng);
-    DN_TRY(add_scene(making, 0, image, whole, false));
+    DN_TRY(add_picture(making, 0, image, whole, false));
     if (augment->mixup && dn_rng_uniform(&rng, 0, 1) < 0.5f)
-        return add_scene(making, 1, another_image(making, image, &rng), whole, true);
+        return add_picture(making, 1, another_image(making, image, &rng), whole, true);
     return DN_OK;
 }
 
@@ -189,7 +229,7 @@ static void drop_masks(dn_sample *sample)
     sample->truth.object_count = 0;
 }
 
-dn_status dn_sample_load(const dn_scene_source *source, const dn_sample_options *options,
+dn_status dn_sample_load(const dn_picture_source *source, const dn_sample_options *options,
                          int64_t image, int64_t number, float *input, dn_sample *sample)
 {
     const dn_making making = {source, options, number, input, sample};

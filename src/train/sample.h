@@ -1,18 +1,18 @@
 /* One training sample: images as the network sees them, and the truth that goes with them.
  *
  * A sample shows one image through a random view; or, as a mosaic, four; or, as a mixup, the mean
- * of two. Every image is a scene of its own (scene.h), with its own view (view.h), an axis-aligned
- * map between network and image pixels, and a rectangle of the input in which it shows. Pixels,
- * boxes and masks all go through that map; masks stay runs in image pixels, so nothing about them
- * is resampled. Random numbers are a function of (seed, number of the sample, place in the sample),
- * so prefetching and resuming change nothing.
+ * of two. Every image is a picture of its own (picture.h), with its own view (view.h), an
+ * axis-aligned map between network and image pixels, and a rectangle of the input in which it
+ * shows. Pixels, boxes and masks all go through that map; masks stay runs in image pixels, so
+ * nothing about them is resampled. Random numbers are a function of (seed, number of the sample,
+ * place in the sample), so prefetching and resuming change nothing.
  */
 #ifndef DN_TRAIN_SAMPLE_H
 #define DN_TRAIN_SAMPLE_H
 
 #include "data/geometry.h"
 #include "train/augment.h"
-#include "train/scene.h"
+#include "train/picture.h"
 
 /* A classifier's view: see class_sample.h. */
 typedef struct dn_crop {
@@ -40,7 +40,7 @@ typedef struct dn_sample {
 
 /* Loads sample `number`, which shows image `image` of the data set and, as the options say, others,
  * into `input`, planar (3, height, width). */
-dn_status dn_sample_load(const dn_scene_source *source, const dn_sample_options *options,
+dn_status dn_sample_load(const dn_picture_source *source, const dn_sample_options *options,
                          int64_t image, int64_t number, float *input, dn_sample *sample);
 void dn_sample_free(dn_sample *sample);
 

@@ -29,12 +29,11 @@ static bool is_within(dn_box inner, dn_box outer)
 }
 
 /* The share of the object that shows; *box, in network pixels, is around it. */
-static float show_mask(const dn_scene *scene, const dn_scene_object *object, const dn_tile *tile,
-                       dn_box *box)
+static float show_mask(const dn_picture *picture, const dn_picture_object *object,
+                       const dn_tile *tile, dn_box *box)
 {
-    const dn_image *image = &scene->image;
     const dn_box seen = dn_box_clip(dn_affine_to_image(&tile->view, tile->area),
-                                    (float)image->width, (float)image->height);
+                                    (float)picture->width, (float)picture->height);
     const int32_t left = (int32_t)floorf(seen.x0), top = (int32_t)floorf(seen.y0);
     const int32_t window[4] = {left, top, (int32_t)ceilf(seen.x1) - left,
                                (int32_t)ceilf(seen.y1) - top};
@@ -50,7 +49,7 @@ static float show_mask(const dn_scene *scene, const dn_scene_object *object, con
     return (float)pixels / object->size;
 }
 
-static float show_box(const dn_scene_object *object, const dn_tile *tile, dn_box *box)
+static float show_box(const dn_picture_object *object, const dn_tile *tile, dn_box *box)
 {
     const dn_box whole = dn_affine_to_net(&tile->view, object->box);
     const float share = dn_box_area(intersect(whole, tile->area)) / dn_box_area(whole);
@@ -58,7 +57,7 @@ static float show_box(const dn_scene_object *object, const dn_tile *tile, dn_box
     return share * fmaxf(0, 1.0f - object->hidden / object->size);
 }
 
-bool dn_truth_of(const dn_scene *scene, const dn_scene_object *object, const dn_tile *tile,
+bool dn_truth_of(const dn_picture *picture, const dn_picture_object *object, const dn_tile *tile,
                  dn_truth_object *out)
 {
     *out = (dn_truth_object){
@@ -69,7 +68,7 @@ bool dn_truth_of(const dn_scene *scene, const dn_scene_object *object, const dn_
     };
     const bool has_mask = object->mask.run_count > 0;
     const float share =
-        has_mask ? show_mask(scene, object, tile, &out->box) : show_box(object, tile, &out->box);
+        has_mask ? show_mask(picture, object, tile, &out->box) : show_box(object, tile, &out->box);
     if (!(share > 0) || dn_box_is_empty(out->box)) return false;
     if (object->crowd) return true;
     return share >= smallest_share && out->box.x1 - out->box.x0 >= 1.0f &&

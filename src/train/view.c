@@ -9,6 +9,11 @@
 /* A jittered crop keeps at least this share of each side. */
 static const float smallest_crop = 0.1f;
 
+static dn_box whole_image(const dn_letterbox *letterbox)
+{
+    return (dn_box){0, 0, (float)letterbox->image_w, (float)letterbox->image_h};
+}
+
 /* The pixels that one axis' two sides lose; negative: gain. */
 typedef struct dn_trim {
     float before, behind;
@@ -31,9 +36,10 @@ static dn_trim trimmed(float size, float jitter, const float shares[2], dn_rng *
  * one for left and top, one for right and bottom, of which a range is a zoom by resize or its
  * inverse. What the crop cuts out takes the place that the whole image has without it, so that the
  * aspect changes too. */
-static dn_affine crop(const dn_augment *augment, const dn_image *image, dn_box place, dn_rng *rng)
+static dn_affine crop(const dn_augment *augment, const dn_letterbox *letterbox, dn_rng *rng)
 {
-    const float width = (float)image->width, height = (float)image->height;
+    const float width = (float)letterbox->image_w, height = (float)letterbox->image_h;
+    const dn_box place = dn_letterbox_to_net(letterbox, whole_image(letterbox));
     const float grown = fmaxf(augment->resize, 1.0f / augment->resize);
     const float least = 0.5f * (1.0f - grown);
     const float most = augment->resize > 1.0f ? 0.5f * (1.0f - 1.0f / grown) : 0.0f;
@@ -61,32 +67,33 @@ static dn_affine shake(dn_affine view, float amount, float width, float height, 
     return view;
 }
 
-dn_affine dn_view_random(const dn_augment *augment, const dn_image *image, int32_t width,
-                         int32_t height, bool stretch, dn_rng *rng)
+/* Large-scale jitter: a zoom of the letterbox, anywhere in the input. */
+static dn_affine zoom(const dn_augment *augment, const dn_letterbox *letterbox, dn_rng *rng)
 {
-    const dn_letterbox letterbox =
-        dn_letterbox_make(image->width, image->height, width, height, stretch);
-    const dn_box whole = {0, 0, (float)image->width, (float)image->height};
-    const dn_box input = {0, 0, (float)width, (float)height};
-    const dn_box place = dn_letterbox_to_net(&letterbox, whole);
-    dn_affine view = dn_affine_from_letterbox(&letterbox);
-    if (augment->zoom_max > 0.0f) {
-        const float zoom = dn_rng_uniform(rng, augment->zoom_min, augment->zoom_max);
-        view = dn_affine_between(dn_box_scale(place, zoom, zoom), whole);
-        view = dn_view_place(view, image, input, rng);
-    } else if (augment->jitter > 0.0f || augment->resize != 1.0f) {
-        view = crop(augment, image, place, rng);
-    } else {
-        view = shake(view, augment->shake, (float)width, (float)height, rng);
-    }
-    const bool mirrored = augment->flip && dn_rng_uniform(rng, 0, 1) < 0.5f;
-    return mirrored ? dn_affine_flip_x(view, width) : view;
+    const dn_box whole = whole_image(letterbox);
+    const dn_box input = {0, 0, (float)letterbox->net_w, (float)letterbox->net_h};
+    const float factor = dn_rng_uniform(rng, augment->zoom_min, augment->zoom_max);
+    const dn_box place = dn_box_scale(dn_letterbox_to_net(letterbox, whole), factor, factor);
+    return dn_view_place(dn_affine_between(place, whole), letterbox, input, rng);
 }
 
-dn_affine dn_view_place(dn_affine view, const dn_image *image, dn_box area, dn_rng *rng)
+dn_affine dn_view_random(const dn_augment *augment, const dn_letterbox *letterbox, dn_rng *rng)
 {
-    const dn_box whole = {0, 0, (float)image->width, (float)image->height};
-    const dn_box lies = dn_affine_to_net(&view, whole);
+    dn_affine view;
+    if (augment->zoom_max > 0.0f)
+        view = zoom(augment, letterbox, rng);
+    else if (augment->jitter > 0.0f || augment->resize != 1.0f)
+        view = crop(augment, letterbox, rng);
+    else
+        view = shake(dn_affine_from_letterbox(letterbox), augment->shake, (float)letterbox->net_w,
+                     (float)letterbox->net_h, rng);
+    const bool mirrored = augment->flip && dn_rng_uniform(rng, 0, 1) < 0.5f;
+    return mirrored ? dn_affine_flip_x(view, letterbox->net_w) : view;
+}
+
+dn_affine dn_view_place(dn_affine view, const dn_letterbox *letterbox, dn_box area, dn_rng *rng)
+{
+    const dn_box lies = dn_affine_to_net(&view, whole_image(letterbox));
     const float x = dn_rng_uniform(rng, area.x0 - lies.x0, area.x1 - lies.x1);
     const float y = dn_rng_uniform(rng, area.y0 - lies.y0, area.y1 - lies.y1);
     view.offset_x -= view.scale_x * x;
