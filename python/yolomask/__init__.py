@@ -10,6 +10,7 @@ from ._native import (
 )
 from .network import DarknetWarning, Network
 from .result import Result
+from .training import train
 
 __all__ = [
     "CancelledError",
@@ -21,4 +22,5 @@ __all__ = [
     "Network",
     "Result",
     "WeightsError",
+    "train",
 ]

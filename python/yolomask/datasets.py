@@ -45,12 +45,14 @@ def text(value) -> str | None:
 class Dataset:
     """The train or valid part of a .data file; or what from_labels opens."""
 
-    def __init__(self, data_path: str | os.PathLike, part: str) -> None:
+    def __init__(self, data_path: str | os.PathLike, part: str, *, strict: bool = False) -> None:
         data = ffi.new("dn_data_file **")
         check(lib.dn_data_file_read(encode_path(data_path), ffi.NULL, ffi.NULL, data))
         data = ffi.gc(data[0], lib.dn_data_file_free)
+        self.backup = text(data.backup)
         source = ffi.new("dn_dataset_source *")
         check(lib.dn_data_file_source(data, PARTS[part], source))
+        source.strict = strict
         self._load(source)
 
     @classmethod

@@ -57,6 +57,16 @@ def _collector(sentences: list[str]) -> object:
     return ffi.callback("void(void *, const char *)", keep)
 
 
+def join_weights(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> bytes:
+    """A file or a list of files as the library takes them."""
+    paths = [weights] if isinstance(weights, str | os.PathLike) else list(weights)
+    if not paths:
+        raise ValueError("weights: the list of files is empty")
+    if len(paths) > 1 and any("," in os.fsdecode(path) for path in paths):
+        raise ValueError("weights: a comma separates files, so no name in a list may hold one")
+    return b",".join(encode_path(path) for path in paths)
+
+
 class Network:
     """A network in memory. Threads may share one (its calls wait for each other) or have one each.
 
@@ -129,12 +139,7 @@ class Network:
 
     def load_weights(self, weights: str | os.PathLike | Sequence[str | os.PathLike]) -> None:
         """Reads a weights file, or several in order: each ends where the next goes on."""
-        paths = [weights] if isinstance(weights, str | os.PathLike) else list(weights)
-        if not paths:
-            raise ValueError("weights: the list of files is empty")
-        if len(paths) > 1 and any("," in os.fsdecode(path) for path in paths):
-            raise ValueError("weights: a comma separates files, so no name in a list may hold one")
-        text = b",".join(encode_path(path) for path in paths)
+        text = join_weights(weights)
         report = ffi.new("dn_weights_report *")
         with self._using() as handle:
             check(lib.dn_network_load_weights(handle, text, report))

@@ -56,15 +56,17 @@ def find_weights(folder: Path) -> Path | None:
 
 
 def draw_validation(folder: Path) -> list[Path]:
-    """Charts of the newest files that the evaluator has left in the folder."""
+    """Charts of the best validation or, of other files of the evaluator, of the newest."""
     drawn: list[Path] = []
-    newest = max(folder.glob("*_pr.csv"), key=os.path.getmtime, default=None)
-    if newest is None:
+    curves_of = folder / "best_pr.csv"
+    if not curves_of.is_file():
+        curves_of = max(folder.glob("*_pr.csv"), key=os.path.getmtime, default=None)
+    if curves_of is None:
         return drawn
-    for kind, curves in read_pr(newest).items():
+    for kind, curves in read_pr(curves_of).items():
         drawn.append(folder / PICTURES[kind])
         draw_pr(curves, kind, drawn[-1])
-    tables = read_confusion(Path(str(newest).removesuffix("_pr.csv")))
+    tables = read_confusion(Path(str(curves_of).removesuffix("_pr.csv")))
     if tables:
         kind = "masks" if "masks" in tables else "boxes"
         drawn.append(folder / "confusion.png")

@@ -42,8 +42,8 @@ class Run:
 
     def best(self) -> tuple[str, int] | None:
         """The column that chooses the best weights and the row where it is highest: mask AP where
-        masks were measured, else box AP, in the last stage that has it."""
-        for name in ("mask_ap", "box_ap"):
+        masks were measured, else AP50 of boxes."""
+        for name in ("mask_ap", "box_ap50"):
             if not np.isnan(self[name]).all():
                 return name, int(np.nanargmax(self[name]))
         return None
