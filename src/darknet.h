@@ -856,8 +856,9 @@ typedef struct dn_validate_options {
 /* Runs a network (made with training = false) over a data set and compares. Boxes are clipped to
  * the image; masks are pasted in the image's own pixels, cut at one half. Classes of the network
  * are those of the data set, by number; instances of classes that its labels do not know are left
- * out, and count as class 0 where classes do not count. `compared` is told what every image (index
- * in the data set) was compared with. `options` may be NULL. */
+ * out, and count as class 0 where classes do not count. `compared` is told what was found in each
+ * image (index in the data set), masks also where the labels have none to compare with. `options`
+ * may be NULL. */
 DN_API dn_status dn_validate(dn_network *network, const dn_dataset *dataset,
                              const dn_validate_options *options, dn_evaluation **out);
 

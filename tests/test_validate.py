@@ -270,8 +270,10 @@ def test_valid_with_label_rows(bench):
     (bench.path / "list.txt").write_text("photo_000003.png\n")
     (bench.path / "photo_000003.txt").write_text("1 .5 .5 .25 .25\n")
     (bench.path / "list.data").write_text("classes=2\nnames=tiny.names\nvalid=list.txt\n")
-    out, _ = bench.run("segmenter", "valid", "list.data", "seg.cfg", WEIGHTS)
+    out, error = bench.run("segmenter", "valid", "list.data", "seg.cfg", WEIGHTS)
     assert out.count("Average") == 12  # rows of five numbers have no masks
+    assert "some labels have no mask: only boxes are compared" in error
+    assert json.loads(bench.bytes("results/coco_results_segm.json"))  # they are written anyway
     assert json.loads(bench.bytes("results/coco_results.json"))[0]["image_id"] == 3
 
 

@@ -18,7 +18,8 @@ typedef struct dn_validation {
     const dn_dataset *dataset;
     const dn_dataset_view *view;
     dn_validate_options options; /* defaults filled in */
-    bool masks;
+    bool paste;                  /* masks are wanted: to be compared, or by the callback */
+    bool compare_masks;          /* every label has one */
     dn_evaluator *evaluator;
     int64_t skipped;
     /* Of one batch: */
@@ -85,7 +86,7 @@ static dn_status list_findings(const dn_validation *validation, const dn_result 
                      (double)(box.y1 - box.y0)},
             .class_id = class_id,
         };
-        if (validation->masks && instance->mask)
+        if (validation->paste && instance->mask)
             DN_TRY(paste(validation, result, instance, class_id, findings));
     }
     return DN_OK;
@@ -199,6 +200,16 @@ static void fill_defaults(dn_validate_options *options)
     if (options->predict.max_objects <= 0) options->predict.max_objects = DN_OBJECTS;
 }
 
+static void choose_masks(dn_validation *validation)
+{
+    const dn_validate_options *options = &validation->options;
+    const bool wanted = !options->boxes_only && dn_mask_layer_of(validation->network);
+    validation->compare_masks = wanted && all_have_masks(validation->view);
+    validation->paste = validation->compare_masks || (wanted && options->compared);
+    if (wanted && !validation->compare_masks && options->message)
+        options->message(options->context, "some labels have no mask: only boxes are compared");
+}
+
 static dn_status open_evaluator(dn_validation *validation)
 {
     const dn_validate_options *options = &validation->options;
@@ -207,7 +218,7 @@ static dn_status open_evaluator(dn_validation *validation)
         .class_count = labelled > 0 ? labelled : dn_network_classes(validation->network),
         .names = labelled > 0 ? validation->view->names : NULL,
         .category_ids = labelled > 0 ? validation->view->category_ids : NULL,
-        .masks = validation->masks,
+        .masks = validation->compare_masks,
         .class_agnostic = options->class_agnostic,
         .max_detections = options->max_detections,
         .score_threshold = options->score_threshold,
@@ -230,8 +241,7 @@ dn_status dn_validate(dn_network *network, const dn_dataset *dataset,
         .options = options ? *options : (dn_validate_options){.limit = 0},
     };
     fill_defaults(&validation.options);
-    validation.masks = !validation.options.boxes_only && dn_mask_layer_of(network) &&
-                       all_have_masks(validation.view);
+    choose_masks(&validation);
     dn_evaluation *evaluation = NULL;
     dn_status status = open_evaluator(&validation);
     if (status == DN_OK) status = open_batch(&validation);
