@@ -75,7 +75,8 @@ static dn_status fill_truth(const dn_dataset_view *view, int64_t image, dn_sampl
     if (!sample->values) return DN_ERROR_MEMORY;
     memset(sample->values, 0, bytes);
     sample->values[view->images[image].class_id] = 1;
-    sample->image = image;
+    sample->images[0] = image;
+    sample->image_count = 1;
     sample->truth = (dn_truth){.values = sample->values};
     return DN_OK;
 }

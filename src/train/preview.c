@@ -22,7 +22,7 @@ static dn_status take_batch(dn_preview_owner *owner)
     preview->input = batch.input;
     preview->truth = batch.truth;
     preview->images = owner->images;
-    for (int32_t i = 0; i < preview->count; i++) owner->images[i] = batch.samples[i].image;
+    for (int32_t i = 0; i < preview->count; i++) owner->images[i] = batch.samples[i].images[0];
     return DN_OK;
 }
 

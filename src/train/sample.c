@@ -118,12 +118,18 @@ static int64_t another_image(const dn_making *making, int64_t image, dn_rng *rng
     return others > 0 ? (image + 1 + dn_rng_below(rng, others)) % count : image;
 }
 
+static void note_image(dn_sample *sample, int64_t image)
+{
+    if (sample->image_count < DN_SAMPLE_IMAGES) sample->images[sample->image_count++] = image;
+}
+
 /* Pastes objects of another image into the picture. */
 static dn_status paste(const dn_making *making, dn_picture *picture, dn_rng *rng)
 {
     dn_picture other;
     DN_TRY(
         dn_picture_load(making->source, another_image(making, picture->index, rng), NULL, &other));
+    note_image(making->sample, other.index);
     const dn_status status = dn_copy_paste(picture, &other, making->options->augment.flip, rng);
     dn_picture_free(&other);
     return status;
@@ -180,7 +186,7 @@ static dn_status add_picture(const dn_making *making, int32_t place, int64_t ind
     dn_picture picture;
     dn_status status;
     DN_TRY(dn_picture_load(making->source, index, &rule, &picture));
-    if (place == 0) making->sample->image = picture.index;
+    note_image(making->sample, picture.index);
     if (placing.pastes) DN_TRY_GOTO(paste(making, &picture, &placing.paste));
     DN_TRY_GOTO(draw(making, &picture, &placing.tile, mean, &placing.view));
     DN_TRY_GOTO(add_objects(&picture, &placing.tile, making->sample));
@@ -234,6 +240,7 @@ dn_status dn_sample_load(const dn_picture_source *source, const dn_sample_option
 {
     const dn_making making = {source, options, number, input, sample};
     drop_masks(sample);
+    sample->image_count = 0;
     DN_TRY(make(&making, image));
     for (int32_t i = 0; i < sample->truth.object_count; i++)
         sample->objects[i].mask = sample->masks[i].run_count > 0 ? &sample->masks[i] : NULL;

@@ -28,6 +28,8 @@ typedef struct dn_sample_options {
     uint64_t seed;
 } dn_sample_options;
 
+enum { DN_SAMPLE_IMAGES = 8 }; /* a mosaic's four, each with another one's objects pasted in */
+
 /* Everything a sample owns but its pixels; reused for the next one, freed with dn_sample_free. */
 typedef struct dn_sample {
     dn_truth truth;
@@ -35,7 +37,8 @@ typedef struct dn_sample {
     dn_rle *masks;            /* (truth.object_count), one an object; empty for boxes */
     int64_t capacity;         /* objects that both have room for */
     float *values;            /* (classes) of a classifier: one 1; else NULL */
-    int64_t image;            /* index in the data set, of a mosaic's first image */
+    int32_t image_count;
+    int64_t images[DN_SAMPLE_IMAGES]; /* indices in the data set: whose sample it is, then others */
 } dn_sample;
 
 /* Loads sample `number`, which shows image `image` of the data set and, as the options say, others,

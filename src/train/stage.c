@@ -184,7 +184,8 @@ static dn_status set_schedule(dn_trainer *trainer)
     return DN_OK;
 }
 
-static dn_status reserve_statistics(dn_trainer *trainer)
+/* What an iteration notes. */
+static dn_status reserve_notes(dn_trainer *trainer)
 {
     const dn_network *network = trainer->network;
     int64_t floats = 0;
@@ -193,7 +194,8 @@ static dn_status reserve_statistics(dn_trainer *trainer)
             if (network->layers[i].params[k].flags & DN_PARAM_STATISTIC)
                 floats += network->layers[i].params[k].count;
     trainer->statistics = dn_alloc((size_t)floats * sizeof *trainer->statistics);
-    return trainer->statistics ? DN_OK : DN_ERROR_MEMORY;
+    trainer->images = dn_alloc((size_t)trainer->batch * DN_SAMPLE_IMAGES * sizeof *trainer->images);
+    return trainer->statistics && trainer->images ? DN_OK : DN_ERROR_MEMORY;
 }
 
 /* Multi-scale where the last head wants it; in the mask stage where mask_random says so too. */
@@ -256,7 +258,7 @@ dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const fl
     }
     DN_TRY(dn_optimizer_create(network, &trainer->optimizer)); /* an average begins here */
     if (file) DN_TRY(dn_state_apply(file, network, trainer->optimizer));
-    DN_TRY(reserve_statistics(trainer));
+    DN_TRY(reserve_notes(trainer));
     return open_loader(trainer);
 }
 
@@ -265,9 +267,11 @@ void dn_stage_close(dn_trainer *trainer)
     dn_loader_free(trainer->loader);
     dn_optimizer_free(trainer->optimizer);
     dn_network_free(trainer->network);
+    dn_free(trainer->images);
     dn_free(trainer->statistics);
     trainer->loader = NULL;
     trainer->optimizer = NULL;
     trainer->network = NULL;
+    trainer->images = NULL;
     trainer->statistics = NULL;
 }

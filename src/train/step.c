@@ -8,6 +8,7 @@
 #include "train/trainer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef enum dn_statistics_way { DN_STATISTICS_KEEP, DN_STATISTICS_PUT_BACK } dn_statistics_way;
@@ -50,22 +51,46 @@ static const dn_layer *culprit(const dn_network *network)
     return &network->layers[at];
 }
 
-static dn_status not_a_number(const dn_trainer *trainer, const dn_batch *batch)
+static void note_images(dn_trainer *trainer, int32_t part, const dn_batch *batch)
 {
-    const dn_network *network = trainer->network;
+    const int32_t count = trainer->network->batch;
+    for (int32_t i = 0; i < count; i++) {
+        const dn_sample *sample = &batch->samples[i];
+        int64_t *images = trainer->images + ((int64_t)part * count + i) * DN_SAMPLE_IMAGES;
+        for (int32_t k = 0; k < DN_SAMPLE_IMAGES; k++)
+            images[k] = k < sample->image_count ? sample->images[k] : -1;
+    }
+}
+
+/* The files that the iteration has seen in its first `parts` parts. */
+static void tell_images(const dn_trainer *trainer, int32_t parts)
+{
     const dn_dataset_image *images = dn_dataset_get(trainer->options->dataset)->images;
-    const dn_layer *layer = culprit(network);
-    const char *first = images[batch->samples[0].image].path;
-    dn_trainer_say(trainer, "the loss is not a number; the images of the batch:");
-    for (int32_t i = 0; i < network->batch; i++)
-        dn_trainer_say(trainer, "  %s", images[batch->samples[i].image].path);
-    return dn_fail(DN_ERROR_DATA,
-                   "%s:%d: iteration %lld of stage %s: layer %d [%s] is the first whose values are "
-                   "not numbers; the batch of %d images begins with %s; the last checkpoint is "
-                   "untouched",
-                   network->cfg->name, layer->line, (long long)trainer->state.iteration + 1,
-                   dn_stage_name(trainer, dn_trainer_stage(trainer)), layer->index,
-                   layer->type->name, network->batch, first);
+    const int64_t count = (int64_t)parts * trainer->network->batch * DN_SAMPLE_IMAGES;
+    dn_trainer_say(trainer, "images of iteration %lld:", (long long)trainer->state.iteration + 1);
+    for (int64_t i = 0; i < count; i++)
+        if (trainer->images[i] >= 0)
+            dn_trainer_say(trainer, "  %s", images[trainer->images[i]].path);
+}
+
+/* Where in the training it happened, before what the message says already. */
+static dn_status stop_at_iteration(const dn_trainer *trainer, dn_status status)
+{
+    char reason[512];
+    snprintf(reason, sizeof reason, "%s", dn_error_message());
+    return dn_fail(status, "%s: iteration %lld of stage %s: %s; the last checkpoint is untouched",
+                   trainer->network->cfg->name, (long long)trainer->state.iteration + 1,
+                   dn_stage_name(trainer, dn_trainer_stage(trainer)), reason);
+}
+
+static dn_status not_a_number(const dn_trainer *trainer, int32_t part)
+{
+    const dn_layer *layer = culprit(trainer->network);
+    tell_images(trainer, part + 1);
+    dn_fail(DN_ERROR_DATA,
+            "layer %d [%s] (line %d) is the first whose values are not numbers, and so is the loss",
+            layer->index, layer->type->name, layer->line);
+    return stop_at_iteration(trainer, DN_ERROR_DATA);
 }
 
 dn_status dn_check_parameters(const dn_trainer *trainer)
@@ -103,6 +128,7 @@ static dn_status run_part(dn_trainer *trainer, int32_t part, dn_train_progress *
     const double waiting = dn_now();
     DN_TRY(dn_loader_next(trainer->loader, &batch));
     progress->load_seconds += dn_now() - waiting;
+    note_images(trainer, part, &batch);
     DN_TRY(dn_network_resize(network, batch.width, batch.height));
     memcpy(&network->input.data, &batch.input, sizeof batch.input);
     dn_pass pass = {.batch = network->batch,
@@ -111,7 +137,7 @@ static dn_status run_part(dn_trainer *trainer, int32_t part, dn_train_progress *
                     .truth = batch.truth};
     DN_TRY(dn_run_forward(network, &pass));
     const double part_loss = dn_network_loss(network);
-    if (!isfinite(part_loss)) return not_a_number(trainer, &batch);
+    if (!isfinite(part_loss)) return not_a_number(trainer, part);
     DN_TRY(dn_run_backward(network, NULL));
     *loss += part_loss / trainer->subdivisions;
     progress->mask_iou += network->mask_statistics.iou_sum;
@@ -145,10 +171,10 @@ dn_status dn_trainer_step(dn_trainer *trainer, dn_train_progress *progress)
     progress->rate = dn_schedule_rate(&trainer->schedule, state->iteration + 1);
     const dn_status status =
         dn_optimizer_step(trainer->optimizer, network, progress->rate, trainer->batch);
-    if (status != DN_OK)
-        return dn_fail_prefix(status, "%s: iteration %lld of stage %s", network->cfg->name,
-                              (long long)state->iteration + 1,
-                              dn_stage_name(trainer, dn_trainer_stage(trainer)));
+    if (status != DN_OK) {
+        tell_images(trainer, trainer->subdivisions);
+        return stop_at_iteration(trainer, status);
+    }
     state->iteration++;
     network->seen += (uint64_t)trainer->batch;
     state->average_loss = state->average_loss < 0 ? loss : .9 * state->average_loss + .1 * loss;

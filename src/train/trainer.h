@@ -36,7 +36,8 @@ typedef struct dn_trainer {
     dn_loader *loader;
     int32_t batch, subdivisions;
     int64_t last_iteration; /* of this stage */
-    float *statistics;      /* rolling statistics before the running iteration */
+    int64_t *images;        /* (batch, DN_SAMPLE_IMAGES) of the running iteration; -1: none */
+    float *statistics;      /* rolling statistics before it */
     dn_train_state state;
     double pace;    /* seconds of an iteration, averaged */
     double seconds; /* since the last line of results.csv; no part of the state, which is exact */
