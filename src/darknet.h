@@ -913,8 +913,21 @@ typedef struct dn_train_progress {
     double eta_seconds;  /* to the end, from the average pace */
     double mask_iou;     /* mean over this iteration's RoIs; negative: none */
     int64_t rois;        /* masks trained on in this iteration */
+    double last, best;   /* AP of the last and of the best validation; negative: none yet */
     const char *saved;   /* a file written behind this iteration, or NULL */
 } dn_train_progress;
+
+/* A validation on the way; all of it is valid during the callback. */
+typedef struct dn_train_validation {
+    const char *stage;
+    int64_t iteration;
+    const dn_evaluation *evaluation;
+    double
+        quality; /* what chooses the best weights: mask AP, or box AP50 where there are no masks */
+    bool is_best;
+    const char *saved; /* the weights written because of that, or NULL */
+    double seconds;    /* it took */
+} dn_train_validation;
 
 typedef struct dn_train_options {
     const char *cfg;
@@ -923,6 +936,7 @@ typedef struct dn_train_options {
     const char *state;   /* exact resume: a state file, which holds all that is needed; or NULL */
     const char *backup_folder; /* made if missing; its parent must be there */
     const dn_dataset *dataset;
+    const dn_dataset *valid; /* to validate on the way, not for classifiers; NULL: no validation */
     bool schedule;  /* the stages that the cfg's mask_from asks for, in the place of `stage` */
     dn_stage stage; /* the only one */
     uint64_t seed;
@@ -930,6 +944,9 @@ typedef struct dn_train_options {
     int64_t max_iterations;   /* stop there, counted through all stages; 0: as the cfg says */
     int64_t save_every;       /* iterations between "_last" checkpoints; 0: 100 */
     int64_t keep_every;       /* iterations between weights that are kept; 0: none */
+    int64_t valid_every;      /* iterations between validations; 0: an epoch, at least 100 */
+    int32_t patience;         /* validations without a better one that end a stage; 0: as the cfg
+                                 says */
     bool clear;               /* set `seen` to 0 after loading */
     bool strict;              /* unknown keys, bad images and a full disk stop the training */
     bool plain;               /* no augmentation: the images as inference sees them, of one size */
@@ -937,6 +954,8 @@ typedef struct dn_train_options {
     const char *data;         /* the same: the data file's path */
     void *context;            /* of the callbacks, each of which may be NULL */
     void (*progress)(void *context, const dn_train_progress *progress);
+    void (*validating)(void *context, int64_t done, int64_t count); /* images */
+    void (*validated)(void *context, const dn_train_validation *validation);
     void (*message)(void *context, const char *sentence);
     bool (*cancelled)(void *context); /* true: save and stop */
 } dn_train_options;
@@ -949,9 +968,10 @@ typedef struct dn_train_report {
 
 /* Trains. Writes into the backup folder, <base> being the cfg's name up to its first dot:
  * <base>_last.state, from which a training goes on exactly, as it goes and at the end; beside it
- * the weights as _last.weights, _detector.weights where the mask stage begins, _final.weights at
- * the end and, where only a mask branch trains, that branch alone as .mask.weights; the folder
- * <base> with args.txt and results.csv. `report` may be NULL. */
+ * the weights as _last.weights, those of the best validation as _best.weights, _detector.weights
+ * where the mask stage begins, _final.weights at the end and, where only a mask branch trains, that
+ * branch alone as .mask.weights; the folder <base> with args.txt and results.csv. `report` may be
+ * NULL. */
 DN_API dn_status dn_train(const dn_train_options *options, dn_train_report *report);
 
 /* Training samples to look at: the very ones that a training with this cfg, data set, stage and

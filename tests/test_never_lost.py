@@ -24,7 +24,7 @@ def bench(tmp_path):
 
 
 def start(bench, backup, *words, cfg="two.cfg", **options):
-    call = ("segmenter", "train", cfg, "-threads", "1", "-backup", backup, "-quiet", *words)
+    call = ("segmenter", "train", cfg, "-threads", "1", "-backup", backup, "-no_valid", *words)
     return bench.start(*call, **options)
 
 

@@ -25,9 +25,9 @@ class Bench(Segmenter):
         (path / "two.cfg").write_text(TWO_STAGES)
         self.data = None
 
-    def train(self, backup, *arguments, code=0, cfg="two.cfg"):
-        call = ("segmenter", "train", cfg, "-threads", 1, "-backup", backup, *arguments)
-        return self.run(*call, code=code)
+    def train(self, backup, *arguments, code=0, cfg="two.cfg", valid=False):
+        call = ["segmenter", "train", cfg, "-threads", 1, "-backup", backup, *arguments]
+        return self.run(*call, *([] if valid else ["-no_valid"]), code=code)
 
     def finals(self, backup, names=FINAL) -> list[bytes]:
         return [self.bytes(f"{backup}/{name}") for name in names]

@@ -50,8 +50,39 @@ static void print_progress(void *context, const dn_train_progress *p)
     printf(", %s %lld of %lld, ETA ", p->stage, (long long)p->iteration,
            (long long)p->max_iterations);
     print_duration(p->eta_seconds);
+    if (p->best >= 0) printf(", AP %.1f, best %.1f", 100 * p->last, 100 * p->best);
     if (!*terminal) printf("\n");
     if (p->saved) printf("%sSaving weights to %s\n", *terminal ? "\n" : "", p->saved);
+    fflush(stdout);
+}
+
+static void print_validating(void *context, int64_t done, int64_t count)
+{
+    const bool *terminal = context;
+    if (*terminal)
+        printf("\r\033[Kvalidation: %lld of %lld images", (long long)done, (long long)count);
+    fflush(stdout);
+}
+
+static void print_ap(const dn_metrics *metrics, const char *kind)
+{
+    if (!metrics) return;
+    printf(", %s AP %.1f, AP50 %.1f", kind, 100 * metrics->numbers[DN_AP],
+           100 * metrics->numbers[DN_AP50]);
+}
+
+/* COCO's figures; Darknet's line of its -map; what is new. */
+static void print_validated(void *context, const dn_train_validation *v)
+{
+    const bool *terminal = context;
+    const dn_metrics *boxes = dn_evaluation_metrics(v->evaluation, DN_BOXES, -1);
+    printf("%svalidation: %s %lld", *terminal ? "\r\033[K" : "", v->stage, (long long)v->iteration);
+    print_ap(boxes, "box");
+    print_ap(dn_evaluation_metrics(v->evaluation, DN_MASKS, -1), "mask");
+    printf(", %f seconds\n mean average precision (mAP@0.50) = %f, or %2.2f %%\n", v->seconds,
+           boxes->darknet.ap, 100 * boxes->darknet.ap);
+    if (v->is_best) printf("New best AP: %.1f\n", 100 * v->quality);
+    if (v->saved) printf("Saving weights to %s\n", v->saved);
     fflush(stdout);
 }
 
@@ -117,12 +148,16 @@ static dn_train_options take_options(dn_arguments *arguments, bool *terminal)
         .workers = (int32_t)dn_take_int(arguments, "-workers", 1, 1, 256),
         .max_iterations = dn_take_int(arguments, "-iterations", 0, 1, INT32_MAX),
         .save_every = dn_take_int(arguments, "-save_every", 0, 1, INT32_MAX),
+        .valid_every = dn_take_int(arguments, "-valid_every", 0, 1, INT32_MAX),
+        .patience = (int32_t)dn_take_int(arguments, "-patience", 0, 1, INT32_MAX),
         .clear = dn_take_flag(arguments, "-clear"),
         .strict = common.strict,
         .plain = dn_take_flag(arguments, "-no_augmentation"),
         .backup_folder = dn_take_text(arguments, "-backup", NULL),
         .context = terminal,
         .progress = print_progress,
+        .validating = print_validating,
+        .validated = print_validated,
         .message = print_message,
         .cancelled = is_cancelled,
     };
@@ -137,6 +172,22 @@ static void take_data_file(const dn_data_file *data, dn_train_options *options)
     options->data = data->path;
 }
 
+/* What to validate on; NULL: nothing. Classifiers have their own `valid`. */
+static dn_dataset *open_valid(dn_arguments *arguments, const dn_data_file *data, bool wanted)
+{
+    if (!wanted || strcmp(arguments->task, "classifier") == 0) return NULL;
+    if (!data->valid) {
+        fprintf(stderr, "%s: has no valid=: no validation on the way\n", data->path);
+        return NULL;
+    }
+    dn_dataset *valid = dn_open_data_set(data, DN_DATA_VALID, false);
+    if (dn_dataset_get(valid)->object_count > 0) return valid;
+    fprintf(stderr, "%s: no labels in valid=%s: no validation on the way\n", data->path,
+            data->valid);
+    dn_dataset_free(valid);
+    return NULL;
+}
+
 int dn_command_train(dn_arguments *arguments)
 {
     bool terminal = isatty(STDOUT_FILENO) == 1;
@@ -144,17 +195,21 @@ int dn_command_train(dn_arguments *arguments)
     write_command(arguments, command, sizeof command);
     dn_train_options options = take_options(arguments, &terminal);
     const bool resume = dn_take_flag(arguments, "-resume");
+    dn_take_flag(arguments, "-map"); /* it validates anyway */
+    const bool validates = !dn_take_flag(arguments, "-no_valid");
     dn_take_files(arguments);
     if (!arguments->cfg) dn_die("a cfg file is missing");
     dn_data_file *data = dn_open_data_file(arguments);
     const bool classifier = strcmp(arguments->task, "classifier") == 0;
     dn_dataset *dataset = classifier ? dn_open_class_set(data, DN_DATA_TRAIN, options.strict)
                                      : dn_open_data_set(data, DN_DATA_TRAIN, options.strict);
+    dn_dataset *valid = open_valid(arguments, data, validates);
     take_data_file(data, &options);
     options.command = command;
     options.cfg = arguments->cfg;
     options.weights = arguments->weights;
     options.dataset = dataset;
+    options.valid = valid;
     if (!options.clear)
         options.state = find_state(arguments, options.backup_folder, resume, state, sizeof state);
     signal(SIGINT, on_signal);
@@ -165,6 +220,7 @@ int dn_command_train(dn_arguments *arguments)
     if (terminal) printf("\n");
     printf("%s after %lld iterations, average loss %f\n", report.cancelled ? "Stopped" : "Done",
            (long long)report.iterations, report.average_loss);
+    dn_dataset_free(valid);
     dn_dataset_free(dataset);
     dn_data_file_free(data);
     return 0;

@@ -63,6 +63,8 @@ const dn_option dn_net_option_table[] = {
     DN_INT(S, min_crop, "min_crop", 0, 0, 65536,
            "classifier: shortest short side of the image; 0: width"),
     DN_FLOAT(S, resize_step, "resize_step", 32, 1, 1024, "random=1: sizes are multiples of it"),
+    DN_INT(S, patience, "patience", 0, 0, DN_HUGE,
+           "validations without a better one that end a stage; 0: none do"),
     DN_TEXT(S, data, "data", ".data file used when the command line names none"),
     DN_INT(S, mask_from, "mask_from", 0, -1, DN_HUGE,
            "iteration at which the detector freezes and the mask stage starts; 0: masks only; -1: "

@@ -36,6 +36,7 @@ typedef struct dn_net_options {
     dn_floats scale_jitter;
     int32_t max_crop, min_crop;
     float resize_step;
+    int32_t patience;
     const char *data;
     int32_t mask_from;
     float mask_learning_rate;

@@ -22,10 +22,10 @@ void dn_trainer_path(const dn_trainer *trainer, const char *ending, char path[DN
     snprintf(path, DN_PATH_SIZE, "%s/%s%s", trainer->options->backup_folder, trainer->base, ending);
 }
 
-dn_status dn_checkpoint_export(dn_trainer *trainer, const char *name)
+static dn_status export_weights(dn_trainer *trainer, const char *name, char path[DN_PATH_SIZE])
 {
     dn_network *network = trainer->network;
-    char ending[DN_BASE_SIZE], path[DN_PATH_SIZE];
+    char ending[DN_BASE_SIZE];
     if (dn_trainer_stage(trainer) == DN_STAGE_MASK) {
         snprintf(ending, sizeof ending, "_%s.mask.weights", name);
         dn_trainer_path(trainer, ending, path);
@@ -33,9 +33,18 @@ dn_status dn_checkpoint_export(dn_trainer *trainer, const char *name)
     }
     snprintf(ending, sizeof ending, "_%s.weights", name);
     dn_trainer_path(trainer, ending, path);
-    DN_TRY(dn_network_save_weights(network, path, 0, -1));
-    memcpy(trainer->saved, path, sizeof path);
-    return DN_OK;
+    return dn_network_save_weights(network, path, 0, -1);
+}
+
+dn_status dn_checkpoint_export(dn_trainer *trainer, const char *name)
+{
+    char path[DN_PATH_SIZE];
+    const bool averaged = trainer->optimizer->ema_alpha > 0;
+    if (averaged) DN_TRY(dn_optimizer_swap_ema(trainer->optimizer, trainer->network));
+    const dn_status status = export_weights(trainer, name, path);
+    if (averaged) dn_optimizer_swap_ema(trainer->optimizer, trainer->network);
+    if (status == DN_OK) memcpy(trainer->saved, path, sizeof path);
+    return status;
 }
 
 static dn_status save_state(dn_trainer *trainer)

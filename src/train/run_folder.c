@@ -21,6 +21,7 @@ static const char header[] = "iteration,stage,images,loss,average_loss,rate,seco
 
 /* ---- args.txt ---- */
 
+/* key=value lines. A training that is resumed adds them once more: the last ones count. */
 static void write_facts(FILE *file, const dn_trainer *trainer, bool resumed)
 {
     const dn_train_options *options = trainer->options;
@@ -29,36 +30,46 @@ static void write_facts(FILE *file, const dn_trainer *trainer, bool resumed)
     const time_t seconds = time(NULL);
     struct tm parts;
     if (gmtime_r(&seconds, &parts)) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    fprintf(file, "command: %s\n", options->command ? options->command : "dn_train");
-    fprintf(file, "date: %s\nversion: ABI %d\n", date, dn_abi_version());
-    fprintf(file, "cfg: %s\ndata: %s\n", options->cfg, options->data ? options->data : "");
-    fprintf(file, "weights: %s\n", options->weights ? options->weights : "");
-    fprintf(file, "images: %lld\nstages:", (long long)state->images);
+    fprintf(file, "command=%s\n", options->command ? options->command : "dn_train");
+    fprintf(file, "date=%s\nabi_version=%d\n", date, dn_abi_version());
+    fprintf(file, "cfg=%s\ndata=%s\n", options->cfg, options->data ? options->data : "");
+    fprintf(file, "weights=%s\n", options->weights ? options->weights : "");
+    fprintf(file, "images=%lld\nstages=", (long long)state->images);
     for (int32_t i = 0; i < trainer->stage_count; i++)
-        fprintf(file, " %s", dn_stage_name(trainer, trainer->stages[i]));
-    fprintf(file, "\nseed: %llu\nthreads: %d\nworkers: %d\n", (unsigned long long)state->seed,
+        fprintf(file, "%s%s", i ? "," : "", dn_stage_name(trainer, trainer->stages[i]));
+    fprintf(file, "\nstage=%s\n", dn_stage_name(trainer, dn_trainer_stage(trainer)));
+    fprintf(file, "seed=%llu\nthreads=%d\nworkers=%d\n", (unsigned long long)state->seed,
             trainer->network->options.threads, options->workers > 0 ? options->workers : 1);
-    if (resumed)
-        fprintf(file, "resumed: %s, iteration %lld\n",
-                dn_stage_name(trainer, dn_trainer_stage(trainer)), (long long)state->iteration);
+    if (resumed) fprintf(file, "resumed=%lld\n", (long long)state->iteration);
 }
 
-/* A new file with a copy of the cfg; a resumed run adds its facts to the one that is there. */
-static dn_status write_args(const dn_trainer *trainer, const char *path, bool resumed)
+static dn_status write_args(const dn_trainer *trainer, bool resumed)
 {
-    char *cfg = NULL;
-    size_t length;
+    char path[DN_PATH_SIZE];
+    dn_trainer_path(trainer, "/args.txt", path);
     FILE *file = fopen(path, resumed ? "ab" : "wb");
-    if (!file) return dn_fail(DN_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
-    const dn_status status =
-        resumed ? DN_OK : dn_read_file(trainer->options->cfg, DN_CFG_LIMIT, &cfg, &length);
-    write_facts(file, trainer, resumed);
-    if (cfg) fprintf(file, "\n%s", cfg);
-    fprintf(file, "\n");
-    dn_free(cfg);
-    const bool written = ferror(file) == 0;
-    if ((fclose(file) == 0 && written) || status != DN_OK) return status;
+    if (file) write_facts(file, trainer, resumed);
+    const bool written = file && ferror(file) == 0;
+    if (file && fclose(file) == 0 && written) return DN_OK;
     return dn_fail(DN_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
+}
+
+/* The cfg as it was. */
+static dn_status copy_cfg(const dn_trainer *trainer)
+{
+    char path[DN_PATH_SIZE], ending[DN_BASE_SIZE + 8], *text = NULL;
+    size_t length;
+    dn_new_file file;
+    snprintf(ending, sizeof ending, "/%s.cfg", trainer->base);
+    dn_trainer_path(trainer, ending, path);
+    DN_TRY(dn_read_file(trainer->options->cfg, DN_CFG_LIMIT, &text, &length));
+    dn_status status = dn_new_file_open(&file, path, DN_FILE_QUICK);
+    if (status == DN_OK) {
+        const bool written = length == 0 || fwrite(text, length, 1, file.stream) == 1;
+        status = dn_new_file_close(&file, written ? DN_OK : dn_new_file_fail(&file));
+    }
+    dn_free(text);
+    return status;
 }
 
 /* ---- results.csv ---- */
@@ -119,8 +130,8 @@ dn_status dn_run_folder_open(dn_trainer *trainer, bool resumed)
     char path[DN_PATH_SIZE];
     dn_trainer_path(trainer, "", path);
     DN_TRY(dn_make_folder(path, "folder of the run"));
-    dn_trainer_path(trainer, "/args.txt", path);
-    DN_TRY(write_args(trainer, path, resumed));
+    DN_TRY(write_args(trainer, resumed));
+    DN_TRY(copy_cfg(trainer));
     dn_trainer_path(trainer, "/results.csv", path);
     trainer->results = dn_strdup(path);
     return trainer->results ? start_results(trainer, resumed) : DN_ERROR_MEMORY;
@@ -153,5 +164,29 @@ dn_status dn_run_folder_log(dn_trainer *trainer, const dn_train_progress *progre
     *sums = (dn_train_sums){0};
     trainer->seconds = 0;
     trainer->timed = 0;
+    return append(trainer, line);
+}
+
+/* An AP, or nothing where none was measured. */
+static void print_number(char text[32], const dn_evaluation *evaluation, dn_kind kind,
+                         dn_number number)
+{
+    const dn_metrics *metrics = dn_evaluation_metrics(evaluation, kind, -1);
+    text[0] = '\0';
+    if (metrics && metrics->numbers[number] >= 0)
+        snprintf(text, 32, "%.6g", metrics->numbers[number]);
+}
+
+dn_status dn_run_folder_log_validation(const dn_trainer *trainer, const dn_evaluation *evaluation)
+{
+    char line[512], boxes[32], boxes_50[32], masks[32], masks_50[32];
+    const int64_t iteration = trainer->state.iteration;
+    print_number(boxes, evaluation, DN_BOXES, DN_AP);
+    print_number(boxes_50, evaluation, DN_BOXES, DN_AP50);
+    print_number(masks, evaluation, DN_MASKS, DN_AP);
+    print_number(masks_50, evaluation, DN_MASKS, DN_AP50);
+    snprintf(line, sizeof line, "%lld,%s,%lld,,,,,,%s,%s,%s,%s\n", (long long)iteration,
+             dn_stage_name(trainer, dn_trainer_stage(trainer)),
+             (long long)(iteration * trainer->batch), boxes, boxes_50, masks, masks_50);
     return append(trainer, line);
 }

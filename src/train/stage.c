@@ -259,12 +259,14 @@ dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const fl
     DN_TRY(dn_optimizer_create(network, &trainer->optimizer)); /* an average begins here */
     if (file) DN_TRY(dn_state_apply(file, network, trainer->optimizer));
     DN_TRY(reserve_notes(trainer));
+    DN_TRY(dn_validation_open(trainer));
     return open_loader(trainer);
 }
 
 void dn_stage_close(dn_trainer *trainer)
 {
     dn_loader_free(trainer->loader);
+    dn_validation_close(trainer);
     dn_optimizer_free(trainer->optimizer);
     dn_network_free(trainer->network);
     dn_free(trainer->images);

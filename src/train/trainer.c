@@ -81,8 +81,7 @@ static dn_status save(dn_trainer *trainer, dn_train_progress *progress)
     return DN_OK;
 }
 
-/* The same for the run's log, which nothing depends on. */
-static dn_status forgive(const dn_trainer *trainer, dn_status status)
+dn_status dn_trainer_forgive(const dn_trainer *trainer, dn_status status)
 {
     if (status != DN_ERROR_IO || trainer->options->strict) return status;
     dn_trainer_say(trainer, "%s; training goes on", dn_error_message());
@@ -99,9 +98,15 @@ static dn_status keep(dn_trainer *trainer)
 
 /* ---- one stage ---- */
 
+static bool has_lost_patience(const dn_trainer *trainer)
+{
+    const int32_t patience = dn_trainer_patience(trainer);
+    return patience > 0 && trainer->state.stale >= patience;
+}
+
 static bool is_done(const dn_trainer *trainer)
 {
-    return trainer->state.iteration >= trainer->last_iteration;
+    return trainer->state.iteration >= trainer->last_iteration || has_lost_patience(trainer);
 }
 
 static dn_status iterate(dn_trainer *trainer, bool *cancelled)
@@ -115,20 +120,40 @@ static dn_status iterate(dn_trainer *trainer, bool *cancelled)
     DN_TRY(status);
     double *pace = &trainer->pace;
     *pace = *pace > 0 ? .98 * *pace + .02 * progress.seconds : progress.seconds;
+    progress.last = trainer->state.last;
+    progress.best = trainer->state.best;
     progress.eta_seconds = *pace * (double)(trainer->last_iteration - progress.iteration);
-    DN_TRY(forgive(trainer, dn_run_folder_log(trainer, &progress)));
+    DN_TRY(dn_trainer_forgive(trainer, dn_run_folder_log(trainer, &progress)));
     if (options->keep_every > 0 && progress.iteration % options->keep_every == 0)
-        DN_TRY(forgive(trainer, keep(trainer)));
+        DN_TRY(dn_trainer_forgive(trainer, keep(trainer)));
     if (progress.iteration % save_every == 0) DN_TRY(save(trainer, &progress));
     if (options->progress) options->progress(options->context, &progress);
     *cancelled = dn_trainer_cancelled(trainer);
     return DN_OK;
 }
 
+/* A validation, and a checkpoint that knows of it. */
+static dn_status validate(dn_trainer *trainer, bool *cancelled)
+{
+    const dn_status status = dn_trainer_validate(trainer);
+    *cancelled = status == DN_ERROR_CANCELLED;
+    if (*cancelled) return DN_OK;
+    DN_TRY(status);
+    if (has_lost_patience(trainer))
+        dn_trainer_say(trainer, "stage %s ends: no better validation in the last %lld",
+                       dn_stage_name(trainer, dn_trainer_stage(trainer)),
+                       (long long)trainer->state.stale);
+    return save(trainer, NULL);
+}
+
 static dn_status run_stage(dn_trainer *trainer, bool *cancelled)
 {
-    while (!is_done(trainer) && !*cancelled) DN_TRY(iterate(trainer, cancelled));
-    return DN_OK;
+    for (;;) {
+        if (dn_validation_is_due(trainer)) DN_TRY(validate(trainer, cancelled));
+        if (*cancelled || is_done(trainer)) return DN_OK;
+        DN_TRY(iterate(trainer, cancelled));
+        if (*cancelled) return DN_OK;
+    }
 }
 
 /* ---- from one to the next ---- */
@@ -140,37 +165,59 @@ static bool is_last_stage(const dn_trainer *trainer)
            (most > 0 && trainer->state.earlier + trainer->state.iteration >= most);
 }
 
+/* The best weights that validation has found; without any the average of them, where there is one;
+ * else what they are now. */
+static dn_status choose_parameters(dn_trainer *trainer)
+{
+    char ending[DN_BASE_SIZE], path[DN_PATH_SIZE];
+    const uint64_t seen = trainer->network->seen;
+    if (trainer->state.best < 0)
+        return trainer->optimizer->ema_alpha > 0
+                   ? dn_optimizer_swap_ema(trainer->optimizer, trainer->network)
+                   : DN_OK;
+    snprintf(ending, sizeof ending, "_%s.weights", dn_best_name(trainer));
+    dn_trainer_path(trainer, ending, path);
+    const dn_status status = dn_network_load_weights(trainer->network, path, NULL);
+    trainer->network->seen = seen;
+    return dn_trainer_forgive(trainer, status);
+}
+
+static dn_train_state state_of_next_stage(const dn_trainer *trainer)
+{
+    const dn_network *network = trainer->network;
+    const dn_train_state *state = &trainer->state;
+    return (dn_train_state){
+        .stage = (int64_t)trainer->stages[trainer->stage_index + 1],
+        .earlier = state->earlier + state->iteration,
+        .images = state->images,
+        .seed = state->seed,
+        .seen = network->seen,
+        .version = {network->version[0], network->version[1], network->version[2]},
+        .average_loss = -1,
+        .last = -1,
+        .best = -1,
+    };
+}
+
 /* The parameters go on; counter, optimizer and schedule begin anew. */
 static dn_status enter_next_stage(dn_trainer *trainer)
 {
-    const dn_network *network = trainer->network;
-    dn_train_state *state = &trainer->state;
+    dn_network *network = trainer->network;
     DN_TRY(save(trainer, NULL));
-    DN_TRY(forgive(
-        trainer, dn_checkpoint_export(trainer, dn_stage_name(trainer, dn_trainer_stage(trainer)))));
-    const size_t bytes = (size_t)network->param_floats * sizeof *network->params;
-    float *params = dn_alloc(bytes);
-    if (!params) return DN_ERROR_MEMORY;
-    memcpy(params, network->params, bytes);
-    state->seen = network->seen;
-    for (int32_t i = 0; i < 3; i++) state->version[i] = network->version[i];
+    DN_TRY(dn_trainer_forgive(trainer, dn_checkpoint_export(trainer, "detector")));
+    DN_TRY(choose_parameters(trainer));
+    float *params = network->params;
+    const dn_train_state state = state_of_next_stage(trainer);
+    network->params = NULL; /* outlive their network */
     dn_stage_close(trainer);
     trainer->stage_index++;
-    *state = (dn_train_state){.stage = (int64_t)dn_trainer_stage(trainer),
-                              .earlier = state->earlier + state->iteration,
-                              .images = state->images,
-                              .seed = state->seed,
-                              .seen = state->seen,
-                              .version = {state->version[0], state->version[1], state->version[2]},
-                              .average_loss = -1,
-                              .last = -1,
-                              .best = -1};
+    trainer->state = state;
     const dn_status status = dn_stage_open(trainer, NULL, params);
     dn_free(params);
     if (status == DN_OK)
-        dn_trainer_say(trainer, "stage %s: %lld iterations; weights so far: %s",
+        dn_trainer_say(trainer, "stage %s: %lld iterations",
                        dn_stage_name(trainer, dn_trainer_stage(trainer)),
-                       (long long)trainer->last_iteration, trainer->saved);
+                       (long long)trainer->last_iteration);
     return status;
 }
 
@@ -222,6 +269,16 @@ static dn_status begin(dn_trainer *trainer)
 
 /* ---- the whole ---- */
 
+/* Where max_iterations ends a training between two validations: how good is it? The state that is
+ * saved does not know of it, so that a training in pieces stays the same as one in one piece. */
+static dn_status close_with_figures(dn_trainer *trainer, bool *cancelled)
+{
+    if (!trainer->judge || trainer->state.validated == trainer->state.iteration) return DN_OK;
+    const dn_status status = dn_trainer_validate(trainer);
+    *cancelled = status == DN_ERROR_CANCELLED;
+    return *cancelled ? DN_OK : status;
+}
+
 static dn_status run(dn_trainer *trainer, bool *cancelled)
 {
     DN_TRY(begin(trainer));
@@ -231,7 +288,9 @@ static dn_status run(dn_trainer *trainer, bool *cancelled)
         DN_TRY(run_stage(trainer, cancelled));
     }
     DN_TRY(dn_checkpoint_save(trainer));
-    return *cancelled ? DN_OK : dn_checkpoint_export(trainer, "final");
+    if (*cancelled) return DN_OK;
+    DN_TRY(dn_checkpoint_export(trainer, "final"));
+    return close_with_figures(trainer, cancelled);
 }
 
 static void list_skipped(const dn_trainer *trainer)

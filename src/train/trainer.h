@@ -6,6 +6,7 @@
  *   checkpoint.c  the files in the backup folder
  *   state.c       the file that an exact resume needs
  *   run_folder.c  args.txt and results.csv
+ *   validation.c  the valid set on the way, and which weights are the best
  *   sizes.c       multi-scale training
  */
 #ifndef DN_TRAIN_TRAINER_H
@@ -34,6 +35,7 @@ typedef struct dn_trainer {
     dn_optimizer *optimizer;
     dn_schedule schedule;
     dn_loader *loader;
+    dn_network *judge; /* validates; NULL: nobody does */
     int32_t batch, subdivisions;
     int64_t last_iteration; /* of this stage */
     int64_t *images;        /* (batch, DN_SAMPLE_IMAGES) of the running iteration; -1: none */
@@ -56,6 +58,10 @@ double dn_now(void); /* seconds */
 
 /* To the caller's message callback. */
 void dn_trainer_say(const dn_trainer *trainer, const char *format, ...) DN_PRINTF(2, 3);
+
+/* A file that could not be written is said and forgiven, as long as nothing depends on it; with
+ * `strict` it is an error. */
+dn_status dn_trainer_forgive(const dn_trainer *trainer, dn_status status);
 const char *dn_stage_name(const dn_trainer *trainer, dn_stage stage);
 
 static inline dn_stage dn_trainer_stage(const dn_trainer *trainer)
@@ -104,7 +110,8 @@ void dn_trainer_path(const dn_trainer *trainer, const char *ending, char path[DN
 /* <base>_last.state, then the weights as _last.weights. */
 dn_status dn_checkpoint_save(dn_trainer *trainer);
 
-/* <base>_<name>.weights and, where only a branch trains, that as <base>_<name>.mask.weights. */
+/* <base>_<name>.weights and, where only a branch trains, that as <base>_<name>.mask.weights: the
+ * average, where the optimizer keeps one. */
 dn_status dn_checkpoint_export(dn_trainer *trainer, const char *name);
 
 /* ---- run_folder.c ---- */
@@ -115,5 +122,24 @@ dn_status dn_run_folder_open(dn_trainer *trainer, bool resumed);
 
 /* Adds an iteration to the sums; writes their means every ten iterations. */
 dn_status dn_run_folder_log(dn_trainer *trainer, const dn_train_progress *progress);
+dn_status dn_run_folder_log_validation(const dn_trainer *trainer, const dn_evaluation *evaluation);
+
+/* ---- validation.c ---- */
+
+/* Makes the network that judges, where there is a valid set. */
+dn_status dn_validation_open(dn_trainer *trainer);
+void dn_validation_close(dn_trainer *trainer);
+
+bool dn_validation_is_due(const dn_trainer *trainer);
+
+/* Validations without a better one that end the stage; 0: none do. */
+int32_t dn_trainer_patience(const dn_trainer *trainer);
+
+/* Measures, writes the figures, and the weights where they are the best so far.
+ * DN_ERROR_CANCELLED: it was left off, and counts as not done. */
+dn_status dn_trainer_validate(dn_trainer *trainer);
+
+/* "best"; of a stage that another one follows "detector_best". */
+const char *dn_best_name(const dn_trainer *trainer);
 
 #endif
