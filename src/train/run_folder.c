@@ -21,7 +21,6 @@ static const char header[] = "iteration,stage,images,loss,average_loss,rate,seco
 
 /* ---- args.txt ---- */
 
-/* key=value lines. A training that is resumed adds them once more: the last ones count. */
 static void write_facts(FILE *file, const dn_trainer *trainer, bool resumed)
 {
     const dn_train_options *options = trainer->options;
@@ -30,46 +29,37 @@ static void write_facts(FILE *file, const dn_trainer *trainer, bool resumed)
     const time_t seconds = time(NULL);
     struct tm parts;
     if (gmtime_r(&seconds, &parts)) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    fprintf(file, "command=%s\n", options->command ? options->command : "dn_train");
-    fprintf(file, "date=%s\nabi_version=%d\n", date, dn_abi_version());
-    fprintf(file, "cfg=%s\ndata=%s\n", options->cfg, options->data ? options->data : "");
-    fprintf(file, "weights=%s\n", options->weights ? options->weights : "");
-    fprintf(file, "images=%lld\nstages=", (long long)state->images);
+    fprintf(file, "command: %s\n", options->command ? options->command : "dn_train");
+    fprintf(file, "date: %s\nversion: ABI %d\n", date, dn_abi_version());
+    fprintf(file, "cfg: %s\ndata: %s\n", options->cfg, options->data ? options->data : "");
+    fprintf(file, "weights: %s\n", options->weights ? options->weights : "");
+    fprintf(file, "images: %lld\nstages:", (long long)state->images);
     for (int32_t i = 0; i < trainer->stage_count; i++)
-        fprintf(file, "%s%s", i ? "," : "", dn_stage_name(trainer, trainer->stages[i]));
-    fprintf(file, "\nstage=%s\n", dn_stage_name(trainer, dn_trainer_stage(trainer)));
-    fprintf(file, "seed=%llu\nthreads=%d\nworkers=%d\n", (unsigned long long)state->seed,
+        fprintf(file, " %s", dn_stage_name(trainer, trainer->stages[i]));
+    fprintf(file, "\nseed: %llu\nthreads: %d\nworkers: %d\n", (unsigned long long)state->seed,
             trainer->network->options.threads, options->workers > 0 ? options->workers : 1);
-    if (resumed) fprintf(file, "resumed=%lld\n", (long long)state->iteration);
+    if (resumed)
+        fprintf(file, "resumed: %s, iteration %lld\n",
+                dn_stage_name(trainer, dn_trainer_stage(trainer)), (long long)state->iteration);
 }
 
+/* "key: value" lines, an empty line, a copy of the cfg. A resumed training, whose cfg is the same,
+ * adds its own lines behind that. */
 static dn_status write_args(const dn_trainer *trainer, bool resumed)
 {
-    char path[DN_PATH_SIZE];
+    char path[DN_PATH_SIZE], *cfg = NULL;
+    size_t length = 0;
     dn_trainer_path(trainer, "/args.txt", path);
+    if (!resumed) DN_TRY(dn_read_file(trainer->options->cfg, DN_CFG_LIMIT, &cfg, &length));
     FILE *file = fopen(path, resumed ? "ab" : "wb");
     if (file) write_facts(file, trainer, resumed);
+    if (file) fputc('\n', file);
+    if (file && cfg) fwrite(cfg, 1, length, file);
+    if (file && cfg) fputc('\n', file);
+    dn_free(cfg);
     const bool written = file && ferror(file) == 0;
     if (file && fclose(file) == 0 && written) return DN_OK;
     return dn_fail(DN_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
-}
-
-/* The cfg as it was. */
-static dn_status copy_cfg(const dn_trainer *trainer)
-{
-    char path[DN_PATH_SIZE], ending[DN_BASE_SIZE + 8], *text = NULL;
-    size_t length;
-    dn_new_file file;
-    snprintf(ending, sizeof ending, "/%s.cfg", trainer->base);
-    dn_trainer_path(trainer, ending, path);
-    DN_TRY(dn_read_file(trainer->options->cfg, DN_CFG_LIMIT, &text, &length));
-    dn_status status = dn_new_file_open(&file, path, DN_FILE_QUICK);
-    if (status == DN_OK) {
-        const bool written = length == 0 || fwrite(text, length, 1, file.stream) == 1;
-        status = dn_new_file_close(&file, written ? DN_OK : dn_new_file_fail(&file));
-    }
-    dn_free(text);
-    return status;
 }
 
 /* ---- results.csv ---- */
@@ -131,7 +121,6 @@ dn_status dn_run_folder_open(dn_trainer *trainer, bool resumed)
     dn_trainer_path(trainer, "", path);
     DN_TRY(dn_make_folder(path, "folder of the run"));
     DN_TRY(write_args(trainer, resumed));
-    DN_TRY(copy_cfg(trainer));
     dn_trainer_path(trainer, "/results.csv", path);
     trainer->results = dn_strdup(path);
     return trainer->results ? start_results(trainer, resumed) : DN_ERROR_MEMORY;
