@@ -214,17 +214,36 @@ def test_labels_say_what_the_pixels_show(tmp_path, form):
     assert 0.3 * count < mosaics < 0.7 * count if "mosaic" in form else mosaics == 0
 
 
+def check_hidden_boxes(look: Look, own: list, above: np.ndarray) -> int:
+    """Boxes without masks stay unless pasted objects cover nearly all of them; the number gone."""
+    found = {one.class_id for one in own}
+    gone = 0
+    for k, (kind, owner) in enumerate(zip(look.images.kinds, look.images.owners, strict=True)):
+        if kind != "box" or owner != look.image or not own:
+            continue
+        mask = look.images.masks[k]
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        shown, _ = look.window(own[0], np.ones_like(mask))
+        share = shown[box].mean() * (1 - above[box].mean())
+        assert k in found if share > 0.15 else k not in found or share > 0.05
+        gone += k not in found
+    return gone
+
+
 def test_pasted_objects_hide_what_is_below_them(tmp_path):
     stage, head, keys = FORMS["copy-paste"]
-    images = ColouredSet(tmp_path, 7, [(60, 70), (70, 60), (50, 90)], objects=5)
+    images = ColouredSet(tmp_path, 7, [(60, 70), (70, 60), (50, 90)], objects=6, crowds=1, boxes=1)
     cfg = write_cfg(tmp_path, 72, 64, head, **keys)
     random = np.random.default_rng(2)
-    pasted = covered = count = 0
-    preview = Preview(cfg, images.dataset, count=18, stage=stage)
+    pasted = covered = count = crowds = hidden = 0
+    preview = Preview(cfg, images.dataset, count=18, stage=stage, seed=3)
     for sample in range(18):
         look = Look(images, preview, sample)
         above = np.zeros(images.pictures[look.image].shape[:2], bool)
         for one in look.objects:
+            if not one.has_mask:
+                continue
             mask = one.in_image()
             assert mask.shape == above.shape
             coloured = look.coloured(one.class_id) & look.area(one)
@@ -236,6 +255,7 @@ def test_pasted_objects_hide_what_is_below_them(tmp_path):
                 check_object(look, one, mask, random)
                 covered += (mask < before).any()
                 continue
+            assert images.kinds[one.class_id] == "mask"
             pasted += 1
             above |= mask > 0
             # an edge is a mixture of neighbours, one pixel of the other image wide
@@ -243,11 +263,14 @@ def test_pasted_objects_hide_what_is_below_them(tmp_path):
             inner = cv2.erode(mask, np.ones((7, 7), np.uint8), borderValue=0)
             assert coloured[look.share(one, inner) > 0.9999].all()
             check_object(look, one, mask, random, share=0)
-        for one in look.objects:
-            if images.owners[one.class_id] == look.image:
-                assert not (one.in_image() & above).any()
-                count += 1
+        own = [one for one in look.objects if images.owners[one.class_id] == look.image]
+        for one in own:
+            crowds += one.crowd
+            assert not one.has_mask or not (one.in_image() & above).any()
+            count += 1
+        hidden += check_hidden_boxes(look, own, above)
         check_left_out(look)
+    assert crowds > 3 and hidden > 0
     assert pasted > 12 and covered > 8 and count > 40
 
 
