@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_masks
 
 from eval_oracle import Plain, RandomSet, judge, pooled
 from yolomask._native import DataError
@@ -77,22 +78,29 @@ def test_many_random_sets():
 
 
 def test_real_results(datasets):
-    """coco125's labels, moved by a few pixels, as results: polygons and a crowd among them."""
+    """coco125's polygons, moved by a few pixels and now and then of another class, as results."""
     dataset = json.loads((datasets / "coco125/instances_val2017.json").read_text())
+    sizes = {row["id"]: (row["height"], row["width"]) for row in dataset["images"]}
     random = np.random.default_rng(5)
-    boxes = []
+    boxes, masks = [], []
     for row in dataset["annotations"]:
-        for _ in range(random.integers(0, 4)):
-            box = np.maximum(np.array(row["bbox"]) + random.integers(-6, 7, 4), 0)
-            kept = {k: row[k] for k in ("image_id", "category_id")}
-            score = float(random.integers(1, 100) / 100)
-            boxes.append({**kept, "bbox": [float(v) for v in box], "score": score})
-    masks = [
-        {**{k: row[k] for k in ("image_id", "category_id")}, "segmentation": rle, "score": 0.5}
-        for row in dataset["annotations"]
-        if isinstance(rle := row["segmentation"], dict) and isinstance(rle["counts"], str)
-    ]
-    same_as_pycocotools(dataset, {"bbox": boxes, "segm": masks})
+        height, width = sizes[row["image_id"]]
+        rings = coco_masks.frPyObjects(row["segmentation"], height, width)
+        pixels = coco_masks.decode(coco_masks.merge(rings))
+        for _ in range(random.integers(0, 3)):
+            other = dataset["categories"][random.integers(len(dataset["categories"]))]["id"]
+            result = {
+                "image_id": row["image_id"],
+                "category_id": row["category_id"] if random.random() < 0.8 else other,
+                "score": float(random.integers(1, 100) / 100),
+            }
+            moved = np.roll(pixels, random.integers(-3, 4, 2), (0, 1))
+            rle = coco_masks.encode(np.asfortranarray(moved))
+            boxes.append({**result, "bbox": coco_masks.toBbox(rle).tolist()})
+            rle["counts"] = rle["counts"].decode()
+            masks.append({**result, "segmentation": rle})
+    ap = same_as_pycocotools(dataset, {"bbox": boxes, "segm": masks})
+    assert 0.1 < ap < 0.9
 
 
 def test_ten_times_as_fast_as_pycocotools(monkeypatch):
@@ -279,6 +287,16 @@ def test_threads_change_nothing():
             assert np.array_equal(one.precision(kind, c), three.precision(kind, c))
 
 
+def test_ids_may_be_texts(small):
+    dataset, results = small
+    wanted = evaluate_results(dataset, {"bbox": results}).numbers("bbox")
+    for row in dataset["images"]:
+        row["id"] = f"photo {row['id']}"
+    for row in dataset["annotations"] + results:
+        row["image_id"] = f"photo {row['image_id']}"
+    assert evaluate_results(dataset, {"bbox": results}).numbers("bbox") == wanted
+
+
 def test_id_zero_is_wrong_for_coco_and_right_for_f1():
     made = [label(1, 1, [0, 0, 10, 10], number=0)]
     dataset = {"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": made}
@@ -335,6 +353,8 @@ def test_refusals(small):
         Evaluator([])
     with pytest.raises(DataError, match="has no segmentation"):
         evaluate_results(small[0], {"segm": []})
+    with pytest.raises(DataError, match="an annotation or result has no 'score'"):
+        evaluate_results(small[0], {"bbox": [{"image_id": 1, "category_id": 1, "bbox": [0] * 4}]})
     with pytest.raises(ValueError, match="'keypoints' results"):
         evaluate_results(small[0], {"keypoints": []})
 

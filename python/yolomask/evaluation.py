@@ -41,7 +41,7 @@ assert DETECTION.itemsize == ffi.sizeof("dn_eval_detection")
 class _Masks:
     """An array of dn_rle, made from COCO's segmentations."""
 
-    def __init__(self, rows: list[dict], sizes: dict[int, tuple[int, int]]):
+    def __init__(self, rows: list[dict], sizes: dict):
         self.count = len(rows)
         self.array = ffi.new("dn_rle[]", max(self.count, 1))
         for i, row in enumerate(rows):
@@ -222,26 +222,29 @@ def _by_image(rows: list[dict], ids: Sequence[int]) -> tuple[list[dict], list[in
 def evaluate_results(
     truth: dict,
     results: dict[str, list[dict]],
-    image_ids: Sequence[int] | None = None,
+    image_ids: Sequence | None = None,
     **options: Any,
 ) -> Evaluation:
     """Results in COCO's form against a COCO dataset: {"bbox": rows, "segm": rows}, one of both or
-    both. Of annotations images, annotations and categories are read; images are those of
-    image_ids, or all. The options are Evaluator's."""
+    both. Of the dataset images, annotations and categories are read; images are those of image_ids,
+    or all. The options are Evaluator's."""
+    for kind in results:
+        if kind not in KINDS:
+            raise ValueError(f'{kind!r} results: "bbox" or "segm" are wanted')
+    try:
+        return _evaluate(truth, results, image_ids, options)
+    except KeyError as error:
+        raise DataError(f"an annotation or result has no {error}") from None
+
+
+def _evaluate(truth: dict, results: dict, image_ids: Sequence | None, options: dict) -> Evaluation:
     categories = sorted(truth["categories"], key=lambda row: row["id"])
     classes = {row["id"]: i for i, row in enumerate(categories)}
     sizes = {row["id"]: (row.get("height"), row.get("width")) for row in truth["images"]}
     ids = sorted(set(sizes if image_ids is None else image_ids))
-    for kind in results:
-        if kind not in KINDS:
-            raise ValueError(f'{kind!r} results: "bbox" or "segm" are wanted')
     masks = "segm" in results
-    evaluator = Evaluator(
-        [str(row.get("name", row["id"])) for row in categories],
-        [row["id"] for row in categories],
-        masks=masks,
-        **options,
-    )
+    names = [str(row.get("name", row["id"])) for row in categories]
+    evaluator = Evaluator(names, masks=masks, **options)
     known = [row for row in truth["annotations"] if row["category_id"] in classes]
     rows, truth_counts = _by_image(known, ids)
     truths = _table(rows, TRUTH, classes, "bbox" in results)
@@ -261,5 +264,7 @@ def evaluate_results(
             kept.append(_Masks(found, sizes))
             table["mask"] = kept[-1].addresses
         tables.append((table, counts))
-    evaluator.add(ids, (truths, truth_counts), *tables)
+    # Ids other than integers, which COCO has not, are replaced by their order.
+    plain = all(isinstance(i, int) for i in ids)
+    evaluator.add(ids if plain else range(len(ids)), (truths, truth_counts), *tables)
     return evaluator.run()
