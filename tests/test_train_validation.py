@@ -89,6 +89,28 @@ def test_an_average_is_what_is_judged_and_exported(bench):
     assert (plain != params_of(bench.path / "plain/two_final.weights")).any()
 
 
+def test_of_equal_ones_the_higher_box_ap_is_best(bench):
+    """AP50 is soon all it can be."""
+    train(bench, "out", "-stage", "detector", "-iterations", 240)
+    rows = [(float(row["box_ap50"]), float(row["box_ap"])) for row in validations(bench, "out")]
+    assert [ap50 for ap50, _ in rows].count(1) >= 2
+    found = json.loads((bench.path / "out/two/best_metrics.json").read_text())["boxes"]
+    assert (found["AP50"], found["AP"]) == pytest.approx(max(rows), rel=1e-5)
+
+
+def test_a_joint_training_converges(bench):
+    """Boxes and masks of six images, by heart, from nothing."""
+    joint = (
+        ("mask_from=60", "mask_from=-1\nmask_warmup=100"),
+        ("max_batches=1000", "max_batches=240"),
+    )
+    bench.edit("two.cfg", *joint, source="two.cfg")
+    bench.train("out", "-no_augmentation", "-valid_every", 240, valid=True)
+    (row,) = validations(bench, "out")
+    assert row["stage"] == "joint"
+    assert float(row["box_ap50"]) > 0.9 and float(row["mask_ap50"]) > 0.9
+
+
 def test_patience_ends_a_stage(bench):
     """Nothing becomes better at a rate of 0: the second and third validation are not."""
     bench.edit("two.cfg", ("learning_rate=.003", "learning_rate=0"), source="two.cfg")

@@ -2,7 +2,7 @@
  *
  * The network that judges has no parameters of its own: it looks at those that train, or, where the
  * optimizer keeps an average of them, at that. What chooses the best weights is mask AP, and box
- * AP50 where no masks train or can be compared.
+ * AP50 where no masks train or can be compared; of equal ones the higher box AP.
  */
 #include "core/memory.h"
 #include "train/trainer.h"
@@ -141,11 +141,14 @@ dn_status dn_trainer_validate(dn_trainer *trainer)
     dn_evaluation *evaluation = NULL;
     DN_TRY(evaluate(trainer, &evaluation));
     const double found = quality(evaluation);
-    const bool is_best = found > state->best;
+    const double box_ap = dn_evaluation_metrics(evaluation, DN_BOXES, -1)->numbers[DN_AP];
+    const bool is_best =
+        found > state->best || (found == state->best && box_ap > state->best_box_ap);
     state->validated = state->iteration;
     state->last = found;
     state->stale = is_best ? 0 : state->stale + 1;
     if (is_best) state->best = found;
+    if (is_best) state->best_box_ap = box_ap;
     dn_status status = dn_run_folder_log_validation(trainer, evaluation);
     if (status == DN_OK) status = save_figures(trainer, evaluation, is_best);
     status = dn_trainer_forgive(trainer, status);
