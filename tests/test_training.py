@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -195,6 +196,46 @@ def test_sizes_of_multi_scale_training(bench):
         assert round(64 / 1.4 / 32 + 1) * 32 <= height <= round(64 * 1.4 / 32 + 1) * 32
     plain, _ = bench.call(backup="p", plain=True, max_iterations=2)
     assert {size for *_, size in plain} == {(96, 64)}
+
+
+# ---- the state file ----
+
+
+def checksum(*parts: bytes) -> int:
+    value = 0xCBF29CE484222325
+    for part in parts:
+        for word in np.frombuffer(part + b"\0" * (-len(part) % 8), "<u8").tolist():
+            value = (value ^ word) * 0x100000001B3 % 2**64
+            value ^= value >> 29
+    return value
+
+
+def test_the_state_file_is_as_documented(bench):
+    """Read by the rules of docs/formats.md."""
+    bench.train("out", "-iterations", 8)
+    state = bench.bytes("out/two_last.state")
+    assert state[:8] == b"DNSTATE2"
+    length, _ = struct.unpack_from("<QQ", state, 8)
+    assert length == len(state)
+    place = struct.unpack_from("<7q3q", state, 24)
+    assert place == (2, 2, 6, 2, 6, 1, 32, 0, 2, 5)
+    average, validated, stale, last, best = struct.unpack_from("<dqqdd", state, 104)
+    assert average > 0 and (validated, stale, last, best) == (0, 0, -1, -1)
+    loss, iou, iterations, rois = struct.unpack_from("<ddqq", state, 152)
+    assert loss > 0 and 0 <= iou <= rois and (iterations, rois > 0) == (2, True)
+    (count,) = struct.unpack_from("<q", state, 184)
+    entries = [struct.unpack_from("<24sq", state, 192 + 32 * k) for k in range(count)]
+    names = [name.rstrip(b"\0").decode() for name, _ in entries]
+    assert names == ["parameters", "first moment", "second moment"]
+    floats = params_of(bench.path / "out/two_last.weights")
+    assert [n for _, n in entries] == [len(floats), BRANCH_FLOATS, BRANCH_FLOATS]
+    parts, at = [state[:192]], 192 + 32 * count
+    parts += [state[192 + 32 * k : 224 + 32 * k] for k in range(count)]
+    for _, n in entries:
+        parts.append(state[at : at + 4 * n])
+        at += 4 * n
+    assert parts[1 + count] == floats.tobytes()
+    assert struct.unpack_from("<Q", state, at) == (checksum(*parts),) and at + 8 == length
 
 
 # ---- resuming ----
