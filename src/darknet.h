@@ -862,6 +862,28 @@ typedef struct dn_validate_options {
 DN_API dn_status dn_validate(dn_network *network, const dn_dataset *dataset,
                              const dn_validate_options *options, dn_evaluation **out);
 
+/* How often a classifier is right. */
+typedef struct dn_class_accuracy {
+    int64_t images, skipped; /* compared; could not be read */
+    int64_t first, among;    /* images whose class is the best, is among the `top` best */
+} dn_class_accuracy;
+
+typedef struct dn_class_validate_options {
+    dn_fit fit;
+    int32_t top;   /* 0: 1 */
+    bool strict;   /* an image that cannot be read fails instead of being skipped */
+    void *context; /* of the callbacks, each of which may be NULL */
+    void (*progress)(void *context, const dn_class_accuracy *so_far); /* after each image */
+    void (*message)(void *context, const char *sentence);             /* skipped images */
+    bool (*cancelled)(void *context); /* true: stop with DN_ERROR_CANCELLED */
+} dn_class_validate_options;
+
+/* Runs a classifier over a data set whose images have classes. `options` may be NULL: DN_FIT_CROP
+ * and the best class. */
+DN_API dn_status dn_validate_classes(dn_network *network, const dn_dataset *dataset,
+                                     const dn_class_validate_options *options,
+                                     dn_class_accuracy *out);
+
 /* ---- training ------------------------------------------------------------------------------ */
 
 /* The learning rate that the cfg gives for a stage's iteration (1, 2, ...). */

@@ -15,9 +15,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from networks import Net
 from program import Folder, floats
 from test_image import noise, published_input, view
-from yolomask import DarknetError, DataError, Network
+from yolomask import CancelledError, DarknetError, DataError, Network
 from yolomask._native import check, ffi, lib
 
 COLOURS = {"apple": (200, 30, 30), "leaf": (30, 190, 40), "sky": (40, 60, 210)}  # RGB
@@ -225,7 +226,44 @@ def test_valid_skips_what_it_cannot_read(folder):
     words = ["classifier", "valid", "net.data", "net.cfg", "net.weights"]
     out, error = folder.run(*words, code=1)
     assert out.splitlines()[-1].startswith("8: top 1: ")
-    assert "apple/0.png: " in error
+    assert "\nskipped: apple/0.png: " in error
+
+
+def load_class_set(folder: Path):
+    """The data set of net.data's images; ffi frees it."""
+    keep = [ffi.new("char[]", str(folder / n).encode()) for n in ("images.txt", "labels.txt")]
+    out = ffi.new("dn_dataset **")
+    source = ffi.new("dn_dataset_source *", {"path": keep[0], "labels": keep[1]})
+    check(lib.dn_dataset_load(source, out))
+    return ffi.gc(out[0], lib.dn_dataset_free)
+
+
+def test_accuracy_through_the_library(folder):
+    dataset, accuracy = load_class_set(folder.path), ffi.new("dn_class_accuracy *")
+    net = Net(folder.path / "net.cfg")
+    check(lib.dn_validate_classes(net.handle, dataset, ffi.NULL, accuracy))
+    assert (accuracy.images, accuracy.skipped) == (9, 0)
+    assert accuracy.first == accuracy.among < 9
+    check(lib.dn_validate_classes(
+        net.handle, dataset, ffi.new("dn_class_validate_options *", {"top": 3}), accuracy
+    ))  # fmt: skip
+    assert accuracy.among == 9
+    (folder.path / "sky/2.png").unlink()
+    with pytest.raises(OSError, match=r"sky/2\.png: cannot open"):
+        check(lib.dn_validate_classes(
+            net.handle, dataset, ffi.new("dn_class_validate_options *", {"strict": True}), accuracy
+        ))  # fmt: skip
+    stop = ffi.callback("bool(void *)", lambda _: True)
+    with pytest.raises(CancelledError):
+        check(lib.dn_validate_classes(
+            net.handle, dataset, ffi.new("dn_class_validate_options *", {"cancelled": stop}),
+            accuracy,
+        ))  # fmt: skip
+    for path in folder.path.glob("*/?.png"):
+        path.unlink()
+    with pytest.raises(DataError, match="none of the 9 images of the data set can be read"):
+        check(lib.dn_validate_classes(net.handle, dataset, ffi.NULL, accuracy))
+    assert accuracy.among == 9  # a failure leaves it alone
 
 
 # ---- the data set ----
@@ -300,7 +338,11 @@ def test_every_allocation_of_a_class_list_may_fail(tmp_path, fail_allocations):
         ("valid", ("labels=labels.txt\n", ""), "net.data: has no labels=; give a file of labels"),
         ("valid", ("valid=images.txt\n", ""), "net.data: has no valid=; give an image list"),
         ("valid", ("labels.txt", "nope.txt"), "net.data:4: labels=nope.txt is not there"),
-        ("valid", ("classes=3", "classes=2"), "net.cfg: has 3 classes, the labels of net.data are"),
+        (
+            "valid",
+            ("classes=3", "classes=2"),
+            "net.cfg: has 3 classes, the labels of the data set are 2",
+        ),
         ("valid", ("valid=images.txt", "valid=labels.json"), "a classifier's images are an image"),
         ("predict", ("names.txt", "tiny.names"), "tiny.names: has 2 names, the cfg has classes=3"),
     ],

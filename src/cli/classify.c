@@ -76,26 +76,20 @@ static void close_classifier(const dn_classify *classify)
     dn_data_file_free(classify->data);
 }
 
-/* Fills the best classes; a file that cannot be read is told and counted, the others go on. */
-static bool classify_file(dn_classify *classify, const char *path)
-{
-    dn_image image;
-    if (dn_image_load(path, &image) != DN_OK) {
-        fprintf(stderr, "%s\n", dn_error_message());
-        classify->failed++;
-        return false;
-    }
-    dn_must(dn_network_classify(classify->network, &image, classify->fit, classify->top,
-                                classify->best));
-    dn_image_free(&image);
-    return true;
-}
-
+/* A file that cannot be read is told and counted, the others go on. */
 static void predict(void *context, const char *path)
 {
     dn_classify *classify = context;
     const double start = now();
-    if (!classify_file(classify, path)) return;
+    dn_image image;
+    if (dn_image_load(path, &image) != DN_OK) {
+        fprintf(stderr, "%s\n", dn_error_message());
+        classify->failed++;
+        return;
+    }
+    dn_must(dn_network_classify(classify->network, &image, classify->fit, classify->top,
+                                classify->best));
+    dn_image_free(&image);
     printf("%s: Predicted in %f milli-seconds.\n", path, (now() - start) * 1e3);
     for (int32_t i = 0; i < classify->top; i++)
         printf("%5.2f%%: %s\n", (double)(100 * classify->best[i].score),
@@ -110,43 +104,33 @@ int dn_command_predict(dn_arguments *arguments)
     return classify.failed > 0 ? 1 : 0;
 }
 
-/* The place of a class among the best, from 0; -1: it is not among them. */
-static int32_t place_of(const dn_classify *classify, int32_t class_id)
+static void print_so_far(void *context, const dn_class_accuracy *so_far)
 {
-    for (int32_t i = 0; i < classify->top; i++)
-        if (classify->best[i].class_id == class_id) return i;
-    return -1;
-}
-
-static void run_valid(dn_classify *classify, const dn_dataset_view *view)
-{
+    const dn_classify *classify = context;
     const bool terminal = isatty(STDOUT_FILENO) == 1;
-    int64_t done = 0, first = 0, among = 0;
-    for (int64_t i = 0; i < view->image_count; i++) {
-        if (!classify_file(classify, view->images[i].path)) continue;
-        const int32_t place = place_of(classify, view->images[i].class_id);
-        done++;
-        first += place == 0;
-        among += place >= 0;
-        printf("%s%lld: top 1: %f, top %d: %f%s", terminal ? "\r\033[K" : "", (long long)done,
-               (double)first / (double)done, classify->top, (double)among / (double)done,
-               terminal && i + 1 < view->image_count ? "" : "\n");
-        if (terminal) fflush(stdout);
-    }
-    if (done == 0) dn_die("%s: none of the images can be read", classify->data->valid);
+    const double images = (double)so_far->images;
+    printf("%s%lld: top 1: %f, top %d: %f%s", terminal ? "\r\033[K" : "", (long long)so_far->images,
+           (double)so_far->first / images, classify->top, (double)so_far->among / images,
+           terminal ? "" : "\n");
+    if (terminal) fflush(stdout);
 }
 
 int dn_command_valid_classes(dn_arguments *arguments)
 {
     dn_classify classify = open_classifier(arguments);
     dn_dataset *dataset = dn_open_class_set(classify.data, DN_DATA_VALID, classify.strict);
-    const dn_dataset_view *view = dn_dataset_get(dataset);
-    const int32_t classes = dn_network_classes(classify.network);
-    if (view->class_count != classes)
-        dn_die("%s: has %d classes, the labels of %s are %d", arguments->cfg, classes,
-               classify.data->path, view->class_count);
-    run_valid(&classify, view);
+    const dn_class_validate_options options = {
+        .fit = classify.fit,
+        .top = classify.top,
+        .strict = classify.strict,
+        .context = &classify,
+        .progress = print_so_far,
+        .message = dn_print_warning,
+    };
+    dn_class_accuracy accuracy;
+    dn_must(dn_validate_classes(classify.network, dataset, &options, &accuracy));
+    if (isatty(STDOUT_FILENO) == 1) printf("\n");
     dn_dataset_free(dataset);
     close_classifier(&classify);
-    return classify.failed > 0 ? 1 : 0;
+    return accuracy.skipped > 0 ? 1 : 0;
 }
