@@ -288,6 +288,7 @@ class Region:
     object_scale: float = 1.0
     noobject_scale: float = 1.0
     class_scale: float = 1.0
+    focal_loss: bool = False
 
     def activate(self, logits):
         n, _, h, w = logits.shape
@@ -357,5 +358,8 @@ class Region:
                 g[:4] = self.box_gradient(values, slot, (row, column, h, w), box, scale)
                 g[4] = self.object_scale * (values[4] - (overlap if self.rescore else 1))
                 g[5:] = self.class_scale * (values[5:] - np.eye(self.classes)[c])
+                if self.focal_loss:
+                    p = values[5 + c]
+                    g[5:] *= 0.5 * -(1 - p) * (2 * p * np.log(p) + p - 1)
                 losses.append((None, overlap, values[5 + c]))
         return gradient, (gradient**2).sum() / n, losses

@@ -55,7 +55,7 @@ def region_section(head: Region) -> str:
         "anchors": anchors,
         "coords": 4,
     }
-    for name in ("softmax", "rescore", "bias_match"):
+    for name in ("softmax", "rescore", "bias_match", "focal_loss"):
         rows[name] = int(getattr(head, name))
     for name in (
         "thresh",
@@ -340,6 +340,7 @@ REGION_VARIANTS = {
     "softmax": ({"softmax": True, "class_scale": 2.0}, 10**6),
     "rescore": ({"rescore": True, "object_scale": 5.0, "noobject_scale": 0.5}, 10**6),
     "bias_match": ({"bias_match": True, "coord_scale": 1.5, "softmax": True}, 10**6),
+    "focal": ({"softmax": True, "focal_loss": True}, 10**6),
     "warm-up": ({"softmax": True, "thresh": 0.2}, 12799),
     "warm-up over": ({}, 12800),
 }

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from networks import Net
-from roi_support import corners, expand, get_rois, pool, set_rois
+from roi_support import (
+    Truths,
+    blob,
+    bounds,
+    corners,
+    coverage,
+    expand,
+    get_rois,
+    pool,
+    set_rois,
+)
 from yolomask._native import ConfigError, DarknetError, check, ffi, lib
 
 SIZE = 48  # of the network's input
@@ -81,33 +91,6 @@ classes={classes}
 LATERALS, ROIALIGN, HIDDEN, LOGITS, MASK = (5, 7), 8, 9, -2, -1
 
 
-class Truths:
-    """An array of dn_truth and the memory that it points to."""
-
-    def __init__(self, images: list[list[dict]], affines: list | None = None):
-        self.keep = []
-        self.masks = []
-        self.handle = ffi.new("dn_truth[]", len(images))
-        for i, objects in enumerate(images):
-            rows = ffi.new("dn_truth_object[]", max(len(objects), 1))
-            for row, given in zip(rows, objects, strict=False):
-                row.box = [float(v) for v in given["box"]]
-                row.class_id = given.get("class_id", 0)
-                row.crowd = given.get("crowd", False)
-                row.net_to_image = affines[i] if affines else (1.0, 1.0, 0.0, 0.0)
-                if given.get("mask") is None:
-                    continue
-                rle = ffi.gc(ffi.new("dn_rle *"), lib.dn_rle_free)
-                pixels = np.ascontiguousarray(given["mask"], np.uint8)
-                data = ffi.from_buffer("uint8_t[]", pixels)
-                check(lib.dn_rle_from_mask(rle, data, *pixels.shape, lib.DN_ROW_MAJOR))
-                row.mask = rle
-                self.keep.append(rle)
-            self.keep.append(rows)
-            truth = self.handle[i]
-            truth.objects, truth.object_count = rows, len(objects)
-
-
 def train_forward(net: Net, values: np.ndarray, truths: Truths, iteration: int = 0) -> float:
     """Runs a training pass; returns [mask]'s loss."""
     data = net._set_input(values)
@@ -128,33 +111,6 @@ def param_grads(net: Net, index: int) -> dict[str, np.ndarray]:
         if info.grad != ffi.NULL:
             grads[ffi.string(info.name).decode()] = net._array(info.grad, (info.count,)).copy()
     return grads
-
-
-def blob(rng, height: int, width: int) -> np.ndarray:
-    """A random mask: an ellipse with a hole, and noise."""
-    y, x = np.mgrid[:height, :width]
-    cy, cx = rng.uniform(0.3, 0.7, 2) * (height, width)
-    r = ((y - cy) / (0.3 * height)) ** 2 + ((x - cx) / (0.3 * width)) ** 2
-    return ((r < 1) & (r > 0.1)) ^ (rng.random((height, width)) < 0.02)
-
-
-def bounds(mask: np.ndarray, scale=1.0) -> np.ndarray:
-    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-    return scale * np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
-
-
-def coverage(mask: np.ndarray, box, size: int) -> np.ndarray:
-    """The share of each of the box's size x size cells that the mask's unit pixels cover."""
-
-    def overlaps(low, high, pixels):
-        edges = np.linspace(low, high, size + 1)
-        starts = np.maximum(edges[:-1, None], np.arange(pixels)[None])
-        ends = np.minimum(edges[1:, None], np.arange(1, pixels + 1)[None])
-        return np.maximum(ends - starts, 0) / (high - low) * size
-
-    rows = overlaps(box[1], box[3], mask.shape[0])
-    columns = overlaps(box[0], box[2], mask.shape[1])
-    return rows @ mask.astype(np.float64) @ columns.T
 
 
 class Oracle:

@@ -150,6 +150,12 @@ float dn_head_best_iou(const dn_pass *pass, int32_t image, dn_box box, int32_t *
     return most;
 }
 
+float dn_head_focal_factor(float p)
+{
+    const float pt = p + 1e-15f;
+    return -0.5f * (1.0f - pt) * (2.0f * pt * logf(pt) + pt - 1.0f);
+}
+
 void dn_head_statistics_add(dn_head_info *info, float iou, float class_probability,
                             float objectness)
 {

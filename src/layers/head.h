@@ -45,6 +45,10 @@ static inline int32_t dn_head_cell(float position, int32_t count)
 float dn_head_best_iou(const dn_pass *pass, int32_t image, dn_box box, int32_t *best,
                        float *in_crowd);
 
+/* AlexeyAB's factor of the focal loss (Lin et al. 2017), of class gradients: p is the probability
+ * of the true class. */
+float dn_head_focal_factor(float p);
+
 /* Clears the statistics, adds one learning box, and makes means of the sums. `no_objectness` is the
  * sum over `boxes` boxes. */
 void dn_head_statistics_add(dn_head_info *info, float iou, float class_probability,

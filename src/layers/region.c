@@ -24,7 +24,7 @@
 typedef struct dn_region_options {
     int32_t coords, classes, num;
     dn_floats anchors;
-    bool softmax, background, rescore, bias_match;
+    bool softmax, background, rescore, bias_match, focal_loss;
     float thresh, coord_scale, object_scale, noobject_scale, class_scale;
     float jitter, random, resize;
     const char *map, *tree;
@@ -56,6 +56,7 @@ static const dn_option options[] = {
     DN_FLOAT(S, object_scale, "object_scale", 1, 0, 1e6, "weight of objectness where objects are"),
     DN_FLOAT(S, noobject_scale, "noobject_scale", 1, 0, 1e6, "weight of objectness elsewhere"),
     DN_FLOAT(S, class_scale, "class_scale", 1, 0, 1e6, "weight of classes"),
+    DN_FLAG(S, focal_loss, "focal_loss", 0, "classes learn by the focal loss"),
     DN_FLOAT(S, jitter, "jitter", .2, 0, 1, "augmentation: how far each side is cropped or padded"),
     DN_FLOAT(S, random, "random", 0, 0, 10, "multi-scale training: 1, or the largest factor"),
     DN_FLOAT(S, resize, "resize", 1, .01, 100, "augmentation: zoom by up to this factor"),
@@ -67,7 +68,6 @@ static const dn_option options[] = {
     DN_IGNORED("absolute", "accepted; no effect"),
     DN_IGNORED("classfix", "accepted; it belongs to class trees"),
     DN_IGNORED("mask_scale", "accepted; it belongs to mask coefficients"),
-    DN_IGNORED("focal_loss", "accepted; no effect"),
     DN_OPTIONS_END,
 };
 #undef S
@@ -246,12 +246,12 @@ static void learn_object(dn_layer *layer, int32_t image, const dn_head_object *o
     learn_box(layer, image, anchor, cell, target, o->coord_scale * (2.0f - object->w * object->h));
     gradient[REGION_OBJECTNESS * plane] =
         o->object_scale * (objectness - (o->rescore ? iou : 1.0f));
+    const float true_class = out[(REGION_CLASSES + object->class_id) * plane];
+    const float factor = o->class_scale * (o->focal_loss ? dn_head_focal_factor(true_class) : 1.0f);
     for (int32_t c = 0; c < o->classes; c++)
         gradient[(REGION_CLASSES + c) * plane] =
-            o->class_scale *
-            (out[(REGION_CLASSES + c) * plane] - (c == object->class_id ? 1.0f : 0.0f));
-    dn_head_statistics_add(&state->info, iou, out[(REGION_CLASSES + object->class_id) * plane],
-                           objectness);
+            factor * (out[(REGION_CLASSES + c) * plane] - (c == object->class_id ? 1.0f : 0.0f));
+    dn_head_statistics_add(&state->info, iou, true_class, objectness);
 }
 
 /* layer->loss and the statistics from the gradients. */

@@ -77,13 +77,6 @@ static float box_normalizer(const dn_yolo_options *o)
     return o->iou_loss == DN_BOX_MSE ? 1.0f : 0.75f;
 }
 
-/* AlexeyAB's factor of the focal loss (Lin et al. 2017) of a true class of probability p. */
-static float focal_factor(float p)
-{
-    const float pt = p + 1e-15f;
-    return -0.5f * (1.0f - pt) * (2.0f * pt * logf(pt) + pt - 1.0f);
-}
-
 static void learn_class(const dn_layer *layer, dn_place at, int32_t class_id, float weight)
 {
     const dn_yolo_options *o = layer->options;
@@ -96,7 +89,7 @@ static void learn_class(const dn_layer *layer, dn_place at, int32_t class_id, fl
         gradient[class_id * plane] = factor * (p[class_id * plane] - yes);
         return;
     }
-    const float focal = o->focal_loss ? focal_factor(p[class_id * plane]) : 1.0f;
+    const float focal = o->focal_loss ? dn_head_focal_factor(p[class_id * plane]) : 1.0f;
     for (int32_t c = 0; c < o->classes; c++)
         gradient[c * plane] = factor * focal * (p[c * plane] - (c == class_id ? yes : no));
 }

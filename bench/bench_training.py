@@ -1,0 +1,167 @@
+"""One training step of a network, forward, backward and update, beside PyTorch in turns.
+
+    python bench/bench_training.py [--threads 2] [--batch 4] [--rounds 5] [--size 416] [name ...]
+
+Names are those of cfg/ (default: yolov3-tiny yolov3). Both compute the same layers of the same cfg
+on the same number of images in float32, with batch normalisation and SGD with momentum. Ours has
+Darknet's loss in its heads, PyTorch's the mean square of what the heads read, which is cheaper. The
+steps take turns, so that a busy minute meets both; the figure is the median of the rounds, after
+one step that is not counted. Needs torch; knows convolutions, poolings, routes, shortcuts,
+upsampling and [yolo].
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests")]
+
+from cfg_oracle import read_sections  # noqa: E402
+from yolomask._native import check, ffi, lib  # noqa: E402
+
+ACTIVATIONS = {
+    "linear": nn.Identity,
+    "leaky": lambda: nn.LeakyReLU(0.1, inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "mish": lambda: nn.Mish(inplace=True),
+}
+
+
+class TorchNetwork(nn.Module):
+    """The layers of a cfg, as PyTorch has them."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        net, *self.sections = read_sections(path)
+        self.layers, channels = nn.ModuleList(), [net.number("channels", 3)]
+        for index, s in enumerate(self.sections):
+            layer, width = nn.Identity(), channels[-1]
+            if s.name == "convolutional":
+                size, filters = s.number("size", 1), s.number("filters", 1)
+                norm = bool(s.number("batch_normalize", 0))
+                padding = size // 2 if s.number("pad", 0) else s.number("padding", 0)
+                stride = s.number("stride", 1)
+                parts = [nn.Conv2d(width, filters, size, stride, padding, bias=not norm)]
+                if norm:
+                    parts.append(nn.BatchNorm2d(filters, momentum=0.01))
+                layer, width = (
+                    nn.Sequential(*parts, ACTIVATIONS[s.options["activation"]]()),
+                    filters,
+                )
+            elif s.name == "maxpool":
+                size, stride = s.number("size", 2), s.number("stride", 2)
+                edge = (size - 1) // 2, size - 1 - (size - 1) // 2
+                pool = nn.MaxPool2d(size, stride)
+                same = size == stride  # even maps: the padding is never looked at
+                layer = pool if same else nn.Sequential(nn.ConstantPad2d(edge * 2, -1e30), pool)
+            elif s.name == "upsample":
+                layer = nn.Upsample(scale_factor=s.number("stride", 2), mode="nearest")
+            elif s.name == "route":
+                width = sum(channels[k + 1] for k in self.sources(s, index))
+                width //= s.number("groups", 1)
+            elif s.name not in ("shortcut", "yolo"):
+                raise SystemExit(f"{path}: [{s.name}] is unknown to this benchmark")
+            self.layers.append(layer)
+            channels.append(width)
+
+    @staticmethod
+    def sources(s, index: int) -> list[int]:
+        key = "from" if s.name == "shortcut" else "layers"
+        return [index + k if k < 0 else k for k in s.numbers(key)]
+
+    def forward(self, x):
+        outputs, loss = [], 0.0
+        for index, (s, layer) in enumerate(zip(self.sections, self.layers, strict=True)):
+            if s.name == "route":
+                parts = [outputs[k] for k in self.sources(s, index)]
+                groups, chosen = s.number("groups", 1), s.number("group_id", 0)
+                x = torch.cat([part.chunk(groups, 1)[chosen] for part in parts], 1)
+            elif s.name == "shortcut":
+                x = x + sum(outputs[k] for k in self.sources(s, index))
+            elif s.name == "yolo":
+                loss = loss + x.square().mean()
+            else:
+                x = layer(x)
+            outputs.append(x)
+        return loss
+
+
+def torch_step(path: Path, images: np.ndarray):
+    model = TorchNetwork(path)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9, weight_decay=5e-4)
+    x = torch.from_numpy(images)
+
+    def step():
+        optimizer.zero_grad()
+        model(x).backward()
+        optimizer.step()
+
+    return step
+
+
+def our_step(path: Path, images: np.ndarray, threads: int):
+    batch, _, height, width = images.shape
+    fields = {"training": True, "batch": batch, "width": width, "height": height}
+    options = ffi.new("dn_network_options *", fields | {"threads": threads, "seed": 1})
+    network, optimizer = ffi.new("dn_network **"), ffi.new("dn_optimizer **")
+    check(lib.dn_network_create(str(path).encode(), options, network))
+    check(lib.dn_optimizer_create(network[0], optimizer))
+    box = (0.3 * width, 0.2 * height, 0.6 * width, 0.7 * height)
+    objects = ffi.new("dn_truth_object[]", [{"box": box, "class_id": 1}])
+    truth = ffi.new("dn_truth[]", [{"object_count": 1, "objects": objects}] * batch)
+    data, keep = ffi.from_buffer("float[]", images), (objects, truth)
+
+    def step(_keep=keep):
+        check(lib.dn_network_train_forward(network[0], data, batch, truth, 0))
+        check(lib.dn_network_backward(network[0], ffi.NULL))
+        check(lib.dn_optimizer_step(optimizer[0], network[0], 1e-6, batch))
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Times training steps beside PyTorch.")
+    parser.add_argument("names", nargs="*", default=["yolov3-tiny", "yolov3"])
+    for name, value in (("threads", 2), ("batch", 4), ("rounds", 5), ("size", 416)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    shape = (arguments.batch, 3, arguments.size, arguments.size)
+    images = np.random.default_rng(0).random(shape, np.float32)
+    for name in arguments.names:
+        path = ROOT / f"cfg/{name}.cfg"
+        steps = {
+            "ours": our_step(path, images, arguments.threads),
+            f"PyTorch {torch.__version__}": torch_step(path, images),
+        }
+        times: dict[str, list[float]] = {program: [] for program in steps}
+        for round_ in range(arguments.rounds + 1):
+            for program, step in steps.items():
+                start = time.perf_counter()
+                step()
+                if round_ > 0:
+                    times[program].append(time.perf_counter() - start)
+        medians = [statistics.median(found) for found in times.values()]
+        for program, found in times.items():
+            middle = statistics.median(found)
+            print(
+                f"{name}: {program}: {middle / arguments.batch:.3f} s an image "
+                f"(steps {min(found):.2f} to {max(found):.2f} s)"
+            )
+        print(f"{name}: {medians[1] / medians[0]:.2f} times PyTorch's speed")
+
+
+if __name__ == "__main__":
+    isa = os.environ.get("DARKNET_ISA", "the machine's")
+    print(f"{os.cpu_count()} cores, instruction set: {isa}")
+    main()
