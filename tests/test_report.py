@@ -118,7 +118,6 @@ def test_a_line_that_was_cut_is_passed_over(tmp_path):
     "text, words",
     [
         ("iteration,loss\n1,2\n", r":1: the first line must be iteration,stage,images"),
-        (",".join(COLUMNS) + "\n", "has no row yet"),
         (",".join(COLUMNS) + "\n10,mask,8,abc,,,,,,,,\n", r":2: loss is 'abc', a number"),
     ],
 )
@@ -285,6 +284,18 @@ def test_the_best_weights_are_shown(run):
     (run.path / "backup/seg_best.weights").write_bytes(b"")
     assert find_weights(folder).name == "seg_best.weights"
     assert read_args(folder) == Training(f"{run.path}/seg.cfg", f"{run.path}/tiny.data", None, 3)
+
+
+def test_a_training_that_has_just_begun(run, capsys):
+    folder = run.path / "backup/seg"
+    write_results(folder / "results.csv", "")
+    args = (folder / "args.txt").read_text()
+    (folder / "args.txt").write_text(args.replace("seed: 3", "stages: detector\nseed: 3"))
+    (run.path / "backup/seg_last.weights").unlink()
+    assert read_args(folder).stage == "detector"
+    assert report_main([str(folder)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == ["no ten iterations yet", *(f"{folder}/batch_{i}.jpg" for i in (1, 2, 3))]
 
 
 def test_samples_are_drawn_where_they_are(run):

@@ -33,6 +33,7 @@ class Training:
     data: str | None = None
     weights: str | None = None
     seed: int = 0
+    stage: str = "mask"  # the last one that was asked for
 
 
 def read_args(folder: Path) -> Training:
@@ -43,7 +44,9 @@ def read_args(folder: Path) -> Training:
         return Training()
     head = path.read_text(encoding="utf-8").split("\n\n", 1)[0]
     known = dict(line.split(": ", 1) for line in head.splitlines() if ": " in line)
-    return Training(known.get("cfg"), known.get("data"), None, int(known.get("seed", 0)))
+    training = Training(known.get("cfg"), known.get("data"), None, int(known.get("seed", 0)))
+    training.stage = known.get("stages", training.stage).split()[-1]
+    return training
 
 
 def find_weights(folder: Path) -> Path | None:
@@ -119,9 +122,12 @@ def report(folder: str | os.PathLike, training: Training | None = None) -> tuple
     results = folder / "results.csv"
     if not results.is_file():
         raise DataError(f"{results}: is missing: `darknet segmenter train` writes it")
+    training = training or read_args(folder)
     run = read_results(results)
+    if len(run) == 0:
+        return "no ten iterations yet", draw_samples(folder, training, training.stage)
     drawn = [folder / "chart.png"]
     draw_run(run, folder.resolve().name, drawn[0])
     drawn += draw_validation(folder)
-    drawn += draw_samples(folder, training or read_args(folder), run.stages[-1][0])
+    drawn += draw_samples(folder, training, run.stages[-1][0])
     return summarize(run), drawn

@@ -58,7 +58,7 @@ def _parse(path: Path, number: int, name: str, text: str) -> float:
 
 def read_results(path: Path) -> Run:
     """Reads results.csv. Rows of one iteration are joined; where a training was resumed from before
-    its end, what it did again replaces what was there."""
+    its end, what it did again replaces what was there. Before its tenth iteration it has no row."""
     rows: list[dict] = []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
@@ -72,8 +72,6 @@ def read_results(path: Path) -> Run:
                 if name != "stage":
                     row[name] = _parse(path, reader.line_num, name, row[name])
             _add(rows, row)
-    if not rows:
-        raise DataError(f"{path}: has no row yet")
     columns = {n: np.array([row[n] for row in rows], float) for n in COLUMNS if n != "stage"}
     names = [row["stage"] for row in rows]
     firsts = [i for i in range(len(rows)) if i == 0 or names[i] != names[i - 1]]
