@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from program import ENVIRONMENT, PROGRAM
+from program import ENVIRONMENT, PROGRAM, Folder
 
 TELLING = """#!/bin/sh
 printf '%s\\n' "$PYTHONPATH" "$@"
@@ -80,3 +80,36 @@ def test_what_to_type_instead():
     assert os.path.samefile(path.removeprefix("PYTHONPATH="), package_of(PROGRAM))
     assert "python" in python
     assert words == ["-m", "yolomask", "report", folder]
+
+
+# ---- the charts of a training ----
+
+
+def train(folder, python) -> str:
+    words = [PROGRAM, "detector", "train", "tiny.cfg", "tiny.weights", "-iterations", "2", "-quiet"]
+    environment = ENVIRONMENT | {"YOLOMASK_PYTHON": str(python), "PYTHONPATH": ""}
+    pipes = {"capture_output": True, "text": True, "check": True}
+    return subprocess.run(words, cwd=folder.path, env=environment, **pipes).stdout
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_training_draws_its_charts(tmp_path, code):
+    """At the validation and at the end; where that fails the last line is the command to type."""
+    folder = Folder(tmp_path)
+    python = tmp_path / "python.sh"
+    python.write_text(f'#!/bin/sh\necho noise; echo "$@" >> calls\nexit {code}\n')
+    python.chmod(0o755)
+    last = train(folder, python).splitlines()[-1]
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls == ["-m yolomask report backup/tiny"] * 2
+    assert (tmp_path / "backup/tiny/results.csv").is_file()
+    if code == 0:
+        assert last == "Charts: backup/tiny"
+    else:
+        told, _, command = last.partition(": ")
+        assert told == "Charts of this training"
+        assert shlex.split(command)[1:] == [str(python), "-m", "yolomask", "report", "backup/tiny"]
+
+
+def test_a_training_without_python(tmp_path):
+    assert train(Folder(tmp_path), "").splitlines()[-1].startswith("Done after 2 iterations")

@@ -19,7 +19,7 @@ from .charts import AP_LINES, draw_run
 from .datasets import Dataset
 from .network import Network
 from .results_csv import Run, read_results
-from .samples import draw_batches, draw_valid
+from .samples import STAGES, draw_batches, draw_valid
 from .validation_charts import draw_confusion, draw_pr, read_confusion, read_pr
 
 PICTURES = {"boxes": "pr_box.png", "masks": "pr_mask.png"}
@@ -80,7 +80,7 @@ def draw_validation(folder: Path) -> list[Path]:
 def draw_samples(folder: Path, training: Training, stage: str) -> list[Path]:
     """Pictures of the train set as it is augmented, and of the valid set with what is found."""
     drawn: list[Path] = []
-    if not training.cfg or not training.data:
+    if not training.cfg or not training.data or stage not in STAGES:  # a classifier's has no boxes
         return drawn
     dataset = Dataset(training.data, "train")
     drawn += draw_batches(training.cfg, dataset, folder, stage=stage, seed=training.seed)

@@ -59,6 +59,12 @@ static void set_environment(dn_python *python, const char *root)
              more ? ":" : "", more ? before : "");
 }
 
+bool dn_python_wanted(void)
+{
+    const char *chosen = getenv("YOLOMASK_PYTHON");
+    return !chosen || *chosen;
+}
+
 bool dn_python_command(dn_python *python, const char *const *words)
 {
     char root[DN_PYTHON_PATH];
@@ -78,8 +84,7 @@ bool dn_python_command(dn_python *python, const char *const *words)
         python->argv[count++] = words[i];
     }
     python->argv[count] = NULL;
-    const char *chosen = getenv("YOLOMASK_PYTHON");
-    return found && !(chosen && !*chosen);
+    return found && dn_python_wanted();
 }
 
 /* One word; in quotes where the shell would take it apart. Cut where `size` ends. */

@@ -24,6 +24,9 @@ typedef struct dn_python {
     const char *argv[DN_PYTHON_WORDS + 6];
 } dn_python;
 
+/* Unless YOLOMASK_PYTHON is set to nothing. */
+bool dn_python_wanted(void);
+
 /* Prepares the command with these words (NULL ends them; they must stay). false: there is no
  * package or no Python to be called; what the user may type instead is still in it. */
 bool dn_python_command(dn_python *python, const char *const *words);

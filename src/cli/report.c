@@ -43,6 +43,7 @@ void dn_run_report(const char *folder)
     dn_python python;
     const char *words[3];
     char text[3 * DN_PYTHON_PATH];
+    if (!dn_python_wanted()) return;
     if (running > 0) wait_for(running);
     running = 0;
     if (prepare(&python, words, folder)) {

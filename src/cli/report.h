@@ -6,7 +6,7 @@
 void dn_start_report(const char *folder);
 
 /* Draws and waits for it. Prints where the charts are or, where they could not be drawn, the
- * command that draws them. */
+ * command that draws them; nothing where the user wants no Python. */
 void dn_run_report(const char *folder);
 
 #endif

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/data_sets.h"
 #include "cli/open_network.h"
+#include "cli/report.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,12 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t interrupted;
+
+/* Of the callbacks. */
+typedef struct dn_screen {
+    bool terminal;
+    char folder[4096]; /* of the run: its charts are drawn there */
+} dn_screen;
 
 /* The first signal saves and stops behind the running iteration; a second one ends the process. */
 static void on_signal(int number)
@@ -42,8 +49,8 @@ static void print_duration(double seconds)
 /* Darknet's line, then what is ours; scripts read the first part. */
 static void print_progress(void *context, const dn_train_progress *p)
 {
-    const bool *terminal = context;
-    if (*terminal) printf("\r\033[K");
+    const dn_screen *screen = context;
+    if (screen->terminal) printf("\r\033[K");
     printf("%lld: %f, %f avg, %f rate, %f seconds, %lld images", (long long)p->iteration, p->loss,
            p->average_loss, (double)p->rate, p->seconds, (long long)p->images);
     if (p->mask_iou >= 0) printf(", %lld masks, IoU %.3f", (long long)p->rois, p->mask_iou);
@@ -51,15 +58,15 @@ static void print_progress(void *context, const dn_train_progress *p)
            (long long)p->max_iterations);
     print_duration(p->eta_seconds);
     if (p->best >= 0) printf(", AP %.1f, best %.1f", 100 * p->last, 100 * p->best);
-    if (!*terminal) printf("\n");
-    if (p->saved) printf("%sSaving weights to %s\n", *terminal ? "\n" : "", p->saved);
+    if (!screen->terminal) printf("\n");
+    if (p->saved) printf("%sSaving weights to %s\n", screen->terminal ? "\n" : "", p->saved);
     fflush(stdout);
 }
 
 static void print_validating(void *context, int64_t done, int64_t count)
 {
-    const bool *terminal = context;
-    if (*terminal)
+    const dn_screen *screen = context;
+    if (screen->terminal)
         printf("\r\033[Kvalidation: %lld of %lld images", (long long)done, (long long)count);
     fflush(stdout);
 }
@@ -74,9 +81,10 @@ static void print_ap(const dn_metrics *metrics, const char *kind)
 /* COCO's figures; Darknet's line of its -map; what is new. */
 static void print_validated(void *context, const dn_train_validation *v)
 {
-    const bool *terminal = context;
+    const dn_screen *screen = context;
     const dn_metrics *boxes = dn_evaluation_metrics(v->evaluation, DN_BOXES, -1);
-    printf("%svalidation: %s %lld", *terminal ? "\r\033[K" : "", v->stage, (long long)v->iteration);
+    printf("%svalidation: %s %lld", screen->terminal ? "\r\033[K" : "", v->stage,
+           (long long)v->iteration);
     print_ap(boxes, "box");
     print_ap(dn_evaluation_metrics(v->evaluation, DN_MASKS, -1), "mask");
     printf(", %f seconds\n mean average precision (mAP@0.50) = %f, or %2.2f %%\n", v->seconds,
@@ -84,17 +92,26 @@ static void print_validated(void *context, const dn_train_validation *v)
     if (v->is_best) printf("New best AP: %.1f\n", 100 * v->quality);
     if (v->saved) printf("Saving weights to %s\n", v->saved);
     fflush(stdout);
+    dn_start_report(screen->folder);
 }
 
 static void print_message(void *context, const char *sentence)
 {
-    const bool *terminal = context;
-    fprintf(stderr, "%s%s\n", *terminal ? "\r\033[K" : "", sentence);
+    const dn_screen *screen = context;
+    fprintf(stderr, "%s%s\n", screen->terminal ? "\r\033[K" : "", sentence);
+}
+
+/* <backup>/<base>, <base> being the cfg's name up to its first dot: what files of a training begin
+ * with, and its folder. */
+static void name_run(const char *backup, const char *cfg, char *path, size_t size)
+{
+    const char *slash = strrchr(cfg, '/'), *base = slash ? slash + 1 : cfg;
+    snprintf(path, size, "%s/%.*s", backup, (int)strcspn(base, "."), base);
 }
 
 /* The state to go on from: of the weights that are named ("<x>_last.weights" or "<x>_last.state"),
  * or, with -resume, of this cfg's last training in the backup folder. NULL: none. */
-static const char *find_state(const dn_arguments *arguments, const char *backup, bool resume,
+static const char *find_state(const dn_arguments *arguments, const char *run, bool resume,
                               char *path, size_t size)
 {
     const char *weights = arguments->weights;
@@ -106,8 +123,7 @@ static const char *find_state(const dn_arguments *arguments, const char *backup,
         if (access(path, R_OK) == 0) return path;
     }
     if (!resume) return NULL;
-    const char *slash = strrchr(arguments->cfg, '/'), *base = slash ? slash + 1 : arguments->cfg;
-    snprintf(path, size, "%s/%.*s_last.state", backup, (int)strcspn(base, "."), base);
+    snprintf(path, size, "%s_last.state", run);
     if (access(path, R_OK) == 0) return path;
     fprintf(stderr, "%s is not there: nothing to resume, training begins\n", path);
     return NULL;
@@ -132,7 +148,7 @@ static dn_stage stage_named(const char *name)
     dn_die("-stage %s: one of mask, detector, joint", name);
 }
 
-static dn_train_options take_options(dn_arguments *arguments, bool *terminal)
+static dn_train_options take_options(dn_arguments *arguments, dn_screen *screen)
 {
     const dn_common_arguments common = dn_take_common(arguments);
     const char *usual = strcmp(arguments->task, "segmenter") == 0  ? NULL /* the schedule */
@@ -154,7 +170,7 @@ static dn_train_options take_options(dn_arguments *arguments, bool *terminal)
         .strict = common.strict,
         .plain = dn_take_flag(arguments, "-no_augmentation"),
         .backup_folder = dn_take_text(arguments, "-backup", NULL),
-        .context = terminal,
+        .context = screen,
         .progress = print_progress,
         .validating = print_validating,
         .validated = print_validated,
@@ -190,10 +206,10 @@ static dn_dataset *open_valid(dn_arguments *arguments, const dn_data_file *data,
 
 int dn_command_train(dn_arguments *arguments)
 {
-    bool terminal = isatty(STDOUT_FILENO) == 1;
+    dn_screen screen = {.terminal = isatty(STDOUT_FILENO) == 1};
     char state[4096], command[8192];
     write_command(arguments, command, sizeof command);
-    dn_train_options options = take_options(arguments, &terminal);
+    dn_train_options options = take_options(arguments, &screen);
     const bool resume = dn_take_flag(arguments, "-resume");
     dn_take_flag(arguments, "-map"); /* it validates anyway */
     const bool validates = !dn_take_flag(arguments, "-no_valid");
@@ -210,16 +226,18 @@ int dn_command_train(dn_arguments *arguments)
     options.weights = arguments->weights;
     options.dataset = dataset;
     options.valid = valid;
+    name_run(options.backup_folder, options.cfg, screen.folder, sizeof screen.folder);
     if (!options.clear)
-        options.state = find_state(arguments, options.backup_folder, resume, state, sizeof state);
+        options.state = find_state(arguments, screen.folder, resume, state, sizeof state);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGXFSZ, SIG_IGN); /* a file may not grow: an error as any other */
     dn_train_report report;
     dn_must(dn_train(&options, &report));
-    if (terminal) printf("\n");
+    if (screen.terminal) printf("\n");
     printf("%s after %lld iterations, average loss %f\n", report.cancelled ? "Stopped" : "Done",
            (long long)report.iterations, report.average_loss);
+    if (!report.cancelled) dn_run_report(screen.folder);
     dn_dataset_free(valid);
     dn_dataset_free(dataset);
     dn_data_file_free(data);
