@@ -4,8 +4,8 @@
 
 trains every variant for the same number of epochs on what make_training_set.py --holdout wrote to
 OUT, measures it on the held-out fifth of coco125's train part (by class) and on animals' valid part
-(without classes: its names are not COCO's), and writes OUT/ablation.md. A variant that has its
-results already is not trained again, so an interrupted run goes on where it stopped. At the end all
+(without classes: its names are not COCO's), and writes OUT/ablation.md. What a variant has already,
+its weights or its results, is not made again, so an interrupted run goes on. At the end all
 variants predict the tuning split's photos in turn; the last column is the median time of a photo.
 """
 
@@ -70,7 +70,6 @@ def train(folder, cfg, detector, data):
         check=True,
         stdout=(folder / "train.log").open("w"),
     )
-    return folder / f"{cfg.stem}_final.weights"
 
 
 def measure(cfg, weights, datasets, out):
@@ -150,8 +149,10 @@ def main():
         stored = folder / "result.json"
         if name in arguments.only and not stored.exists():
             cfg = folder / "net.cfg"
-            cfg.write_text(make_cfg(VARIANTS[name], arguments.epochs * images // 8))
-            weights = train(folder, cfg, arguments.detector.resolve(), data)
+            weights = folder / "net_final.weights"
+            if not weights.exists():
+                cfg.write_text(make_cfg(VARIANTS[name], arguments.epochs * images // 8))
+                train(folder, cfg, arguments.detector.resolve(), data)
             stored.write_text(json.dumps(measure(cfg, weights, datasets, out), indent=1))
         if stored.exists():
             results[name] = json.loads(stored.read_text())
