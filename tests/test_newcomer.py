@@ -131,13 +131,13 @@ def test_the_whole_page(datasets, checkout):
         for link in ("cfg", "python", "src", "libdarknet.so", "darknet", "models"):
             (folder / link).symlink_to(checkout / link)
         take_photos(datasets / "boards", folder, kind)
-        network, count = re.subn(r"^N=\d+$", "N=2", commands("3. A network"), flags=re.M)
+        network, count = re.subn(r"^N=\d+$", "N=4", commands("3. A network"), flags=re.M)
         assert count == 1
         shell(folder, data_file(kind) + commands("2. Check") + network)
         printed[kind] = shell(folder, commands("4. Train"))
         seen = shell(folder, commands("5. See what it finds"))
         assert "Average Precision" in seen
-        assert len(losses(printed[kind])) == 4
+        assert len(losses(printed[kind])) == 6
         for photo in (folder / "photos/valid").glob("*.jpg"):
             found = cv2.imread(str(folder / "found" / photo.name))
             assert found.shape == cv2.imread(str(photo)).shape

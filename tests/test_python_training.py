@@ -46,7 +46,16 @@ def test_as_the_program_trains(folder):
     assert 0 <= seen[6].mask_iou <= 1
     assert (done.iterations, done.average_loss) == (7, seen[-1].average_loss)
     assert (done.folder / "results.csv").is_file()
+    assert done.weights.name == "seg_best.weights"
+    assert done.weights.read_bytes() == folder.bytes("theirs/seg_best.weights")
     Network("seg.cfg", done.weights).close()
+
+
+def test_without_validation(folder):
+    done = train("seg.cfg", "tiny.data", "tiny.weights", validate=False, **COMMON)
+    assert done.weights.name == "seg_final.weights"
+    rows = (done.folder / "results.csv").read_text().splitlines()[1:]
+    assert all(row.endswith(",,,,") for row in rows)
 
 
 def test_control_c_saves(folder):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._native import DataError, check, encode_path, ffi, lib
+from ._native import ConfigError, DataError, check, encode_path, ffi, lib
 from .datasets import Dataset, text
 from .network import Weights, _Process, join_weights
 from .samples import STAGES
@@ -27,12 +27,15 @@ class Progress:
     rate: float
     seconds: float
     mask_iou: float | None
+    ap: float | None  # of the last validation: of masks, of boxes (AP50) where there are none
+    best_ap: float | None
     saved: str | None  # a file written behind this iteration
 
 
 @dataclass
 class Trained:
-    """What a training has left: its folder with results.csv, and the weights."""
+    """What a training has left: its folder with results.csv, and the best weights, or the last
+    ones where nothing was validated."""
 
     iterations: int
     average_loss: float
@@ -59,11 +62,11 @@ class _Callbacks:
         self.cancelled = make("bool(void *)", lambda _context: self.error is not None, error=True)
 
     def _progress(self, _context, p) -> None:
-        iou = p.mask_iou if p.mask_iou >= 0 else None
+        known = [value if value >= 0 else None for value in (p.mask_iou, p.last, p.best)]
         self.on_progress(
             Progress(
                 *(text(p.stage), p.iteration, p.max_iterations, p.images, p.loss),
-                *(p.average_loss, p.rate, p.seconds, iou, text(p.saved)),
+                *(p.average_loss, p.rate, p.seconds, *known, text(p.saved)),
             )
         )
 
@@ -87,6 +90,8 @@ def _bar(wanted: bool):
         figures = {"loss": f"{progress.average_loss:.4g}"}
         if progress.mask_iou is not None:
             figures["IoU"] = f"{progress.mask_iou:.3f}"
+        if progress.best_ap is not None:
+            figures["best AP"] = f"{100 * progress.best_ap:.1f}"
         bar = bars[progress.stage]
         bar.set_postfix(figures, refresh=False)
         bar.update(progress.iteration - bar.n)
@@ -101,6 +106,15 @@ def _bar(wanted: bool):
         close()
 
 
+def _valid_set(data: str | os.PathLike) -> Dataset | None:
+    """What the data file names to validate on, if it is there and has labels."""
+    try:
+        valid = Dataset(data, "valid")
+    except (ConfigError, DataError, OSError):
+        return None
+    return valid if valid.view.object_count > 0 else None
+
+
 def train(
     cfg: str | os.PathLike,
     data: str | os.PathLike,
@@ -113,6 +127,9 @@ def train(
     threads: int = 0,
     workers: int = 1,
     save_every: int = 0,
+    valid_every: int = 0,
+    patience: int = 0,
+    validate: bool = True,
     resume: bool = False,
     augment: bool = True,
     strict: bool = False,
@@ -123,6 +140,7 @@ def train(
     """Trains as `darknet segmenter train` does: the stages that the cfg's mask_from asks for, or
     `stage` alone (detector, mask, joint), on the .data file's train set, from `weights`.
 
+    It validates on the way where the data file has a labelled valid set (validate=False: not).
     backup is the folder for weights, by default the data file's. resume goes on from
     <backup>/<cfg's base>_last.state. Ctrl-C saves, then raises KeyboardInterrupt; what on_progress
     raises does the same.
@@ -131,6 +149,7 @@ def train(
         raise ValueError(f"stage {stage!r}: one of {', '.join(STAGES)}, or None")
     _Process.enter()
     dataset = Dataset(data, "train", strict=strict)
+    valid = _valid_set(data) if validate else None
     backup = backup or dataset.backup
     base = Path(backup) / Path(cfg).name.split(".")[0]
     options = ffi.new("dn_train_options *")
@@ -146,6 +165,8 @@ def train(
         for name, value in zip(texts, alive, strict=True):
             setattr(options, name, value)
         options.dataset = dataset.handle
+        options.valid = ffi.NULL if valid is None else valid.handle
+        options.valid_every, options.patience = valid_every, patience
         options.schedule, options.stage = stage is None, STAGES.get(stage, lib.DN_STAGE_ALL)
         options.seed, options.threads, options.workers = seed, threads, workers
         options.max_iterations, options.save_every = iterations, save_every
@@ -157,7 +178,7 @@ def train(
     if calls.error is not None:
         raise calls.error
     check(status)
-    for kind in ("final", "last"):
+    for kind in ("best", "final", "last") if valid else ("final", "last"):
         path = Path(f"{base}_{kind}.weights")
         if path.is_file():
             return Trained(report.iterations, report.average_loss, base, path)
