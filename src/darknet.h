@@ -935,7 +935,7 @@ typedef struct dn_train_progress {
     double eta_seconds;  /* to the end, from the average pace */
     double mask_iou;     /* mean over this iteration's RoIs; negative: none */
     int64_t rois;        /* masks trained on in this iteration */
-    double last, best;   /* AP of the last and of the best validation; negative: none yet */
+    double last, best;   /* quality of the last and the best validation; negative: none yet */
     const char *saved;   /* a file written behind this iteration, or NULL */
 } dn_train_progress;
 
@@ -943,9 +943,11 @@ typedef struct dn_train_progress {
 typedef struct dn_train_validation {
     const char *stage;
     int64_t iteration;
-    const dn_evaluation *evaluation;
-    double
-        quality; /* what chooses the best weights: mask AP, or box AP50 where there are no masks */
+    const dn_evaluation *evaluation;   /* NULL: of a classifier */
+    const dn_class_accuracy *accuracy; /* of a classifier, `among` the `top` best; else NULL */
+    int32_t top;
+    double quality; /* what chooses the best weights: mask AP, box AP50 where there are no masks, or
+                       the share of images that a classifier is right on */
     bool is_best;
     const char *saved; /* the weights written because of that, or NULL */
     double seconds;    /* it took */
@@ -958,7 +960,7 @@ typedef struct dn_train_options {
     const char *state;   /* exact resume: a state file, which holds all that is needed; or NULL */
     const char *backup_folder; /* made if missing; its parent must be there */
     const dn_dataset *dataset;
-    const dn_dataset *valid; /* to validate on the way, not for classifiers; NULL: no validation */
+    const dn_dataset *valid; /* to validate on the way; NULL: no validation */
     bool schedule;  /* the stages that the cfg's mask_from asks for, in the place of `stage` */
     dn_stage stage; /* the only one */
     uint64_t seed;

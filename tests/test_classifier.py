@@ -502,7 +502,9 @@ def test_colours_change_within_the_ranges(folder):
 
 def train(folder: Folder, *arguments) -> str:
     words = ["classifier", "train", "net.data", "net.cfg", "-threads", 1, "-quiet"]
-    return folder.run(*words, *arguments)[0]
+    return folder.run(*words, *arguments, *([] if "-valid_every" in arguments else ["-no_valid"]))[
+        0
+    ]
 
 
 def test_training_learns_shapes_it_has_not_seen(folder):
@@ -513,6 +515,20 @@ def test_training_learns_shapes_it_has_not_seen(folder):
     out, _ = folder.run("classifier", "valid", "net.data", "net.cfg",
                         "backup/net_final.weights", "-threads", 1)  # fmt: skip
     assert out.splitlines()[-1] == "9: top 1: 1.000000, top 2: 1.000000"
+
+
+def test_validation_on_the_way_keeps_the_best(folder):
+    out = train(folder, "-iterations", 6, "-valid_every", 2)
+    found = re.findall(r"^validation: classifier (\d), top 1: ([0-9.]+), top 3: 1.0+, ", out, re.M)
+    assert [int(iteration) for iteration, _ in found] == [2, 4, 6]
+    shares = [float(share) for _, share in found]
+    best = max(shares)
+    assert out.count("New best top 1: ") == len({max(shares[: i + 1]) for i in range(3)})
+    for name, share in (("final", shares[-1]), ("best", best)):
+        weights = f"backup/net_{name}.weights"
+        valid, _ = folder.run("classifier", "valid", "net.data", "net.cfg", weights, "-threads", 1)
+        assert valid.splitlines()[-1].startswith(f"9: top 1: {share:f}, ")
+    assert re.search(rf"^6: .*, top 1 {100 * shares[1]:.1f}, best ", out, re.M)
 
 
 def test_training_steps_against_pytorch(folder):

@@ -57,7 +57,9 @@ static void print_progress(void *context, const dn_train_progress *p)
     printf(", %s %lld of %lld, ETA ", p->stage, (long long)p->iteration,
            (long long)p->max_iterations);
     print_duration(p->eta_seconds);
-    if (p->best >= 0) printf(", AP %.1f, best %.1f", 100 * p->last, 100 * p->best);
+    if (p->best >= 0)
+        printf(", %s %.1f, best %.1f", strcmp(p->stage, "classifier") == 0 ? "top 1" : "AP",
+               100 * p->last, 100 * p->best);
     if (!screen->terminal) printf("\n");
     if (p->saved) printf("%sSaving weights to %s\n", screen->terminal ? "\n" : "", p->saved);
     fflush(stdout);
@@ -78,18 +80,33 @@ static void print_ap(const dn_metrics *metrics, const char *kind)
            100 * metrics->numbers[DN_AP50]);
 }
 
-/* COCO's figures; Darknet's line of its -map; what is new. */
-static void print_validated(void *context, const dn_train_validation *v)
+static void print_accuracy(const dn_train_validation *v)
 {
-    const dn_screen *screen = context;
+    const double images = (double)v->accuracy->images;
+    printf(", top 1: %f, top %d: %f, %f seconds\n", (double)v->accuracy->first / images, v->top,
+           (double)v->accuracy->among / images, v->seconds);
+}
+
+/* COCO's figures, and Darknet's line of its -map. */
+static void print_evaluation(const dn_train_validation *v)
+{
     const dn_metrics *boxes = dn_evaluation_metrics(v->evaluation, DN_BOXES, -1);
-    printf("%svalidation: %s %lld", screen->terminal ? "\r\033[K" : "", v->stage,
-           (long long)v->iteration);
     print_ap(boxes, "box");
     print_ap(dn_evaluation_metrics(v->evaluation, DN_MASKS, -1), "mask");
     printf(", %f seconds\n mean average precision (mAP@0.50) = %f, or %2.2f %%\n", v->seconds,
            boxes->darknet.ap, 100 * boxes->darknet.ap);
-    if (v->is_best) printf("New best AP: %.1f\n", 100 * v->quality);
+}
+
+static void print_validated(void *context, const dn_train_validation *v)
+{
+    const dn_screen *screen = context;
+    printf("%svalidation: %s %lld", screen->terminal ? "\r\033[K" : "", v->stage,
+           (long long)v->iteration);
+    if (v->accuracy)
+        print_accuracy(v);
+    else
+        print_evaluation(v);
+    if (v->is_best) printf("New best %s: %.1f\n", v->accuracy ? "top 1" : "AP", 100 * v->quality);
     if (v->saved) printf("Saving weights to %s\n", v->saved);
     fflush(stdout);
     dn_start_report(screen->folder);
@@ -188,14 +205,16 @@ static void take_data_file(const dn_data_file *data, dn_train_options *options)
     options->data = data->path;
 }
 
-/* What to validate on; NULL: nothing. Classifiers have their own `valid`. */
+/* What to validate on; NULL: nothing. */
 static dn_dataset *open_valid(dn_arguments *arguments, const dn_data_file *data, bool wanted)
 {
-    if (!wanted || strcmp(arguments->task, "classifier") == 0) return NULL;
+    if (!wanted) return NULL;
     if (!data->valid) {
         fprintf(stderr, "%s: has no valid=: no validation on the way\n", data->path);
         return NULL;
     }
+    if (strcmp(arguments->task, "classifier") == 0)
+        return dn_open_class_set(data, DN_DATA_VALID, false);
     dn_dataset *valid = dn_open_data_set(data, DN_DATA_VALID, false);
     if (dn_dataset_get(valid)->object_count > 0) return valid;
     fprintf(stderr, "%s: no labels in valid=%s: no validation on the way\n", data->path,

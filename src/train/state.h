@@ -31,7 +31,7 @@ typedef struct dn_train_state {
     int64_t validated;   /* iteration of the stage's last validation; 0: none */
     int64_t stale;       /* validations since the best one */
     double last, best;   /* AP of the last and of the best validation; negative: none */
-    double best_box_ap;  /* of the best one: decides between equal ones */
+    double best_box_ap;  /* of the best one: decides between equal ones (of a classifier: top 5) */
     dn_train_sums sums;
 } dn_train_state;
 

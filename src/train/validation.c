@@ -11,7 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DN_VALID_EVERY = 100 };
+enum { DN_VALID_EVERY = 100, DN_TOP = 5 };
+
+/* What a validation has found. */
+typedef struct dn_figures {
+    dn_evaluation *evaluation; /* NULL: of a classifier */
+    dn_class_accuracy accuracy;
+    int32_t top;
+} dn_figures;
 
 static int64_t valid_every(const dn_trainer *trainer)
 {
@@ -49,7 +56,7 @@ static void borrow_parameters(dn_network *judge, dn_network *from)
 dn_status dn_validation_open(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
-    if (!options->valid || trainer->classifier) return DN_OK;
+    if (!options->valid) return DN_OK;
     const dn_network_options network_options = {
         .batch = 1,
         .threads = options->threads,
@@ -86,7 +93,31 @@ static void tell_progress(void *context, int64_t done, int64_t count)
     if (options->validating) options->validating(options->context, done, count);
 }
 
-static dn_status evaluate(dn_trainer *trainer, dn_evaluation **out)
+static void tell_classified(void *context, const dn_class_accuracy *so_far)
+{
+    const dn_train_options *options = ((const dn_trainer *)context)->options;
+    tell_progress(context, so_far->images + so_far->skipped,
+                  dn_dataset_get(options->valid)->image_count);
+}
+
+static dn_status compare_classes(dn_trainer *trainer, dn_figures *out)
+{
+    const dn_train_options *options = trainer->options;
+    const int32_t classes = dn_network_classes(trainer->judge);
+    out->top = classes < DN_TOP ? classes : DN_TOP;
+    const dn_class_validate_options wanted = {
+        .fit = DN_FIT_CROP,
+        .top = out->top,
+        .strict = options->strict,
+        .context = trainer,
+        .progress = tell_classified,
+        .message = say,
+        .cancelled = is_cancelled,
+    };
+    return dn_validate_classes(trainer->judge, options->valid, &wanted, &out->accuracy);
+}
+
+static dn_status compare_objects(dn_trainer *trainer, dn_figures *out)
 {
     const dn_train_options *options = trainer->options;
     const dn_network *network = trainer->network;
@@ -101,31 +132,54 @@ static dn_status evaluate(dn_trainer *trainer, dn_evaluation **out)
         .message = say,
         .cancelled = is_cancelled,
     };
+    return dn_validate(trainer->judge, options->valid, &wanted, &out->evaluation);
+}
+
+static dn_status compare(dn_trainer *trainer, dn_figures *out)
+{
     const bool averaged = trainer->optimizer->ema_alpha > 0;
     if (averaged) DN_TRY(dn_optimizer_swap_ema(trainer->optimizer, trainer->network));
     dn_network_touch(trainer->judge);
-    dn_status status = dn_validate(trainer->judge, options->valid, &wanted, out);
+    const dn_status status =
+        trainer->classifier ? compare_classes(trainer, out) : compare_objects(trainer, out);
     if (averaged) dn_optimizer_swap_ema(trainer->optimizer, trainer->network);
     return status;
 }
 
 /* The number that chooses the best weights. */
-static double quality(const dn_evaluation *evaluation)
+static double quality(const dn_figures *figures)
 {
-    const dn_metrics *masks = dn_evaluation_metrics(evaluation, DN_MASKS, -1);
-    const dn_metrics *boxes = dn_evaluation_metrics(evaluation, DN_BOXES, -1);
+    if (!figures->evaluation)
+        return (double)figures->accuracy.first / (double)figures->accuracy.images;
+    const dn_metrics *masks = dn_evaluation_metrics(figures->evaluation, DN_MASKS, -1);
+    const dn_metrics *boxes = dn_evaluation_metrics(figures->evaluation, DN_BOXES, -1);
     return masks ? masks->numbers[DN_AP] : boxes->numbers[DN_AP50];
 }
 
-static dn_status save_figures(dn_trainer *trainer, const dn_evaluation *evaluation, bool is_best)
+/* The number that decides between equal ones: box AP, a classifier's share among the best classes.
+ */
+static double second_quality(const dn_figures *figures)
+{
+    if (!figures->evaluation)
+        return (double)figures->accuracy.among / (double)figures->accuracy.images;
+    return dn_evaluation_metrics(figures->evaluation, DN_BOXES, -1)->numbers[DN_AP];
+}
+
+static dn_status save_evaluation(dn_trainer *trainer, const dn_evaluation *evaluation, bool is_best)
 {
     char stem[DN_PATH_SIZE];
+    DN_TRY(dn_run_folder_log_validation(trainer, evaluation));
     dn_trainer_path(trainer, "/last", stem);
     DN_TRY(dn_evaluation_save(evaluation, stem));
     if (!is_best) return DN_OK;
     dn_trainer_path(trainer, "/best", stem);
-    DN_TRY(dn_evaluation_save(evaluation, stem));
-    return dn_checkpoint_export(trainer, dn_best_name(trainer));
+    return dn_evaluation_save(evaluation, stem);
+}
+
+static dn_status save_figures(dn_trainer *trainer, const dn_figures *figures, bool is_best)
+{
+    if (figures->evaluation) DN_TRY(save_evaluation(trainer, figures->evaluation, is_best));
+    return is_best ? dn_checkpoint_export(trainer, dn_best_name(trainer)) : DN_OK;
 }
 
 const char *dn_best_name(const dn_trainer *trainer)
@@ -138,30 +192,29 @@ dn_status dn_trainer_validate(dn_trainer *trainer)
     const dn_train_options *options = trainer->options;
     dn_train_state *state = &trainer->state;
     const double start = dn_now();
-    dn_evaluation *evaluation = NULL;
-    DN_TRY(evaluate(trainer, &evaluation));
-    const double found = quality(evaluation);
-    const double box_ap = dn_evaluation_metrics(evaluation, DN_BOXES, -1)->numbers[DN_AP];
+    dn_figures figures = {0};
+    DN_TRY(compare(trainer, &figures));
+    const double found = quality(&figures), second = second_quality(&figures);
     const bool is_best =
-        found > state->best || (found == state->best && box_ap > state->best_box_ap);
+        found > state->best || (found == state->best && second > state->best_box_ap);
     state->validated = state->iteration;
     state->last = found;
     state->stale = is_best ? 0 : state->stale + 1;
     if (is_best) state->best = found;
-    if (is_best) state->best_box_ap = box_ap;
-    dn_status status = dn_run_folder_log_validation(trainer, evaluation);
-    if (status == DN_OK) status = save_figures(trainer, evaluation, is_best);
-    status = dn_trainer_forgive(trainer, status);
+    if (is_best) state->best_box_ap = second;
+    const dn_status status = dn_trainer_forgive(trainer, save_figures(trainer, &figures, is_best));
     const dn_train_validation told = {
         .stage = dn_stage_name(trainer, dn_trainer_stage(trainer)),
         .iteration = state->iteration,
-        .evaluation = evaluation,
+        .evaluation = figures.evaluation,
+        .accuracy = figures.evaluation ? NULL : &figures.accuracy,
+        .top = figures.top,
         .quality = found,
         .is_best = is_best,
         .saved = is_best && status == DN_OK ? trainer->saved : NULL,
         .seconds = dn_now() - start,
     };
     if (status == DN_OK && options->validated) options->validated(options->context, &told);
-    dn_evaluation_free(evaluation);
+    dn_evaluation_free(figures.evaluation);
     return status;
 }
