@@ -46,21 +46,46 @@ static void print_duration(double seconds)
         printf("%ld:%02ld", whole / 60, whole % 60);
 }
 
-/* Darknet's line, then what is ours; scripts read the first part. */
-static void print_progress(void *context, const dn_train_progress *p)
+static void print_quality(const dn_train_progress *p)
 {
-    const dn_screen *screen = context;
-    if (screen->terminal) printf("\r\033[K");
+    if (p->best < 0) return;
+    printf(", %s %.1f, best %.1f", strcmp(p->stage, "classifier") == 0 ? "top 1" : "AP",
+           100 * p->last, 100 * p->best);
+}
+
+/* Darknet's line, then what is ours; scripts read the first part. */
+static void print_line(const dn_train_progress *p)
+{
     printf("%lld: %f, %f avg, %f rate, %f seconds, %lld images", (long long)p->iteration, p->loss,
            p->average_loss, (double)p->rate, p->seconds, (long long)p->images);
     if (p->mask_iou >= 0) printf(", %lld masks, IoU %.3f", (long long)p->rois, p->mask_iou);
     printf(", %s %lld of %lld, ETA ", p->stage, (long long)p->iteration,
            (long long)p->max_iterations);
     print_duration(p->eta_seconds);
-    if (p->best >= 0)
-        printf(", %s %.1f, best %.1f", strcmp(p->stage, "classifier") == 0 ? "top 1" : "AP",
-               100 * p->last, 100 * p->best);
-    if (!screen->terminal) printf("\n");
+    print_quality(p);
+    printf("\n");
+}
+
+/* One line that is drawn again and again, cut at the terminal's edge: a second one would stay. */
+static void redraw_line(const dn_train_progress *p)
+{
+    printf("\r\033[K\033[?7l%s %lld/%lld: loss %.4f, avg %.4f, rate %.3g, %.2f s", p->stage,
+           (long long)p->iteration, (long long)p->max_iterations, p->loss, p->average_loss,
+           (double)p->rate, p->seconds);
+    if (p->mask_iou >= 0) printf(", IoU %.3f", p->mask_iou);
+    print_quality(p);
+    printf(", ETA ");
+    print_duration(p->eta_seconds);
+    printf("\033[?7h");
+}
+
+static void print_progress(void *context, const dn_train_progress *p)
+{
+    const dn_screen *screen = context;
+    if (screen->terminal)
+        redraw_line(p);
+    else
+        print_line(p);
     if (p->saved) printf("%sSaving weights to %s\n", screen->terminal ? "\n" : "", p->saved);
     fflush(stdout);
 }
