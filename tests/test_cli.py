@@ -466,11 +466,12 @@ def test_twice_n_is_n_resumed(folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_interrupt_saves_and_resumes_exactly(folder):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_saves_and_resumes_exactly(folder, number):
     process = folder.start(*TRAIN, "-backup", "cut")
     for line in process.stdout:
         if line.startswith("3:"):
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             break
     out, error = process.communicate(timeout=60)
     assert process.returncode == 0, error

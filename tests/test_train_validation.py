@@ -142,6 +142,14 @@ def test_an_interrupted_validation_is_done_again(bench):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.parametrize("max_rois, most", [(10, 100), (250, 250)])
+def test_as_many_objects_as_there_are_masks_for(bench, max_rois, most):
+    bench.edit("two.cfg", ("max_rois=10", f"max_rois={max_rois}"), source="two.cfg")
+    train(bench, "out", "-iterations", 2)
+    figures = json.loads((bench.path / "out/two/last_metrics.json").read_text())
+    assert figures["max_detections"] == most
+
+
 def test_where_nothing_is_validated(bench):
     out, _ = bench.train("out", "-iterations", 2)
     assert "validation" not in out

@@ -5,13 +5,14 @@
  * AP50 where no masks train or can be compared; of equal ones the higher box AP.
  */
 #include "core/memory.h"
+#include "layers/roialign.h"
 #include "train/trainer.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { DN_VALID_EVERY = 100, DN_TOP = 5 };
+enum { DN_VALID_EVERY = 100, DN_TOP = 5, DN_OBJECTS = 100 };
 
 /* What a validation has found. */
 typedef struct dn_figures {
@@ -117,12 +118,23 @@ static dn_status compare_classes(dn_trainer *trainer, dn_figures *out)
     return dn_validate_classes(trainer->judge, options->valid, &wanted, &out->accuracy);
 }
 
+/* As many as COCO's rules allow, or as the network has masks for. */
+static int32_t most_objects(const dn_network *judge)
+{
+    const int32_t roialign = dn_network_roialign(judge);
+    const int32_t most = roialign < 0 ? 0 : dn_roialign_rules(&judge->layers[roialign])->max_rois;
+    return most > DN_OBJECTS ? most : DN_OBJECTS;
+}
+
 static dn_status compare_objects(dn_trainer *trainer, dn_figures *out)
 {
+    const int32_t most = most_objects(trainer->judge);
     const dn_train_options *options = trainer->options;
     const dn_network *network = trainer->network;
     const dn_validate_options wanted = {
-        .predict = {.fit = network->net.letter_box ? DN_FIT_LETTERBOX : DN_FIT_STRETCH},
+        .predict = {.fit = network->net.letter_box ? DN_FIT_LETTERBOX : DN_FIT_STRETCH,
+                    .max_objects = most},
+        .max_detections = most,
         .boxes_only = dn_trainer_stage(trainer) == DN_STAGE_DETECTOR,
         .mask_score = true,
         .threads = options->threads,
