@@ -27,7 +27,7 @@ def require_pyplot():
     try:
         import matplotlib
     except ImportError as error:
-        raise ImportError("charts need matplotlib: pip install yolomask[plots]") from error
+        raise ImportError("charts need matplotlib: pip install matplotlib") from error
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
