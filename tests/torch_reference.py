@@ -25,6 +25,7 @@ ACTIVATIONS = {
     "linear": lambda x: x,
     "leaky": lambda x: F.leaky_relu(x, 0.1),
     "relu": torch.relu,
+    "swish": F.silu,
 }
 
 
@@ -37,13 +38,13 @@ def pool_points(plane: torch.Tensor, low: float, high: float, points: int, cells
     return weights
 
 
-def pool_box(features, box, net_size, size: int, samples: int):
-    """(c, size, size): the maximum of each bin's points, of one map (c, h, w)."""
+def pool_box(features, box, net_size, size: int, samples: int, pool):
+    """(c, size, size): each bin's points of one map (c, h, w), put through `pool`."""
     h, w = features.shape[1:]
     x0, y0, x1, y1 = box
     rows = pool_points(features, y0 * h / net_size[0], y1 * h / net_size[0], size * samples, h)
     columns = pool_points(features, x0 * w / net_size[1], x1 * w / net_size[1], size * samples, w)
-    return F.max_pool2d(rows @ features @ columns.T, samples)
+    return pool(rows @ features @ columns.T, samples)
 
 
 class Model:
@@ -104,15 +105,27 @@ class Model:
             x = x + self.params[index, "biases"].view(-1, 1, 1)
         return ACTIVATIONS[s.options["activation"]](x)
 
+    @staticmethod
+    def pool(s: Section, x):
+        """Maximum, or mean of what is inside; the padding, size - 1, mostly behind the map."""
+        size, stride = s.number("size", 2), s.number("stride", 2)
+        before = (size - 1) // 2
+        edge = (before, size - 1 - before) * 2
+        if s.name == "maxpool":
+            return F.max_pool2d(F.pad(x, edge, value=-np.inf), size, stride)
+        shares = F.avg_pool2d(F.pad(torch.ones_like(x), edge), size, stride)
+        return F.avg_pool2d(F.pad(x, edge), size, stride) / shares
+
     def roialign(self, s: Section, index: int, outputs, rois):
         maps = [outputs[index + k if k < 0 else k] for k in s.numbers("layers")]
-        assert s.options["levels"] == "sum" and s.options["pool"] == "max"
+        assert s.options["levels"] == "sum"
+        pool = {"max": F.max_pool2d, "average": F.avg_pool2d}[s.options["pool"]]
         size, samples = s.number("size", 14), s.number("samples", 2)
         pooled = []
         for roi in rois:
             box = expand(corners(roi.box).astype(np.float64), float(s.options["expand"]))
             net = (self.height, self.width)
-            pooled.append(sum(pool_box(m[roi.image], box, net, size, samples) for m in maps))
+            pooled.append(sum(pool_box(m[roi.image], box, net, size, samples, pool) for m in maps))
         return torch.stack(pooled)
 
     def mask_loss(self, s: Section, logits, rois, objects):
@@ -143,11 +156,8 @@ class Model:
         for index, s in list(enumerate(self.sections))[len(outputs) :]:
             if s.name in ("convolutional", "deconvolutional"):
                 x = self.convolution(s, index, x)
-            elif s.name == "maxpool":
-                size_, stride = s.number("size", 2), s.number("stride", 2)
-                before = (size_ - 1) // 2
-                after = size_ - 1 - before
-                x = F.max_pool2d(F.pad(x, (before, after) * 2, value=-np.inf), size_, stride)
+            elif s.name in ("maxpool", "local_avgpool"):
+                x = self.pool(s, x)
             elif s.name == "upsample":
                 x = F.interpolate(x, scale_factor=s.number("stride", 2), mode="nearest")
             elif s.name == "route":
