@@ -11,10 +11,10 @@
 #include "cli/image_paths.h"
 #include "cli/names.h"
 #include "cli/open_network.h"
+#include "math/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct dn_classify {
@@ -27,13 +27,6 @@ typedef struct dn_classify {
     bool strict;
     int64_t failed;
 } dn_classify;
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static dn_fit take_fit(dn_arguments *arguments)
 {
@@ -80,7 +73,7 @@ static void close_classifier(const dn_classify *classify)
 static void predict(void *context, const char *path)
 {
     dn_classify *classify = context;
-    const double start = now();
+    const double start = dn_now();
     dn_image image;
     if (dn_image_load(path, &image) != DN_OK) {
         fprintf(stderr, "%s\n", dn_error_message());
@@ -90,7 +83,7 @@ static void predict(void *context, const char *path)
     dn_must(dn_network_classify(classify->network, &image, classify->fit, classify->top,
                                 classify->best));
     dn_image_free(&image);
-    printf("%s: Predicted in %f milli-seconds.\n", path, (now() - start) * 1e3);
+    printf("%s: Predicted in %f milli-seconds.\n", path, (dn_now() - start) * 1e3);
     for (int32_t i = 0; i < classify->top; i++)
         printf("%5.2f%%: %s\n", (double)(100 * classify->best[i].score),
                classify->names[classify->best[i].class_id]);

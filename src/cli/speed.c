@@ -3,17 +3,10 @@
 #include "cli/open_network.h"
 
 #include "core/option.h"
+#include "math/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static int ascending(const void *a, const void *b)
 {
@@ -40,9 +33,9 @@ int dn_command_speed(dn_arguments *arguments)
     for (size_t i = 0; i < values; i++) input[i] = .5f;
     dn_must(dn_network_forward(network, input, 1, .25f)); /* warm-up */
     for (int64_t i = 0; i < times; i++) {
-        const double start = now();
+        const double start = dn_now();
         dn_must(dn_network_forward(network, input, 1, .25f));
-        seconds[i] = now() - start;
+        seconds[i] = dn_now() - start;
     }
     qsort(seconds, (size_t)times, sizeof *seconds, ascending);
     const double median = seconds[times / 2];

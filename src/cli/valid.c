@@ -12,10 +12,10 @@
 #include "cli/data_sets.h"
 #include "cli/metrics.h"
 #include "cli/open_network.h"
+#include "math/clock.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { DN_PATH_SIZE = 4096, DN_COCO_OBJECTS = 100 };
@@ -31,19 +31,12 @@ typedef struct dn_valid {
     double start;
 } dn_valid;
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 /* ---- callbacks ---- */
 
 static void print_progress(void *context, int64_t done, int64_t all)
 {
     const dn_valid *valid = context;
-    const double seconds = now() - valid->start;
+    const double seconds = dn_now() - valid->start;
     const bool terminal = isatty(STDERR_FILENO) == 1;
     if (!terminal && done % 4 != 0 && done != all) return;
     fprintf(stderr, "%s%lld of %lld images, %.1f an s, %.0f s left%s", terminal ? "\r" : "",
@@ -90,7 +83,7 @@ static void open_valid(dn_arguments *arguments, dn_valid *valid)
 static dn_evaluation *run(dn_valid *valid)
 {
     dn_evaluation *evaluation = NULL;
-    valid->start = now();
+    valid->start = dn_now();
     dn_must(dn_validate(valid->network, valid->dataset, &valid->options, &evaluation));
     return evaluation;
 }
@@ -136,7 +129,7 @@ int dn_command_valid(dn_arguments *arguments)
                                          dn_is_coco(data, valid.view));
     dn_evaluation *evaluation = run(&valid);
     dn_close_coco_results(valid.results);
-    fprintf(stderr, "Total Detection Time: %f Seconds\n", now() - valid.start);
+    fprintf(stderr, "Total Detection Time: %f Seconds\n", dn_now() - valid.start);
     if (valid.view->object_count > 0) {
         dn_print_metrics(evaluation, per_class);
         save(evaluation, data->results, out);
@@ -158,6 +151,6 @@ int dn_command_map(dn_arguments *arguments)
         dn_die("%s: has no labels to compare with", valid.data->valid);
     dn_evaluation *evaluation = run(&valid);
     dn_print_darknet_map(evaluation);
-    printf("Total Detection Time: %.0f Seconds\n", now() - valid.start);
+    printf("Total Detection Time: %.0f Seconds\n", dn_now() - valid.start);
     return close_valid(&valid, evaluation);
 }

@@ -9,18 +9,11 @@
 #include "core/memory.h"
 #include "core/roi_sampling.h"
 #include "layers/roialign.h"
+#include "math/clock.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #define DN_DEFAULT_THRESHOLD 0.25f
-
-static double now_ms(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec * 1e-6;
-}
 
 static dn_letterbox fit(const dn_network *network, int32_t width, int32_t height, dn_fit how)
 {
@@ -124,12 +117,12 @@ dn_status dn_predict_input(dn_network *network, const dn_image *images, int32_t 
 static dn_status predict_pass(dn_network *network, const dn_image *images, int32_t count,
                               const dn_predict_options *options, dn_result **out)
 {
-    const double start = now_ms();
+    const double start = 1e3 * dn_now();
     DN_TRY(fill_input(network, images, count, options->fit));
-    const double prepared = now_ms();
+    const double prepared = 1e3 * dn_now();
     dn_pass pass = {.batch = count, .threshold = options->threshold, .nms = options->nms};
     DN_TRY(dn_run_forward(network, &pass));
-    const double ran = now_ms();
+    const double ran = 1e3 * dn_now();
     for (int32_t i = 0; i < count; i++) {
         const dn_letterbox letterbox =
             fit(network, images[i].width, images[i].height, options->fit);
@@ -137,7 +130,7 @@ static dn_status predict_pass(dn_network *network, const dn_image *images, int32
         out[i]->height = images[i].height;
         DN_TRY(fill_result(network, i, &letterbox, options, out[i]));
     }
-    const double done = now_ms();
+    const double done = 1e3 * dn_now();
     for (int32_t i = 0; i < count; i++) {
         out[i]->preprocess_ms = (prepared - start) / count;
         out[i]->network_ms = (ran - prepared) / count;

@@ -1,17 +1,10 @@
 /* The kernels behind plain functions, for tests and benchmarks: allocate, run, time, free. */
 #include "core/memory.h"
+#include "math/clock.h"
 #include "math/conv_backward.h"
 #include "math/gemm.h"
 
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 double dn_test_gemm(const dn_test_gemm_args *args, const float *a, const float *b, float *c)
 {
@@ -33,9 +26,9 @@ double dn_test_gemm(const dn_test_gemm_args *args, const float *a, const float *
     };
     gemm.workspace = dn_alloc((size_t)dn_gemm_workspace(&gemm) * sizeof(float));
     if (gemm.workspace == NULL) return -1.0;
-    const double start = now();
+    const double start = dn_now();
     dn_gemm(&gemm);
-    const double seconds = now() - start;
+    const double seconds = dn_now() - start;
     dn_free(gemm.workspace);
     return seconds;
 }
@@ -76,9 +69,9 @@ double dn_test_conv(const dn_test_conv_args *args, const float *in, const float 
         conv.packed = packed;
     }
     conv.workspace = dn_alloc((size_t)dn_conv_workspace(&conv, args->packed) * sizeof(float));
-    const double start = now();
+    const double start = dn_now();
     if (conv.workspace != NULL) dn_conv_forward(&conv);
-    const double seconds = conv.workspace != NULL ? now() - start : -1.0;
+    const double seconds = conv.workspace != NULL ? dn_now() - start : -1.0;
     dn_free(conv.workspace);
     dn_free(packed);
     return seconds;
@@ -94,10 +87,10 @@ double dn_test_conv_backward(const dn_test_conv_args *args, const float *in, con
         dn_conv_backward_weights_workspace(&conv) + dn_conv_backward_input_workspace(&conv);
     conv.workspace = dn_alloc((size_t)floats * sizeof(float));
     if (conv.workspace == NULL) return -1.0;
-    const double start = now();
+    const double start = dn_now();
     if (grad_weights != NULL) dn_conv_backward_weights(&conv, grad_out, grad_weights);
     if (grad_in != NULL) dn_conv_backward_input(&conv, grad_out, grad_in);
-    const double seconds = now() - start;
+    const double seconds = dn_now() - start;
     dn_free(conv.workspace);
     return seconds;
 }

@@ -5,6 +5,7 @@
  * alone, and those are put back, so that the saved state is that of the iteration before.
  */
 #include "core/memory.h"
+#include "math/clock.h"
 #include "train/trainer.h"
 
 #include <math.h>

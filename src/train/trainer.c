@@ -12,16 +12,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { DN_SAVE_EVERY = 100, DN_SENTENCE_SIZE = 2048 };
-
-double dn_now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 void dn_trainer_say(const dn_trainer *trainer, const char *format, ...)
 {

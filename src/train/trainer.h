@@ -54,8 +54,6 @@ typedef struct dn_trainer {
 
 /* ---- trainer.c ---- */
 
-double dn_now(void); /* seconds */
-
 /* To the caller's message callback. */
 void dn_trainer_say(const dn_trainer *trainer, const char *format, ...) DN_PRINTF(2, 3);
 

@@ -6,6 +6,7 @@
  */
 #include "core/memory.h"
 #include "layers/roialign.h"
+#include "math/clock.h"
 #include "train/trainer.h"
 
 #include <math.h>
