@@ -63,4 +63,4 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     return DN_OK;
 }
 
-const dn_layer_kernels dn_route_cuda = {forward, backward};
+const dn_layer_kernels dn_route_cuda = {forward, backward, nullptr, nullptr};

@@ -1,4 +1,5 @@
 /* [scale_channels] on CUDA: scale.h. */
 #include "scale.h"
 
-const dn_layer_kernels dn_scale_channels_cuda = {dn_scale_cuda_forward, dn_scale_cuda_backward};
+const dn_layer_kernels dn_scale_channels_cuda = {dn_scale_cuda_forward, dn_scale_cuda_backward,
+                                                 nullptr, nullptr};

@@ -69,6 +69,11 @@ typedef dn_status (*dn_layer_function)(dn_layer *layer, const dn_pass *pass);
 typedef struct dn_layer_kernels {
     dn_layer_function forward;
     dn_layer_function backward; /* NULL: no gradient passes (documented by the layer) */
+    /* Of forms other than the CPU's, or NULL: runs behind the type's setup, each time, sets what
+     * this form needs in workspace_floats, saved_floats and cache_floats, and may keep in
+     * layer->device what it derives (descriptors, plans); `destroy` frees that. */
+    dn_status (*setup)(dn_layer *layer, dn_network *network);
+    void (*destroy)(dn_layer *layer);
 } dn_layer_kernels;
 
 typedef struct dn_layer_type {
@@ -109,6 +114,7 @@ struct dn_layer {
     dn_common_options common;
     void *options;
     void *state;
+    void *device; /* of the kernels that run it: see dn_layer_kernels */
     int32_t input_count;
     int32_t *inputs; /* layer indices, -1: the network's input */
     dn_tensor out;

@@ -292,6 +292,9 @@ void dn_network_free(dn_network *network)
     for (int32_t i = 0; i < network->layer_count; i++) {
         dn_layer *layer = &network->layers[i];
         if (!layer->type) continue;
+        const dn_layer_kernels *kernels =
+            network->backend ? network->backend->kernels(layer->type) : NULL;
+        if (kernels && kernels->destroy) kernels->destroy(layer);
         if (layer->state && layer->type->destroy) layer->type->destroy(layer);
         if (layer->type->options) dn_options_free(layer->type->options, layer->options);
         dn_free(layer->options);

@@ -12,6 +12,9 @@ dn_status dn_network_setup(dn_network *network)
         dn_layer *layer = &network->layers[i];
         layer->workspace_floats = layer->saved_floats = layer->flops = 0;
         DN_TRY(layer->type->setup(layer, network));
+        const dn_layer_kernels *kernels =
+            network->backend ? network->backend->kernels(layer->type) : NULL;
+        if (kernels && kernels->setup) DN_TRY(kernels->setup(layer, network));
     }
     return DN_OK;
 }
