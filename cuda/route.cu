@@ -1,31 +1,8 @@
-/* [route] on CUDA: one launch an input. */
-#include "launch.h"
+/* [route] on CUDA: one launch an input; move.h. */
+#include "move.h"
 
+#include "core/status.h"
 #include "layers/route.h"
-
-/* A run of `part` values in every image: `from` and `to` are the first image's, the steps lead to
- * the next one's. */
-typedef struct dn_route_run {
-    const float *from;
-    float *to;
-    int64_t part, from_step, to_step;
-} dn_route_run;
-
-static __global__ void copy(dn_route_run run, int64_t count)
-{
-    DN_GRID_STRIDE(i, count) {
-        const int64_t n = i / run.part, at = i - n * run.part;
-        run.to[n * run.to_step + at] = run.from[n * run.from_step + at];
-    }
-}
-
-static __global__ void add(dn_route_run run, int64_t count)
-{
-    DN_GRID_STRIDE(i, count) {
-        const int64_t n = i / run.part, at = i - n * run.part;
-        run.to[n * run.to_step + at] += run.from[n * run.from_step + at];
-    }
-}
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
@@ -35,10 +12,9 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     for (int32_t k = 0; k < layer->input_count; k++) {
         const dn_tensor *in = dn_input(layer, pass, k);
         const int64_t part = dn_tensor_size(in) / o->groups;
-        const dn_route_run run = {in->data + o->group_id * part, out->data + offset, part,
-                                  dn_tensor_size(in), dn_tensor_size(out)};
-        DN_LAUNCH(copy, dn_live(layer, pass) * part, run, dn_live(layer, pass) * part);
-        DN_CUDA_TRY(cudaGetLastError());
+        const dn_run run = {in->data + o->group_id * part, out->data + offset, part,
+                            dn_tensor_size(in), dn_tensor_size(out)};
+        DN_TRY(dn_cuda_copy(run, dn_live(layer, pass)));
         offset += part;
     }
     return DN_OK;
@@ -52,13 +28,10 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     for (int32_t k = 0; k < layer->input_count; k++) {
         const dn_tensor *in = dn_input(layer, pass, k);
         const int64_t part = dn_tensor_size(in) / o->groups;
-        const float *grad = out->grad + offset;
+        const dn_run run = {out->grad + offset, in->grad ? in->grad + o->group_id * part : nullptr,
+                            part, dn_tensor_size(out), dn_tensor_size(in)};
         offset += part;
-        if (!in->grad) continue;
-        const dn_route_run run = {grad, in->grad + o->group_id * part, part, dn_tensor_size(out),
-                                  dn_tensor_size(in)};
-        DN_LAUNCH(add, dn_live(layer, pass) * part, run, dn_live(layer, pass) * part);
-        DN_CUDA_TRY(cudaGetLastError());
+        if (run.to) DN_TRY(dn_cuda_add(run, dn_live(layer, pass)));
     }
     return DN_OK;
 }

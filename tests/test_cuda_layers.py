@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import ROOT
 from layer_harness import Net, close
 from roi_support import set_rois
 from test_roialign import pooling_cfg, random_boxes
@@ -185,9 +186,70 @@ def maxpools() -> dict[str, Case]:
     }
 
 
+def averages() -> dict[str, Case]:
+    def windows(size, stride, padding):
+        def averaged(inputs, _):
+            import torch
+            import torch.nn.functional as f
+
+            def sums(x):
+                x = f.pad(x, (padding // 2, size, padding // 2, size))
+                return f.avg_pool2d(x, size, stride)[:, :, :rows, :columns]
+
+            rows, columns = ((n + padding - size) // stride + 1 for n in inputs[0].shape[2:])
+            return sums(inputs[0]) / sums(torch.ones_like(inputs[0]))
+
+        return averaged
+
+    def local(size, stride, shape, padding=None):
+        section = f"[local_avgpool]\nsize={size}\nstride={stride}\n"
+        section += "" if padding is None else f"padding={padding}\n"
+        padding = size - 1 if padding is None else padding
+        return Case(section, shape, reference=windows(size, stride, padding))
+
+    def whole(shape):
+        return Case("[avgpool]\n", shape, tolerance=ROUNDED,
+                    reference=lambda inputs, _: inputs[0].mean((2, 3)))  # fmt: skip
+
+    return {
+        "whole": whole((2, 3, 7, 9)),
+        "whole of one": whole((2, 5, 1, 1)),
+        "2/2": local(2, 2, (2, 3, 7, 9)),
+        "3/1": local(3, 1, (1, 2, 6, 5)),
+        "3/2, unpadded": local(3, 2, (2, 2, 9, 8), padding=0),
+        "gaps": local(2, 3, (2, 2, 10, 11)),
+    }
+
+
+def permutations() -> dict[str, Case]:
+    def depth(inputs, _):
+        n, c, h, w = inputs[0].shape
+        parts = inputs[0].reshape(n, c, h // 2, 2, w // 2, 2)
+        return parts.permute(0, 3, 5, 1, 2, 4).reshape(n, 4 * c, h // 2, w // 2)
+
+    def middle(inputs, _):
+        return 2 * inputs[0][:, :, 1:5, 2:5] - 1
+
+    crop = "[crop]\ncrop_height=4\ncrop_width=3\nflip=1\n"
+    return {
+        "reorg": Case("[reorg]\nstride=2\n", (2, 4, 6, 4)),
+        "reorg, reverse": Case("[reorg]\nstride=2\nreverse=1\n", (2, 8, 3, 5)),
+        "reorg3d": Case("[reorg3d]\nstride=2\n", (2, 3, 6, 4), reference=depth),
+        "reorg3d, reverse": Case("[reorg3d]\nstride=3\nreverse=1\n", (2, 18, 3, 5)),
+        "crop": Case(crop, (5, 3, 6, 7)),
+        "crop, not training": Case(crop, (2, 3, 6, 7), training=False, reference=middle),
+        "crop, as it is": Case(crop + "noadjust=1\n", (3, 2, 6, 7)),
+        "empty": Case("[empty]\n", (2, 3, 5, 7), reference=lambda inputs, _: inputs[0]),
+        "empty of quads": Case("[empty]\n", (2, 4, 5, 7), reference=lambda inputs, _: inputs[0]),
+    }  # fmt: skip
+
+
 def moves() -> dict[str, Case]:
     def block(inputs, _):
         return 0.7 * inputs[0].repeat_interleave(3, 2).repeat_interleave(3, 3)
+
+    def doubled(inputs, _):
+        return inputs[0].repeat_interleave(2, 2).repeat_interleave(2, 3)
 
     def block_sum(inputs, _):
         import torch.nn.functional as f
@@ -205,7 +267,12 @@ def moves() -> dict[str, Case]:
         return torch.cat([x.chunk(2, 1)[1] for x in inputs], 1)
 
     shape = (2, 4, 5, 3)
+    even = (2, 4, 4, 6)
     return {
+        "upsample by 2": Case("[upsample]\n", shape, reference=doubled),
+        "downsample by 3": Case("[upsample]\nstride=-3\n", (2, 3, 6, 9)),
+        "route of quads": Case("[route]\nlayers=-1,1,-1\n", even, before=THREE, inputs=(2, 1),
+                               reference=joined),
         "upsample": Case("[upsample]\nstride=3\nscale=.7\n", shape, reference=block),
         "downsample": Case("[upsample]\nstride=-2\n", (2, 3, 6, 4), reference=block_sum),
         "route": Case("[route]\nlayers=-1,1,-1\n", shape, before=THREE, inputs=(2, 1),
@@ -342,6 +409,8 @@ CASES = {
     for kind, cases in {
         "activation": activations(),
         "maxpool": maxpools(),
+        "average": averages(),
+        "permutation": permutations(),
         "move": moves(),
         "shortcut": shortcuts(),
         "scale": scales(),
@@ -398,7 +467,11 @@ def test_layer_leaves_the_network_as_it_was(tmp_path, device):
     agree(again["out"], net.output(-1), case.tolerance)
 
 
-@pytest.mark.parametrize("name", ["convolutional", "avgpool"])
+CPU_ONLY = re.findall(r"^DN_LAYER_CPU\((softmax|batchnorm|connected|convolutional)\)$",
+                      (ROOT / "src/core/layers.def").read_text(), re.M)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CPU_ONLY)
 def test_layer_without_a_cuda_form(tmp_path, device, name):
     net = Net(tmp_path, f"[{name}]\n", (1, 1, 4, 4))
     net.forward(np.ones((1, 1, 4, 4), np.float32))

@@ -1,10 +1,11 @@
 /* Runs one layer on a backend: dn_test_layer of darknet.h, for tests of kernels.
  *
  * Method: what the layer's pointers lead to is copied into blocks of the backend and the pointers
- * are set to the blocks, as an executor for that backend would have them; the backend's kernels
- * run; the results are copied out and the old pointers put back. The layer's place is a network of
- * the CPU after a pass with keep_all, so every input is there, and so is what a layer's host code
- * needs (boxes of heads, RoIs).
+ * are set to the blocks, as an executor for that backend would have them, workspace, saved values
+ * and cache as the backend's form of the layer asks for them; its kernels run; the results are
+ * copied out and the old pointers put back. The layer's place is a network of the CPU after a pass
+ * with keep_all, so every input is there, and so is what a layer's host code needs (boxes of heads,
+ * RoIs).
  */
 #include "core/backend.h"
 #include "core/memory.h"
@@ -44,6 +45,19 @@ static dn_status move_values(dn_move *move, float **pointer, int64_t floats)
     return DN_OK;
 }
 
+/* Sets *pointer to a block of zeros, of which the host's values may have another number. */
+static dn_status make_room(dn_move *move, float **pointer, int64_t floats)
+{
+    if (floats == 0) return DN_OK;
+    dn_moved *item = &move->items[move->count];
+    DN_TRY(move->backend->alloc((size_t)floats * sizeof **pointer, &item->block));
+    item->pointer = pointer;
+    item->host = *pointer;
+    move->count++;
+    *pointer = item->block;
+    return DN_OK;
+}
+
 static void put_back(dn_move *move)
 {
     for (int32_t i = move->count - 1; i >= 0; i--) {
@@ -55,6 +69,7 @@ static void put_back(dn_move *move)
 
 static dn_status move_layer(dn_move *move, dn_layer *layer, dn_pass *pass)
 {
+    const bool own_setup = move->backend->kernels(layer->type)->setup != NULL;
     const int64_t values = layer->out.n * dn_tensor_size(&layer->out);
     for (int32_t k = 0; k < layer->input_count; k++) {
         dn_tensor *in = dn_input(layer, pass, k);
@@ -67,9 +82,30 @@ static dn_status move_layer(dn_move *move, dn_layer *layer, dn_pass *pass)
     }
     DN_TRY(move_values(move, &layer->out.data, values));
     DN_TRY(move_values(move, &layer->out.grad, values));
-    DN_TRY(move_values(move, &layer->saved, layer->saved_floats));
-    DN_TRY(move_values(move, &layer->cache, layer->cache_floats));
-    return move_values(move, &pass->workspace, layer->workspace_floats);
+    DN_TRY(own_setup ? make_room(move, &layer->cache, layer->cache_floats)
+                     : move_values(move, &layer->cache, layer->cache_floats));
+    DN_TRY(make_room(move, &layer->saved, layer->saved_floats));
+    return make_room(move, &pass->workspace, layer->workspace_floats);
+}
+
+/* What the backend's form of a layer changes in it when it is set up. */
+typedef struct dn_layer_needs {
+    int64_t workspace_floats, saved_floats, cache_floats;
+    void *device;
+} dn_layer_needs;
+
+static dn_layer_needs needs_of(const dn_layer *layer)
+{
+    return (dn_layer_needs){layer->workspace_floats, layer->saved_floats, layer->cache_floats,
+                            layer->device};
+}
+
+static void set_needs(dn_layer *layer, dn_layer_needs needs)
+{
+    layer->workspace_floats = needs.workspace_floats;
+    layer->saved_floats = needs.saved_floats;
+    layer->cache_floats = needs.cache_floats;
+    layer->device = needs.device;
 }
 
 typedef enum dn_way { DN_WAY_IN, DN_WAY_OUT } dn_way;
@@ -115,22 +151,14 @@ typedef struct dn_layer_arrays {
     float *in_grads, *param_grads;
 } dn_layer_arrays;
 
-/* Zeroes what forward is to write: the blocks hold the results of the pass. */
-static dn_status forget(const dn_backend *backend, const dn_layer *layer)
-{
-    const int64_t values = layer->out.n * dn_tensor_size(&layer->out);
-    DN_TRY(backend->zero(layer->out.data, (size_t)values * sizeof(float)));
-    if (!layer->saved) return DN_OK;
-    return backend->zero(layer->saved, (size_t)layer->saved_floats * sizeof(float));
-}
-
 static dn_status run(const dn_backend *backend, dn_layer *layer, const dn_pass *pass,
                      const dn_layer_arrays *arrays)
 {
     const dn_layer_kernels *kernels = backend->kernels(layer->type);
     dn_pass forward = *pass;
     forward.training = layer->trains;
-    DN_TRY(forget(backend, layer));
+    const int64_t room = layer->out.n * dn_tensor_size(&layer->out);
+    DN_TRY(backend->zero(layer->out.data, (size_t)room * sizeof(float))); /* the pass's results */
     DN_TRY(kernels->forward(layer, &forward));
     const int64_t values = dn_live(layer, pass) * dn_tensor_size(&layer->out);
     float *out = arrays->out;
@@ -174,8 +202,13 @@ dn_status dn_test_layer(dn_network *network, int32_t index, const char *device, 
     move.items = dn_alloc(capacity * sizeof *move.items);
     if (!move.items) return DN_ERROR_MEMORY;
     const dn_layer_arrays arrays = {out, grad_out, in_grads, param_grads};
-    dn_status status = move_layer(&move, layer, &pass);
+    const dn_layer_kernels *kernels = move.backend->kernels(layer->type);
+    const dn_layer_needs needs = needs_of(layer);
+    dn_status status = kernels->setup ? kernels->setup(layer, network) : DN_OK;
+    if (status == DN_OK) status = move_layer(&move, layer, &pass);
     if (status == DN_OK) status = run(move.backend, layer, &pass, &arrays);
     put_back(&move);
+    if (kernels->destroy) kernels->destroy(layer);
+    set_needs(layer, needs);
     return status;
 }

@@ -1,6 +1,7 @@
 /* [avgpool]: the mean of each channel over the whole image. */
 #include "core/layer.h"
 #include "core/network.h"
+#include "math/pool.h"
 
 #include <stdio.h>
 
@@ -18,7 +19,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     for (int64_t row = 0; row < planes; row++) {
         double sum = 0; /* a float would lose digits on large maps */
         for (int64_t i = 0; i < plane; i++) sum += (double)in->data[row * plane + i];
-        layer->out.data[row] = (float)(sum / (double)plane);
+        layer->out.data[row] = dn_mean_of(sum, plane);
     }
     return DN_OK;
 }
@@ -31,7 +32,7 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     if (!in->grad) return DN_OK;
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t row = 0; row < planes; row++) {
-        const float share = layer->out.grad[row] / (float)plane;
+        const float share = dn_mean_share(layer->out.grad[row], plane);
         for (int64_t i = 0; i < plane; i++) in->grad[row * plane + i] += share;
     }
     return DN_OK;

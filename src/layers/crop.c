@@ -4,7 +4,8 @@
  * with flip=1 half of the images are mirrored. Backward is the transpose. Darknet's colour changes
  * and rotation here are done by the data loader ([net]'s keys) instead.
  */
-#include "core/layer.h"
+#include "layers/crop.h"
+
 #include "core/network.h"
 
 #include <stdio.h>
@@ -28,11 +29,6 @@ static const dn_option options[] = {
 };
 #undef S
 
-/* Column x of the output is column first + x * direction of the input. */
-typedef struct dn_crop_place {
-    int32_t top, first, direction;
-} dn_crop_place;
-
 static dn_status setup(dn_layer *layer, dn_network *network)
 {
     const dn_crop_options *o = layer->options;
@@ -43,57 +39,53 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     return dn_set_output(layer, network, in->c, o->height, o->width);
 }
 
-static dn_crop_place place_of(const dn_layer *layer, const dn_pass *pass, int32_t image)
+dn_cut dn_cut_of(const dn_layer *layer, const dn_pass *pass)
 {
     const dn_crop_options *o = layer->options;
     const dn_tensor *in = dn_input(layer, pass, 0);
-    const int32_t room_y = in->h - o->height, room_x = in->w - o->width;
-    if (!pass->training) return (dn_crop_place){room_y / 2, room_x / 2, 1};
-    const uint64_t slot = ((uint64_t)layer->index << 32) ^ (uint64_t)image;
-    dn_rng rng = dn_rng_make(pass->seed, (uint64_t)pass->iteration, slot, DN_RNG_AUGMENT);
-    const int32_t top = dn_rng_below(&rng, room_y + 1), left = dn_rng_below(&rng, room_x + 1);
-    const bool mirrored = o->flip && dn_rng_below(&rng, 2) == 1;
-    return (dn_crop_place){top, mirrored ? in->w - 1 - left : left, mirrored ? -1 : 1};
-}
-
-static int64_t source_of(const dn_tensor *in, dn_crop_place place, int64_t plane, int32_t y)
-{
-    return (plane * in->h + place.top + y) * in->w + place.first;
+    return (dn_cut){.h = in->h,
+                    .w = in->w,
+                    .out_h = o->height,
+                    .out_w = o->width,
+                    .factor = o->noadjust ? 1.0f : 2.0f,
+                    .shift = o->noadjust ? 0.0f : -1.0f,
+                    .anywhere = pass->training,
+                    .flip = o->flip,
+                    .seed = pass->seed,
+                    .iteration = (uint64_t)pass->iteration,
+                    .layer = layer->index};
 }
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
-    const dn_crop_options *o = layer->options;
     const dn_tensor *in = dn_input(layer, pass, 0), *out = &layer->out;
-    const float factor = o->noadjust ? 1.0f : 2.0f, shift = o->noadjust ? 0.0f : -1.0f;
+    const dn_cut crop = dn_cut_of(layer, pass);
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t plane = 0; plane < (int64_t)dn_live(layer, pass) * out->c; plane++) {
-        const dn_crop_place place = place_of(layer, pass, (int32_t)(plane / out->c));
+        const dn_cut_place place = dn_cut_place_of(&crop, (int32_t)(plane / out->c));
+        const float *from = in->data + plane * in->h * in->w;
         float *to = out->data + plane * out->h * out->w;
-        for (int32_t y = 0; y < out->h; y++) {
-            const float *from = in->data + source_of(in, place, plane, y);
+        for (int32_t y = 0; y < out->h; y++)
             for (int32_t x = 0; x < out->w; x++)
-                to[y * out->w + x] = factor * from[x * place.direction] + shift;
-        }
+                to[y * out->w + x] =
+                    crop.factor * from[dn_cut_source(&crop, place, y, x)] + crop.shift;
     }
     return DN_OK;
 }
 
 static dn_status backward(dn_layer *layer, const dn_pass *pass)
 {
-    const dn_crop_options *o = layer->options;
     const dn_tensor *in = dn_input(layer, pass, 0), *out = &layer->out;
-    const float factor = o->noadjust ? 1.0f : 2.0f;
+    const dn_cut crop = dn_cut_of(layer, pass);
     if (!in->grad) return DN_OK;
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t plane = 0; plane < (int64_t)dn_live(layer, pass) * out->c; plane++) {
-        const dn_crop_place place = place_of(layer, pass, (int32_t)(plane / out->c));
+        const dn_cut_place place = dn_cut_place_of(&crop, (int32_t)(plane / out->c));
         const float *from = out->grad + plane * out->h * out->w;
-        for (int32_t y = 0; y < out->h; y++) {
-            float *to = in->grad + source_of(in, place, plane, y);
+        float *to = in->grad + plane * in->h * in->w;
+        for (int32_t y = 0; y < out->h; y++)
             for (int32_t x = 0; x < out->w; x++)
-                to[x * place.direction] += factor * from[y * out->w + x];
-        }
+                to[dn_cut_source(&crop, place, y, x)] += crop.factor * from[y * out->w + x];
     }
     return DN_OK;
 }

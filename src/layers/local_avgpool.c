@@ -24,8 +24,8 @@ static void spread(const dn_pool_geometry *g, const float *grad, float *in_grad)
     for (int32_t out_y = 0; out_y < g->out_h; out_y++)
         for (int32_t out_x = 0; out_x < g->out_w; out_x++) {
             const dn_pool_window window = dn_pool_window_at(g, out_y, out_x);
-            const int32_t count = (window.bottom - window.top) * (window.right - window.left);
-            const float share = grad[out_y * g->out_w + out_x] / (float)count;
+            const float share =
+                dn_mean_share(grad[out_y * g->out_w + out_x], dn_pool_window_size(&window));
             for (int32_t y = window.top; y < window.bottom; y++)
                 for (int32_t x = window.left; x < window.right; x++) in_grad[y * g->w + x] += share;
         }

@@ -28,15 +28,36 @@ DN_HD dn_pool_window dn_pool_window_at(const dn_pool_geometry *g, int32_t out_y,
     return window;
 }
 
+/* The outputs of an axis whose windows hold `cell`: first..last-1. */
+typedef struct dn_pool_span {
+    int32_t first, last;
+} dn_pool_span;
+
+DN_HD dn_pool_span dn_pool_windows_of(int32_t cell, int32_t before, int32_t size, int32_t stride,
+                                      int32_t outputs)
+{
+    const int32_t start = cell + before - size + 1, last = (cell + before) / stride + 1;
+    dn_pool_span span;
+    span.first = start <= 0 ? 0 : (start + stride - 1) / stride;
+    span.last = last < outputs ? last : outputs;
+    return span;
+}
+
 /* Index of the window's first maximum in `plane` (h, w); -1: the window is outside. */
 DN_HD int32_t dn_maxpool_argmax(const dn_pool_geometry *g, const float *plane, int32_t out_y,
                                 int32_t out_x)
 {
     const dn_pool_window window = dn_pool_window_at(g, out_y, out_x);
     int32_t best = -1;
+    float most = 0.0f;
     for (int32_t y = window.top; y < window.bottom; y++)
-        for (int32_t x = window.left; x < window.right; x++)
-            if (best < 0 || plane[y * g->w + x] > plane[best]) best = y * g->w + x;
+        for (int32_t x = window.left; x < window.right; x++) {
+            const int32_t at = y * g->w + x;
+            const float value = plane[at];
+            if (best >= 0 && !(value > most)) continue;
+            best = at;
+            most = value;
+        }
     return best;
 }
 
@@ -46,6 +67,22 @@ DN_HD float dn_maxpool_max(const dn_pool_geometry *g, const float *plane, int32_
 {
     const int32_t at = dn_maxpool_argmax(g, plane, out_y, out_x);
     return at < 0 ? -FLT_MAX : plane[at];
+}
+
+/* The mean of values from their sum, and what each of them gets of its gradient. */
+DN_HD float dn_mean_of(double sum, int64_t count)
+{
+    return (float)(sum / (double)count);
+}
+
+DN_HD float dn_mean_share(float grad, int64_t count)
+{
+    return grad / (float)count;
+}
+
+DN_HD int32_t dn_pool_window_size(const dn_pool_window *window)
+{
+    return (window->bottom - window->top) * (window->right - window->left);
 }
 
 /* The mean of the samples inside; 0 where there is none. */
