@@ -1,6 +1,8 @@
 /* The CUDA backend: memory, copies and the table of kernels. See core/backend.h. */
 #include "launch.h"
 
+#include "optimizer.h"
+
 /* Types and kernels of the layers with a CUDA form, side by side. */
 #define DN_LAYER(name) extern "C" const dn_layer_type dn_##name##_layer;
 #define DN_LAYER_CPU(name)
@@ -80,6 +82,12 @@ static dn_status cuda_zero(void *block, size_t bytes)
     return DN_OK;
 }
 
+static dn_status cuda_copy(void *to, const void *from, size_t bytes)
+{
+    DN_CUDA_TRY(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice));
+    return DN_OK;
+}
+
 static dn_status cuda_synchronise(void)
 {
     DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
@@ -87,6 +95,6 @@ static dn_status cuda_synchronise(void)
 }
 
 const dn_backend dn_cuda_backend = {
-    "cuda",        cuda_select, cuda_alloc,       cuda_free,    cuda_copy_in,
-    cuda_copy_out, cuda_zero,   cuda_synchronise, cuda_kernels,
+    "cuda",    cuda_select, cuda_alloc,     cuda_free,          cuda_copy_in,     cuda_copy_out,
+    cuda_zero, cuda_copy,   dn_cuda_update, dn_cuda_square_sum, cuda_synchronise, cuda_kernels,
 };

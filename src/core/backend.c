@@ -32,6 +32,20 @@ static dn_status cpu_zero(void *block, size_t bytes)
     return DN_OK;
 }
 
+static dn_status cpu_update(const dn_update *update, int32_t threads)
+{
+    dn_update_run(update, threads);
+    return DN_OK;
+}
+
+static dn_status cpu_square_sum(const float *values, int64_t count, int32_t threads, void *scratch,
+                                double *sum)
+{
+    (void)scratch;
+    *sum = dn_square_sum(values, count, threads);
+    return DN_OK;
+}
+
 static dn_status cpu_synchronise(void)
 {
     return DN_OK;
@@ -50,6 +64,9 @@ const dn_backend dn_cpu_backend = {
     .copy_in = cpu_copy,
     .copy_out = cpu_copy,
     .zero = cpu_zero,
+    .copy = cpu_copy,
+    .update = cpu_update,
+    .square_sum = cpu_square_sum,
     .synchronise = cpu_synchronise,
     .kernels = cpu_kernels,
 };

@@ -31,10 +31,13 @@
 #define DN_CORE_BACKEND_H
 
 #include "core/layer.h"
+#include "math/optimizer.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+enum { DN_SUM_SCRATCH = 1 << 20 };
 
 typedef struct dn_backend {
     const char *name;
@@ -50,6 +53,15 @@ typedef struct dn_backend {
     dn_status (*copy_in)(void *block, const void *host, size_t bytes);
     dn_status (*copy_out)(void *host, const void *block, size_t bytes);
     dn_status (*zero)(void *block, size_t bytes);
+
+    /* Between blocks of this backend. */
+    dn_status (*copy)(void *to, const void *from, size_t bytes);
+
+    /* The optimizer's arithmetic (math/optimizer.h); the arrays are blocks. `scratch`, a block of
+     * DN_SUM_SCRATCH bytes, holds what a sum of squares needs on the way; *sum is the host's. */
+    dn_status (*update)(const dn_update *update, int32_t threads);
+    dn_status (*square_sum)(const float *values, int64_t count, int32_t threads, void *scratch,
+                            double *sum);
 
     /* Waits for all that this thread asked for, and reports what failed on the way. */
     dn_status (*synchronise)(void);

@@ -6,11 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    DN_NORM_BLOCK = 1 << 14,  /* gradients summed by one thread */
-    DN_SHARED_FROM = 1 << 15, /* shorter loops are not worth waking threads */
-};
-
 static dn_update_rule rule_of(bool adam, bool adamw)
 {
     return adamw ? DN_RULE_ADAMW : adam ? DN_RULE_ADAM : DN_RULE_SGD;
@@ -39,11 +34,6 @@ static dn_optimizer options_of(const dn_network *network)
     return optimizer;
 }
 
-static int64_t block_count(int64_t floats)
-{
-    return (floats + DN_NORM_BLOCK - 1) / DN_NORM_BLOCK;
-}
-
 /* The average's array, or NULL. */
 static float *ema_of(const dn_optimizer *optimizer)
 {
@@ -57,24 +47,33 @@ static float *trained_params(const dn_network *network)
     return network->params + network->param_grad_start;
 }
 
+static dn_status make_blocks(dn_optimizer *optimizer, const dn_network *network)
+{
+    void *values, *scratch;
+    DN_TRY(optimizer->backend->alloc((size_t)optimizer->floats * sizeof(float), &values));
+    optimizer->values = values;
+    DN_TRY(optimizer->backend->alloc(DN_SUM_SCRATCH, &scratch));
+    optimizer->scratch = scratch;
+    if (!ema_of(optimizer)) return DN_OK;
+    return optimizer->backend->copy(ema_of(optimizer), trained_params(network),
+                                    (size_t)optimizer->trained * sizeof(float));
+}
+
 dn_status dn_optimizer_create(const dn_network *network, dn_optimizer **out)
 {
     dn_optimizer *optimizer = dn_alloc(sizeof *optimizer);
     if (!optimizer) return DN_ERROR_MEMORY;
     *optimizer = options_of(network);
+    optimizer->backend = network->backend;
     optimizer->trained = network->param_floats - network->param_grad_start;
     optimizer->moment_count = optimizer->rule == DN_RULE_SGD ? 1 : 2;
     const int32_t arrays = optimizer->moment_count + (optimizer->ema_alpha > 0.0f);
     optimizer->floats = arrays * optimizer->trained;
-    optimizer->values = dn_alloc((size_t)optimizer->floats * sizeof(float));
-    optimizer->sums = dn_alloc((size_t)block_count(optimizer->trained) * sizeof(double));
-    if (!optimizer->values || !optimizer->sums) {
+    const dn_status status = make_blocks(optimizer, network);
+    if (status != DN_OK) {
         dn_optimizer_free(optimizer);
-        return DN_ERROR_MEMORY;
+        return status;
     }
-    if (ema_of(optimizer))
-        memcpy(ema_of(optimizer), trained_params(network),
-               (size_t)optimizer->trained * sizeof(float));
     *out = optimizer;
     return DN_OK;
 }
@@ -82,46 +81,50 @@ dn_status dn_optimizer_create(const dn_network *network, dn_optimizer **out)
 void dn_optimizer_free(dn_optimizer *optimizer)
 {
     if (!optimizer) return;
-    dn_free(optimizer->sums);
-    dn_free(optimizer->values);
+    optimizer->backend->free(optimizer->scratch);
+    optimizer->backend->free(optimizer->values);
     dn_free(optimizer);
 }
 
-typedef struct update {
-    float rate, decay, scale; /* scale: of the summed gradient */
-    int32_t threads;
-} update;
-
-static void sgd(const dn_optimizer *optimizer, const dn_param *param, update u, float *v)
+dn_status dn_optimizer_sees_numbers(const dn_optimizer *optimizer, const float *values,
+                                    int64_t count, int32_t threads, bool *numbers)
 {
-    const float momentum = optimizer->momentum, *grad = param->grad;
-    float *w = param->data;
-#pragma omp parallel for simd num_threads(u.threads) if (param -> count >= DN_SHARED_FROM)
-    for (int64_t i = 0; i < param->count; i++) {
-        v[i] = momentum * v[i] + u.scale * grad[i] + u.decay * w[i];
-        w[i] -= u.rate * v[i];
-    }
+    double sum;
+    DN_TRY(optimizer->backend->square_sum(values, count, threads, optimizer->scratch, &sum));
+    *numbers = isfinite(sum) != 0;
+    return DN_OK;
 }
 
-static void adam(const dn_optimizer *optimizer, const dn_param *param, update u, float *first,
-                 float *second)
+/* What a step does to every parameter, but for its layer's rate and whether it decays. */
+static dn_update update_of(const dn_optimizer *optimizer, float scale)
 {
     const double t = (double)optimizer->steps;
-    const float beta1 = optimizer->beta1, beta2 = optimizer->beta2, epsilon = optimizer->epsilon;
-    const float correct1 = (float)(1 / (1 - pow((double)beta1, t)));
-    const float correct2 = (float)(1 / (1 - pow((double)beta2, t)));
+    return (dn_update){
+        .kind = optimizer->rule == DN_RULE_SGD ? DN_UPDATE_SGD : DN_UPDATE_ADAM,
+        .scale = scale,
+        .momentum = optimizer->momentum,
+        .beta1 = optimizer->beta1,
+        .beta2 = optimizer->beta2,
+        .epsilon = optimizer->epsilon,
+        .correct1 = (float)(1 / (1 - pow((double)optimizer->beta1, t))),
+        .correct2 = (float)(1 / (1 - pow((double)optimizer->beta2, t))),
+    };
+}
+
+static dn_status update_param(const dn_optimizer *optimizer, const dn_network *network,
+                              const dn_param *param, float rate, dn_update update)
+{
+    const float decay = param->flags & DN_PARAM_DECAY ? optimizer->decay : 0.0f;
     const bool decoupled = optimizer->rule == DN_RULE_ADAMW;
-    const float in_moments = decoupled ? 0.0f : u.decay;
-    const float kept = decoupled ? 1.0f - u.rate * u.decay : 1.0f;
-    const float *grad = param->grad;
-    float *w = param->data;
-#pragma omp parallel for simd num_threads(u.threads) if (param -> count >= DN_SHARED_FROM)
-    for (int64_t i = 0; i < param->count; i++) {
-        const float g = u.scale * grad[i] + in_moments * w[i];
-        first[i] = beta1 * first[i] + (1.0f - beta1) * g;
-        second[i] = beta2 * second[i] + (1.0f - beta2) * g * g;
-        w[i] = kept * w[i] - u.rate * correct1 * first[i] / (sqrtf(correct2 * second[i]) + epsilon);
-    }
+    update.rate = rate;
+    update.decay = decoupled ? 0.0f : decay;
+    update.kept = decoupled ? 1.0f - rate * decay : 1.0f;
+    update.count = param->count;
+    update.values = param->data;
+    update.grads = param->grad;
+    update.first = optimizer->values + (param->grad - network->param_grads);
+    update.second = optimizer->moment_count > 1 ? update.first + optimizer->trained : NULL;
+    return optimizer->backend->update(&update, network->options.threads);
 }
 
 static bool is_updated(const dn_layer *layer, const dn_param *param)
@@ -131,48 +134,32 @@ static bool is_updated(const dn_layer *layer, const dn_param *param)
 }
 
 /* What is not updated takes no part in the norm either. */
-static void drop_unused_gradients(dn_network *network)
+static dn_status drop_unused_gradients(const dn_network *network)
 {
     for (int32_t i = network->train_from; i < network->layer_count; i++) {
         const dn_layer *layer = &network->layers[i];
         for (int32_t k = 0; k < layer->param_count; k++) {
             const dn_param *param = &layer->params[k];
             if (param->grad && !is_updated(layer, param))
-                memset(param->grad, 0, (size_t)param->count * sizeof *param->grad);
+                DN_TRY(network->backend->zero(param->grad,
+                                              (size_t)param->count * sizeof *param->grad));
         }
     }
-}
-
-static double square_sum(const float *values, int64_t count)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += (double)values[i] * (double)values[i];
-    return sum;
-}
-
-/* Of the summed gradients: block sums, which any thread may make, added in their order. */
-static double norm_of_gradients(const dn_optimizer *optimizer, const dn_network *network)
-{
-    const int64_t blocks = block_count(optimizer->trained);
-#pragma omp parallel for num_threads(network->options.threads)
-    for (int64_t k = 0; k < blocks; k++) {
-        const int64_t start = k * DN_NORM_BLOCK, rest = optimizer->trained - start;
-        optimizer->sums[k] = square_sum(network->param_grads + start,
-                                        rest < DN_NORM_BLOCK ? rest : (int64_t)DN_NORM_BLOCK);
-    }
-    double sum = 0;
-    for (int64_t k = 0; k < blocks; k++) sum += optimizer->sums[k];
-    return sqrt(sum);
+    return DN_OK;
 }
 
 /* Gradients run backwards: the last layer that has one is where it began. */
-static dn_status not_a_number(const dn_network *network)
+static dn_status not_a_number(const dn_optimizer *optimizer, const dn_network *network)
 {
     for (int32_t i = network->layer_count - 1; i >= network->train_from; i--) {
         const dn_layer *layer = &network->layers[i];
         for (int32_t k = 0; k < layer->param_count; k++) {
             const dn_param *param = &layer->params[k];
-            if (!param->grad || isfinite(square_sum(param->grad, param->count))) continue;
+            bool numbers = true;
+            if (param->grad)
+                DN_TRY(dn_optimizer_sees_numbers(optimizer, param->grad, param->count,
+                                                 network->options.threads, &numbers));
+            if (numbers) continue;
             return dn_fail(DN_ERROR_DATA, "a gradient of layer %d [%s] (%s) is not a number", i,
                            layer->type->name, param->name);
         }
@@ -180,45 +167,60 @@ static dn_status not_a_number(const dn_network *network)
     return dn_fail(DN_ERROR_DATA, "a gradient is not a number");
 }
 
-static void update_ema(const dn_optimizer *optimizer, const dn_network *network)
+static dn_status update_ema(const dn_optimizer *optimizer, const dn_network *network)
 {
-    float *average = ema_of(optimizer);
-    if (!average) return;
+    if (!ema_of(optimizer)) return DN_OK;
     const double t = (double)optimizer->steps;
-    const float pull = (float)(1 - fmin((double)optimizer->ema_alpha, (1 + t) / (10 + t)));
-    const float *params = trained_params(network);
-#pragma omp parallel for simd num_threads(network->options.threads)
-    for (int64_t i = 0; i < optimizer->trained; i++) average[i] += pull * (params[i] - average[i]);
+    const dn_update update = {
+        .kind = DN_UPDATE_AVERAGE,
+        .rate = (float)(1 - fmin((double)optimizer->ema_alpha, (1 + t) / (10 + t))),
+        .count = optimizer->trained,
+        .values = trained_params(network),
+        .first = ema_of(optimizer),
+    };
+    return optimizer->backend->update(&update, network->options.threads);
+}
+
+/* Of the summed gradients. */
+static dn_status norm_of_gradients(const dn_optimizer *optimizer, const dn_network *network,
+                                   double *norm)
+{
+    double sum;
+    DN_TRY(drop_unused_gradients(network));
+    DN_TRY(optimizer->backend->square_sum(network->param_grads, optimizer->trained,
+                                          network->options.threads, optimizer->scratch, &sum));
+    *norm = sqrt(sum);
+    return DN_OK;
+}
+
+static dn_status update_params(const dn_optimizer *optimizer, const dn_network *network, float rate,
+                               float scale)
+{
+    const dn_update update = update_of(optimizer, scale);
+    for (int32_t i = network->train_from; i < network->layer_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        for (int32_t k = 0; k < layer->param_count; k++)
+            if (is_updated(layer, &layer->params[k]))
+                DN_TRY(update_param(optimizer, network, &layer->params[k],
+                                    rate * layer->common.learning_rate, update));
+    }
+    return DN_OK;
 }
 
 dn_status dn_optimizer_step(dn_optimizer *optimizer, dn_network *network, float rate, int32_t batch)
 {
-    drop_unused_gradients(network);
-    const double norm = norm_of_gradients(optimizer, network) / batch;
-    if (!isfinite(norm)) return not_a_number(network);
+    double norm;
+    DN_TRY(norm_of_gradients(optimizer, network, &norm));
+    norm /= batch;
+    if (!isfinite(norm)) return not_a_number(optimizer, network);
     const double limit = optimizer->max_norm > 0.0f ? (double)optimizer->max_norm : HUGE_VAL;
     const float scale = (float)(fmin(1, limit / (norm + 1e-6)) / batch);
     optimizer->grad_norm = norm;
     optimizer->steps++;
-    for (int32_t i = network->train_from; i < network->layer_count; i++) {
-        const dn_layer *layer = &network->layers[i];
-        for (int32_t k = 0; k < layer->param_count; k++) {
-            const dn_param *param = &layer->params[k];
-            if (!is_updated(layer, param)) continue;
-            const update u = {rate * layer->common.learning_rate,
-                              param->flags & DN_PARAM_DECAY ? optimizer->decay : 0.0f, scale,
-                              network->options.threads};
-            float *moments = optimizer->values + (param->grad - network->param_grads);
-            if (optimizer->rule == DN_RULE_SGD)
-                sgd(optimizer, param, u, moments);
-            else
-                adam(optimizer, param, u, moments, moments + optimizer->trained);
-        }
-    }
-    memset(network->param_grads, 0, (size_t)optimizer->trained * sizeof(float));
+    DN_TRY(update_params(optimizer, network, rate, scale));
+    DN_TRY(dn_network_zero_grad(network));
     network->weights_version++;
-    update_ema(optimizer, network);
-    return DN_OK;
+    return update_ema(optimizer, network);
 }
 
 double dn_optimizer_grad_norm(const dn_optimizer *optimizer)
@@ -259,16 +261,17 @@ dn_status dn_optimizer_get_array(dn_optimizer *optimizer, int32_t index, dn_opti
 
 dn_status dn_optimizer_swap_ema(dn_optimizer *optimizer, dn_network *network)
 {
-    float *average = ema_of(optimizer), *params = trained_params(network);
-    if (!average)
+    if (!ema_of(optimizer))
         return dn_fail(DN_ERROR_ARGUMENT,
                        "%s: asks for no average of the parameters (ema_alpha or mask_ema_alpha)",
                        network->cfg->name);
-    for (int64_t i = 0; i < optimizer->trained; i++) {
-        const float held = params[i];
-        params[i] = average[i];
-        average[i] = held;
-    }
+    const dn_update update = {
+        .kind = DN_UPDATE_EXCHANGE,
+        .count = optimizer->trained,
+        .values = trained_params(network),
+        .first = ema_of(optimizer),
+    };
+    DN_TRY(optimizer->backend->update(&update, network->options.threads));
     dn_network_touch(network);
     return DN_OK;
 }

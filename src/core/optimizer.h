@@ -11,9 +11,10 @@
  * With ema_alpha, an average of the parameters goes along: a += (1 - d) (w - a) behind every step,
  * with d = min(ema_alpha, (1 + t) / (10 + t)) at step t, so that the start is forgotten soon.
  *
- * The arrays lie one behind the other in one block, each at the offsets of the network's gradients,
- * so that a checkpoint writes the block as it is. Every element is computed by itself: the bits do
- * not depend on the number of threads.
+ * The arrays lie one behind the other in one block of the network's backend, each at the offsets of
+ * the network's gradients, so that a checkpoint writes the block as it is. Every element is
+ * computed by itself (math/optimizer.h): the bits do not depend on the number of threads, and CUDA
+ * differs from the CPU by the order of the norm's sum alone.
  */
 #ifndef DN_CORE_OPTIMIZER_H
 #define DN_CORE_OPTIMIZER_H
@@ -31,10 +32,15 @@ struct dn_optimizer {
     int64_t trained;      /* floats of one array */
     int32_t moment_count; /* SGD: v; Adam: first and second moments */
     int64_t floats;       /* of `values` */
-    float *values;        /* (moments, then the average if there is one; trained) */
-    double *sums;         /* scratch of the norm: one a block of gradients */
-    double grad_norm;     /* |g| of the last step */
+    const dn_backend *backend;
+    float *values;    /* a block: (moments, then the average if there is one; trained) */
+    void *scratch;    /* a block of DN_SUM_SCRATCH bytes */
+    double grad_norm; /* |g| of the last step */
 };
+
+/* Whether all of a block's values are numbers. */
+dn_status dn_optimizer_sees_numbers(const dn_optimizer *optimizer, const float *values,
+                                    int64_t count, int32_t threads, bool *numbers);
 
 /* The public functions are in darknet.h: dn_optimizer_*. */
 
