@@ -15,11 +15,14 @@ SANITIZE   ?= 0
 TORCH      ?= 0
 CC         ?= cc
 NVCC       ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc),nvcc)
+# A prefix with the static libraries to link (`make deps` fills build/deps); empty: the system's.
+DEPS       ?=
 PYTHON     ?= python3
 VENV       ?= .venv
 # Warnings stop the build with the compiler that CI has; a newer one's new warnings stop nobody.
 WERROR     ?= $(if $(filter 12 12.%,$(shell $(CC) -dumpversion 2>/dev/null)),1,0)
 
+comma := ,
 on    = $(filter 1,$($(1)))
 # `make -s` prints nothing, V=1 the commands, and `make` a line a file.
 quiet = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,printf '  %-5s %s\n' $(1);))
@@ -36,10 +39,13 @@ OPTIMISE := $(if $(call on,DEBUG),-Og -g,-O3 -g1 -fno-math-errno -fno-trapping-m
 PARALLEL := $(if $(call on,OPENMP),-fopenmp,-Wno-unknown-pragmas -Wno-unused-parameter)
 CHECKED  := $(if $(call on,SANITIZE),-fsanitize=address -fsanitize=undefined \
             -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-COMPILE  := $(CC) -Isrc -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 $(OPTIMISE) -fPIC \
+COMPILE  := $(CC) -Isrc $(DEPS:%=-I%/include) -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 $(OPTIMISE) -fPIC \
             -fvisibility=hidden -ffp-contract=off $(WARNINGS) $(PARALLEL) $(CHECKED) $(CFLAGS)
 LINK     := $(CC) $(CHECKED) $(filter -fopenmp,$(PARALLEL)) $(LDFLAGS)
-LIBS     := -lyajl -ljpeg -lpng -lm -lpthread $(LDLIBS)
+# DEPS: static ones of a prefix, hidden from programs that load ours beside another libjpeg or libpng.
+IMAGES   := $(if $(DEPS),$(patsubst %,$(DEPS)/lib/lib%.a,yajl jpeg png z) -Wl$(comma)--exclude-libs$(comma)ALL,\
+            -lyajl -ljpeg -lpng)
+LIBS     := $(IMAGES) -lm -lpthread $(LDLIBS)
 NEEDS    := jpeg png yajl $(if $(call on,OPENMP),openmp)
 
 # ---- Sources ---------------------------------------------------------------------------------
@@ -52,12 +58,14 @@ LIB_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 CLI_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
 
 # ---- CUDA (GPU=1) ----------------------------------------------------------------------------
-# The static runtime is linked: the result needs the driver, no toolkit. -fmad=false: as on the CPU
-# nothing is contracted, so kernels that wait for memory anyway give the CPU's bits. ARCH: what this
-# machine has or, without a GPU, every generation that nvcc knows and PTX for later ones.
+# CUDA's static runtime is linked, so the result needs the driver, cuBLAS and, with CUDNN=1, cuDNN:
+# no toolkit. Where both are found: tools/cuda_libraries.sh. -fmad=false: as on the CPU nothing is
+# contracted, so kernels that wait for memory anyway give the CPU's bits. ARCH: what this machine has
+# or, without a GPU, every generation that nvcc knows and PTX for later ones.
 
-ifneq ($(or $(call on,CUDNN_HALF),$(call on,CUDNN)),)
-ifeq ($(call on,GPU),)
+cudnn := $(or $(call on,CUDNN),$(call on,CUDNN_HALF))
+ifneq ($(cudnn),)
+ifeq ($(or $(call on,GPU),$(filter %-check,$(MAKECMDGOALS))),)
 $(error CUDNN=1 and CUDNN_HALF=1 need GPU=1)
 endif
 endif
@@ -65,21 +73,29 @@ endif
 CUDA := $(BUILD)/cuda
 ifneq ($(call on,GPU),)
 ARCH ?= $(if $(shell nvidia-smi -L 2>/dev/null | grep '^GPU'),-arch=native,-arch=all-major)
+CUDA_NEEDS = nvcc cublas $(if $(cudnn),cudnn)
+cuda_find  = $(shell NVCC='$(NVCC)' PYTHON='$(PYTHON)' CUDNN_HOME='$(CUDNN_HOME)' \
+             tools/cuda_libraries.sh $(1))
+CUBLAS_AT := $(if $(filter cublas,$(CUDA_NEEDS)),$(call cuda_find,cublas))
+CUDNN_AT  := $(if $(filter cudnn,$(CUDA_NEEDS)),$(call cuda_find,cudnn))
 CUDA_COMPILE = $(NVCC) -std=c++17 $(ARCH) -Isrc -Icuda $(if $(call on,DEBUG),-O0 -g,-O3) \
                -fmad=false --default-stream per-thread $(if $(call on,WERROR),-Werror all-warnings) \
-               -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-missing-field-initializers
-CUDA_LIBS    = $(shell $(NVCC) -dryrun none.cu 2>&1 | sed -n 's/^\#\$$ LIBRARIES= *//p') \
+               -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-missing-field-initializers \
+               $(filter -isystem=%,$(CUBLAS_AT))
+CUDA_LIBS    = $(filter-out -isystem=%,$(CUDNN_AT) $(CUBLAS_AT)) \
+               $(shell $(NVCC) -dryrun none.cu 2>&1 | sed -n 's/^\#\$$ LIBRARIES= *//p') \
                -lcudart_static -lstdc++ -ldl -lrt
-CUDA_NEEDS   = nvcc $(if $(or $(call on,CUDNN),$(call on,CUDNN_HALF)),cudnn)
-$(if $(filter cudnn,$(CUDA_NEEDS)),$(info CUDNN=1: cuDNN is looked for; no kernel of this version \
-    uses it))
 LIBS        := $(CUDA_LIBS) $(LIBS)
+# One of the two implementations of cuda/conv.h.
+CUDA_SOURCES := $(filter-out cuda/conv_$(if $(cudnn),gemm,cudnn).cu,$(wildcard cuda/*.cu))
 LIB_OBJECTS := $(filter-out $(BUILD)/src/core/backend.o,$(LIB_OBJECTS)) $(CUDA)/backend.o \
-               $(patsubst cuda/%.cu,$(CUDA)/cuda/%.o,$(wildcard cuda/*.cu))
+               $(CUDA_SOURCES:%.cu=$(CUDA)/%.o)
 endif
 
-# Everything with GPU=1 in a folder of its own, so that ./darknet stays what it is.
-gpu = $(MAKE) --no-print-directory GPU=1 CUDA=$(1) PLACE=$(1)/ $(1)/libdarknet.so
+# Everything with GPU=1 in a folder of its own, so that ./darknet stays what it is; with CUDNN=1
+# in its folder cudnn, from the same objects.
+place = $(1)/$(if $(cudnn),cudnn/)
+gpu = $(MAKE) --no-print-directory GPU=1 CUDA=$(1) PLACE=$(place) $(place)libdarknet.so
 
 # ---- Program and library ---------------------------------------------------------------------
 
@@ -108,7 +124,8 @@ $(CUDA)/backend.o: src/core/backend.c $(BUILD)/flags | $(BUILD)/libraries
 
 $(CUDA)/cuda/%.o: cuda/%.cu $(CUDA)/flags | $(CUDA)/libraries
 	@mkdir -p $(@D)
-	$(call quiet,nvcc $<)$(CUDA_COMPILE) -MMD -MP -c -o $@ $<
+	$(call quiet,nvcc $<)$(CUDA_COMPILE) $(if $(filter %cudnn.cu,$<),$(filter -isystem=%,$(CUDNN_AT))) \
+	    -MMD -MP -c -o $@ $<
 
 # Other flags or another flavour rebuild what they touch: these files change only with their text.
 keep = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
@@ -122,12 +139,13 @@ $(FLAVOUR): always
 # INSTALL=--install (make demo, make test): root installs what is missing; others are told how.
 $(BUILD)/libraries: tools/needs.sh
 	@mkdir -p $(@D)
-	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' NVCC='$(NVCC)' \
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' DEPS='$(DEPS)' \
 	    tools/needs.sh $(INSTALL) $(NEEDS)
 	@touch $@
 $(CUDA)/libraries: tools/needs.sh always
 	@mkdir -p $(@D)
-	@CC='$(CC)' PYTHON='$(PYTHON)' NVCC='$(NVCC)' tools/needs.sh $(CUDA_NEEDS)
+	@CC='$(CC)' PYTHON='$(PYTHON)' NVCC='$(NVCC)' CUDNN_HOME='$(CUDNN_HOME)' \
+	    tools/needs.sh $(CUDA_NEEDS)
 
 -include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d)
 
@@ -135,7 +153,9 @@ $(CUDA)/libraries: tools/needs.sh always
 
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet install
 
-env: $(VENV)/ready $(if $(call on,TORCH),$(VENV)/torch)
+# VENV=none: PYTHON's own packages are used, and nothing is installed.
+RUN := $(if $(filter none,$(VENV)),$(PYTHON),$(VENV)/bin/python)
+env: $(if $(filter none,$(VENV)),,$(VENV)/ready $(if $(call on,TORCH),$(VENV)/torch))
 
 $(VENV)/ready: requirements.txt | $(BUILD)/libraries
 	@PYTHON='$(PYTHON)' CC='$(CC)' tools/needs.sh $(INSTALL) venv
@@ -148,17 +168,21 @@ $(VENV)/torch: $(VENV)/ready
 	$(PIP) torch==2.13.0
 	@touch $@
 
+# What DEPS=build/deps takes to a machine without the -dev packages.
+deps: | $(BUILD)/libraries
+	@CC='$(CC)' tools/make_deps.sh $(or $(DEPS),build/deps)
+
 # ---- What people type ------------------------------------------------------------------------
 
 demo: INSTALL = --install
 demo: all env
 	$(FETCH)
-	$(VENV)/bin/python python/detect.py data/*.jpg models/samples/*.jpg
+	$(RUN) python/detect.py data/*.jpg models/samples/*.jpg
 
 # Published weights are compared with where they can be had; without them those tests skip.
-FETCH  = PYTHONPATH=python $(VENV)/bin/python -m yolomask fetch
+FETCH  = PYTHONPATH=python $(RUN) -m yolomask fetch
 PYTEST = PYTHONPATH=python YOLOMASK_MODELS=$${YOLOMASK_MODELS:-$(CURDIR)/models} \
-         $(VENV)/bin/python -m pytest -q
+         $(RUN) -m pytest -q
 test: INSTALL = --install
 test: all env
 	@$(FETCH) yolov4-tiny yolov3-tiny >/dev/null || echo 'the tests go on without them'
@@ -178,7 +202,8 @@ sanitize: env
 	    YOLOMASK_PROGRAM=$(CURDIR)/build/sanitize/darknet \
 	    $(PYTEST) -m 'not slow' $(ARGS)
 
-# The .cu files: compiled for the oldest generation that CUDA 13 knows, and linked. No GPU needed.
+# The .cu files: compiled for the oldest generation that CUDA 13 knows, and linked with cuBLAS and,
+# with CUDNN=1, cuDNN. No GPU needed.
 nvcc-check:
 	+@$(call gpu,$(BUILD)/nvcc-check) ARCH=-arch=sm_75
 
@@ -205,8 +230,8 @@ lint: env
 	    cuda/*.cu cuda/*.h tests/*.[ch] tests/*/*.h bench/*.[ch])
 
 bench: all env
-	$(VENV)/bin/python bench/bench_gemm.py
-	$(VENV)/bin/python bench/bench_networks.py
+	$(RUN) bench/bench_gemm.py
+	$(RUN) bench/bench_networks.py
 
 docs: all
 	./darknet reference > docs/cfg-reference.md

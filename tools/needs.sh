@@ -2,9 +2,10 @@
 # Looks for what the build needs and says, for each thing that is missing, which package holds it
 # and the line that installs it. With --install, root on Debian or Ubuntu installs it at once.
 #
-# usage: [CC=...] [NVCC=...] tools/needs.sh [--install] what...
-# what:  jpeg png yajl openmp venv nvcc cudnn
-# Libraries are looked for by compiling and linking a line, so the compiler's own paths count.
+# usage: [CC=...] [NVCC=...] [DEPS=...] tools/needs.sh [--install] what...
+# what:  jpeg png yajl openmp venv nvcc cublas cudnn
+# Libraries are looked for by compiling and linking a line, so the compiler's own paths count; with
+# DEPS those of that prefix are (`make deps`), and with cuBLAS and cuDNN cuda_libraries.sh.
 set -u
 
 compiler=${CC:-cc}
@@ -30,28 +31,41 @@ missing() { # missing "sentence" [package]
     [ $# -lt 2 ] || packages="$packages $2"
 }
 
-cuda_version() { # the major number; without nvcc that of the toolkit we test with
-    version=$($nvcc --version 2>/dev/null | sed -n 's/.*release \([0-9]*\)\..*/\1/p')
-    echo "${version:-13}"
+cuda_version() { # 13.0; without nvcc that of the toolkit we test with
+    version=$($nvcc --version 2>/dev/null | sed -n 's/.*release \([0-9.]*\).*/\1/p')
+    echo "${version:-13.0}"
 }
 
-has_cudnn() { # where nvcc looks, or in the wheel of that name
-    echo '#include <cudnn.h>' >"$scratch/probe.cu"
-    $nvcc -E "$scratch/probe.cu" >/dev/null 2>&1 && return
-    $python -c 'import sysconfig, pathlib, sys
-folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
-paths = [pathlib.Path(folder, "nvidia/cudnn/include/cudnn.h") for folder in folders]
-sys.exit(not any(path.is_file() for path in paths))'
+cuda_major() { cuda_version | cut -d. -f1; }
+
+cublas_wheel() { # the wheels of CUDA 13 have no number of it in their names
+    if [ "$(cuda_major)" -ge 13 ]; then echo "nvidia-cublas"; else
+        echo "nvidia-cublas-cu$(cuda_major)"
+    fi
+}
+
+has_cuda() { # has_cuda cublas|cudnn
+    NVCC=$nvcc PYTHON=$python "$(dirname "$0")/cuda_libraries.sh" "$1" >/dev/null
+}
+
+library() { # library name...: how they are linked
+    for name in "$@"; do
+        if [ -n "${DEPS:-}" ]; then echo "-I$DEPS/include $DEPS/lib/lib$name.a"; else echo "-l$name"; fi
+    done
+}
+
+with_deps() { # what a missing library's sentence ends with where a prefix was to hold it
+    [ -z "${DEPS:-}" ] || echo " (not in DEPS=$DEPS, which make deps fills on a machine that has it)"
 }
 
 check() {
     case $1 in
-    jpeg) links "stdio.h jpeglib.h" "jpeg_std_error(0) != 0" -ljpeg ||
-        missing "libjpeg, which reads and writes JPEG images" libjpeg-dev ;;
-    png) links "png.h" "png_access_version_number()" -lpng ||
-        missing "libpng, which reads and writes PNG images" libpng-dev ;;
-    yajl) links "yajl/yajl_parse.h" "yajl_alloc(0, 0, 0) != 0" -lyajl ||
-        missing "yajl, which reads COCO's JSON files" libyajl-dev ;;
+    jpeg) links "stdio.h jpeglib.h" "jpeg_std_error(0) != 0" $(library jpeg) ||
+        missing "libjpeg, which reads and writes JPEG images$(with_deps)" libjpeg-dev ;;
+    png) links "png.h" "png_access_version_number()" $(library png z) -lm ||
+        missing "libpng, which reads and writes PNG images$(with_deps)" libpng-dev ;;
+    yajl) links "yajl/yajl_parse.h" "yajl_alloc(0, 0, 0) != 0" $(library yajl) ||
+        missing "yajl, which reads COCO's JSON files$(with_deps)" libyajl-dev ;;
     openmp) links "omp.h" "omp_get_max_threads()" -fopenmp ||
         missing "OpenMP for $compiler (or: make OPENMP=0)" libgomp1 ;;
     venv)
@@ -63,10 +77,14 @@ check() {
         missing "GPU=1 needs nvcc, CUDA's compiler: install NVIDIA's CUDA toolkit (Debian, Ubuntu: \
 apt-get install nvidia-cuda-toolkit), or say where it is (make GPU=1 \
 NVCC=/usr/local/cuda/bin/nvcc), or build without GPU=1" ;;
-    cudnn) has_cudnn || missing "CUDNN=1 needs cuDNN's header cudnn.h: $python -m pip install \
-nvidia-cudnn-cu$(cuda_version), or with NVIDIA's package repository apt-get install \
-libcudnn9-dev-cuda-$(cuda_version), or build without CUDNN=1" ;;
-    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv nvcc cudnn" >&2
+    cublas) has_cuda cublas || missing "GPU=1 needs cuBLAS ($nowhere): $python -m pip install \
+$(cublas_wheel), or Debian's nvidia-cuda-toolkit, or with NVIDIA's package repository \
+apt-get install libcublas-dev-$(cuda_version | tr . -)" ;;
+    cudnn) has_cuda cudnn || missing "CUDNN=1 needs cuDNN 9 or 8 ($nowhere): $python -m pip install \
+nvidia-cudnn-cu$(cuda_major), or with NVIDIA's package repository apt-get install \
+libcudnn9-dev-cuda-$(cuda_major), or say where it is (CUDNN_HOME=/opt/cudnn), or build without \
+CUDNN=1" ;;
+    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv nvcc cublas cudnn" >&2
         exit 2 ;;
     esac
 }
@@ -81,6 +99,7 @@ if [ "${1:-}" = --install ]; then
     install=1
     shift
 fi
+nowhere="not in CUDNN_HOME, CUDA's toolkit, the system's folders or $python's packages"
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 if ! command -v "${compiler%% *}" >/dev/null; then
