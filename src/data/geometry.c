@@ -149,60 +149,27 @@ dn_box dn_affine_to_net(const dn_affine *affine, dn_box image_box)
 
 float dn_box_area(dn_box box)
 {
-    return dn_box_is_empty(box) ? 0 : (box.x1 - box.x0) * (box.y1 - box.y0);
-}
-
-/* The area that both boxes cover. */
-static float intersection(dn_box a, dn_box b)
-{
-    return dn_box_area(
-        (dn_box){fmaxf(a.x0, b.x0), fmaxf(a.y0, b.y0), fminf(a.x1, b.x1), fminf(a.y1, b.y1)});
-}
-
-/* The smallest box around both. */
-static dn_box enclosing(dn_box a, dn_box b)
-{
-    return (dn_box){fminf(a.x0, b.x0), fminf(a.y0, b.y0), fmaxf(a.x1, b.x1), fmaxf(a.y1, b.y1)};
+    return dn_area_of(box);
 }
 
 float dn_box_iou(dn_box a, dn_box b)
 {
-    const float both = intersection(a, b);
-    const float either = dn_box_area(a) + dn_box_area(b) - both;
-    return both > 0 && either > 0 ? both / either : 0;
+    return dn_iou_of(a, b);
 }
 
 float dn_box_giou(dn_box a, dn_box b)
 {
-    const float around = dn_box_area(enclosing(a, b));
-    const float either = dn_box_area(a) + dn_box_area(b) - intersection(a, b);
-    const float iou = dn_box_iou(a, b);
-    return around > 0 ? iou - (around - either) / around : iou;
-}
-
-/* d^2 / c^2: the centres' squared distance over the squared diagonal of the box around both. */
-static float centre_distance(dn_box a, dn_box b)
-{
-    const dn_box around = enclosing(a, b);
-    const float width = around.x1 - around.x0, height = around.y1 - around.y0;
-    const float x = .5f * (a.x0 + a.x1 - b.x0 - b.x1), y = .5f * (a.y0 + a.y1 - b.y0 - b.y1);
-    const float diagonal = width * width + height * height;
-    return diagonal > 0 ? (x * x + y * y) / diagonal : 0;
+    return dn_giou_of(a, b);
 }
 
 float dn_box_diou(dn_box a, dn_box b, float beta)
 {
-    return dn_box_iou(a, b) - powf(centre_distance(a, b), beta);
+    return dn_iou_of(a, b) - powf(dn_centre_distance_of(a, b), beta);
 }
 
 float dn_box_ciou(dn_box a, dn_box b)
 {
-    /* v = 4/pi^2 (atan(w_b/h_b) - atan(w_a/h_a))^2, alpha = v / (1 - IoU + v + 1e-6) */
-    const float iou = dn_box_iou(a, b);
-    const float angle = atan2f(b.x1 - b.x0, b.y1 - b.y0) - atan2f(a.x1 - a.x0, a.y1 - a.y0);
-    const float v = .405284735f * angle * angle; /* 4/pi^2 = .405284735 */
-    const float alpha = v / (1 - iou + v + 1e-6f);
-    return iou - (centre_distance(a, b) + alpha * v);
+    return dn_ciou_of(a, b);
 }
 
 static float clamp(float value, float limit)

@@ -1,8 +1,8 @@
 /* [cost]: the error between the layer before and the truth (dn_truth.values), summed over an image;
  * the output is a copy of the input. sse: squares; masked: squares but where the truth is -1234;
  * smooth: 2|d| - 1 beyond 1; L1. Loss and gradient are multiplied by `scale` (math/cost.h). */
-#include "math/cost.h"
-#include "core/layer.h"
+#include "layers/cost.h"
+
 #include "core/network.h"
 
 #include <stdio.h>
@@ -14,11 +14,6 @@ static const char *const cost_names[] = {
 #undef X
         NULL,
 };
-
-typedef struct dn_cost_options {
-    int32_t type;
-    float scale, ratio, thresh;
-} dn_cost_options;
 
 #define S dn_cost_options
 static const dn_option options[] = {

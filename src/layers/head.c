@@ -105,7 +105,7 @@ static dn_box relative_box(const dn_pass *pass, const dn_truth_object *object)
 }
 
 dn_status dn_head_object_get(const dn_head_info *info, const dn_layer *layer, const dn_pass *pass,
-                             int32_t image, int32_t index, dn_head_object *out, bool *use)
+                             int32_t image, int32_t index, dn_head_object *out)
 {
     const dn_truth_object *object = &pass->truth[image].objects[index];
     const dn_box box = relative_box(pass, object);
@@ -113,7 +113,6 @@ dn_status dn_head_object_get(const dn_head_info *info, const dn_layer *layer, co
         return dn_fail(
             DN_ERROR_DATA, "image %d of the batch: object %d has class %d; layer %d [%s] has 0..%d",
             image, index, object->class_id, layer->index, layer->type->name, info->classes - 1);
-    *use = !object->crowd && !dn_box_is_empty(box);
     *out = (dn_head_object){
         .box = box,
         .x = 0.5f * (box.x0 + box.x1),
@@ -121,61 +120,33 @@ dn_status dn_head_object_get(const dn_head_info *info, const dn_layer *layer, co
         .w = box.x1 - box.x0,
         .h = box.y1 - box.y0,
         .class_id = info->class_map ? info->class_map[object->class_id] : object->class_id,
+        .crowd = object->crowd,
+        .usable = !object->crowd && !dn_box_is_empty(box),
     };
     return DN_OK;
 }
 
-float dn_head_best_iou(const dn_pass *pass, int32_t image, dn_box box, int32_t *best,
-                       float *in_crowd)
+dn_head_overlap dn_head_overlap_of(const dn_pass *pass, int32_t image, dn_box box)
 {
     const dn_truth *truth = &pass->truth[image];
-    float most = 0.0f;
-    *best = -1;
-    *in_crowd = 0.0f;
+    dn_head_overlap overlap = dn_head_overlap_none();
     for (int32_t k = 0; k < truth->object_count; k++) {
         const dn_truth_object *object = &truth->objects[k];
-        const dn_box other = relative_box(pass, object);
-        if (object->crowd) {
-            const dn_box both = {fmaxf(box.x0, other.x0), fmaxf(box.y0, other.y0),
-                                 fminf(box.x1, other.x1), fminf(box.y1, other.y1)};
-            const float part = dn_box_area(both) / dn_box_area(box);
-            if (part > *in_crowd) *in_crowd = part;
-            continue;
-        }
-        const float iou = dn_box_iou(box, other);
-        if (iou <= most) continue;
-        most = iou;
-        *best = k;
+        dn_head_overlap_add(&overlap, box, relative_box(pass, object), object->crowd, k);
     }
-    return most;
+    return overlap;
 }
 
-float dn_head_focal_factor(float p)
+void dn_head_statistics_set(dn_head_info *info, const dn_head_sums *sums, int64_t boxes)
 {
-    const float pt = p + 1e-15f;
-    return -0.5f * (1.0f - pt) * (2.0f * pt * logf(pt) + pt - 1.0f);
-}
-
-void dn_head_statistics_add(dn_head_info *info, float iou, float class_probability,
-                            float objectness)
-{
-    dn_head_statistics *sums = &info->statistics;
-    sums->count++;
-    sums->iou += (double)iou;
-    sums->class_probability += (double)class_probability;
-    sums->objectness += (double)objectness;
-    sums->recall_50 += iou > 0.5f;
-    sums->recall_75 += iou > 0.75f;
-}
-
-void dn_head_statistics_finish(dn_head_info *info, double no_objectness, int64_t boxes)
-{
-    dn_head_statistics *sums = &info->statistics;
-    const double count = sums->count > 0 ? (double)sums->count : 1.0;
-    sums->iou /= count;
-    sums->class_probability /= count;
-    sums->objectness /= count;
-    sums->recall_50 /= count;
-    sums->recall_75 /= count;
-    sums->no_objectness = no_objectness / (double)boxes;
+    const double count = sums->count > 0 ? sums->count : 1.0;
+    info->statistics = (dn_head_statistics){
+        .count = (int64_t)sums->count,
+        .iou = sums->iou / count,
+        .class_probability = sums->class_probability / count,
+        .objectness = sums->objectness / count,
+        .recall_50 = sums->recall_50 / count,
+        .recall_75 = sums->recall_75 / count,
+        .no_objectness = sums->no_objectness / (double)boxes,
+    };
 }

@@ -1,6 +1,7 @@
 /* [logistic]: p = 1 / (1 + e^-x) of every value; where there is truth (dn_truth.values), the loss
  * is the binary cross-entropy summed over an image, taken on x so that it stays finite, and
  * backward adds its gradient, p - t, to what comes from behind. */
+#include "math/logistic.h"
 #include "core/layer.h"
 #include "core/network.h"
 #include "math/activation.h"
@@ -19,12 +20,6 @@ static const float *truth_of(const dn_layer *layer, const dn_pass *pass, int32_t
     return layer->has_loss && pass->truth ? pass->truth[image].values : NULL;
 }
 
-/* -t ln p - (1 - t) ln(1 - p) = max(x, 0) - t x + ln(1 + e^-|x|) */
-static float cross_entropy(float x, float truth)
-{
-    return fmaxf(x, 0.0f) - truth * x + log1pf(expf(-fabsf(x)));
-}
-
 static void find_loss(dn_layer *layer, const dn_pass *pass)
 {
     const int64_t size = dn_tensor_size(&layer->out);
@@ -33,7 +28,7 @@ static void find_loss(dn_layer *layer, const dn_pass *pass)
     for (int32_t image = 0; image < pass->batch; image++) {
         const float *truth = truth_of(layer, pass, image);
         for (int64_t i = 0; truth && i < size; i++)
-            sum += (double)cross_entropy(in[image * size + i], truth[i]);
+            sum += (double)dn_logistic_loss(in[image * size + i], truth[i]);
     }
     layer->loss = sum / pass->batch;
 }

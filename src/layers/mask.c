@@ -19,26 +19,12 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum dn_mask_loss { DN_MASK_BCE, DN_MASK_BCE_DICE } dn_mask_loss;
-
 static const char *const loss_names[] = {"bce", "bce+dice", NULL};
-
-typedef struct dn_mask_options {
-    int32_t classes, loss;
-    bool soft_targets;
-    float mask_scale;
-} dn_mask_options;
 
 typedef struct dn_mask {
     float *targets; /* (n, h, w), training only */
     float *weights; /* (n): of a RoI's loss in the sum over images; 0: no truth */
 } dn_mask;
-
-/* What training learns of one RoI. */
-typedef struct dn_mask_measure {
-    double loss, iou;
-    dn_status status;
-} dn_mask_measure;
 
 #define S dn_mask_options
 static const dn_option options[] = {
@@ -100,16 +86,30 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     return DN_OK;
 }
 
-/* The logits of RoI r's class `class_id`, (h, w); of the gradient where `values` is in->grad. */
-static float *class_plane(const dn_layer *layer, const dn_tensor *in, float *values, int32_t r,
-                          int32_t class_id)
+static bool with_dice(const dn_layer *layer)
 {
     const dn_mask_options *o = layer->options;
-    const int32_t channel = o->classes == 1 ? 0 : class_id;
+    return o->loss == DN_MASK_BCE_DICE;
+}
+
+static int32_t channel_of(const dn_layer *layer, int32_t class_id)
+{
+    const dn_mask_options *o = layer->options;
+    return o->classes == 1 ? 0 : class_id;
+}
+
+int32_t dn_mask_channel(const dn_layer *layer, int32_t r)
+{
+    return channel_of(layer, layer->rois->rois[r].class_id);
+}
+
+/* The logits of one channel of RoI r, (h, w); of the gradient where `values` is in->grad. */
+static float *plane_of(const dn_tensor *in, float *values, int32_t r, int32_t channel)
+{
     return values + r * dn_tensor_size(in) + (int64_t)channel * in->h * in->w;
 }
 
-static dn_status check_rois(const dn_layer *layer, const dn_pass *pass)
+dn_status dn_mask_check_rois(const dn_layer *layer, const dn_pass *pass)
 {
     const dn_mask_options *o = layer->options;
     for (int32_t r = 0; r < layer->rois->count; r++) {
@@ -121,11 +121,9 @@ static dn_status check_rois(const dn_layer *layer, const dn_pass *pass)
     return DN_OK;
 }
 
-/* weights[r] = mask_scale / (positive RoIs of the same image), 0 where r has no truth. */
-static void set_weights(const dn_layer *layer, const dn_pass *pass)
+static void set_weights(const dn_layer *layer, const dn_pass *pass, float *weights)
 {
     const dn_mask_options *o = layer->options;
-    const dn_mask *state = layer->state;
     const dn_roi *rois = layer->rois->rois;
     const float scale = o->mask_scale * pass->network->mask_scale_factor;
     for (int32_t first = 0, last; first < layer->rois->count; first = last) {
@@ -134,40 +132,44 @@ static void set_weights(const dn_layer *layer, const dn_pass *pass)
              last++)
             positive += rois[last].truth >= 0;
         for (int32_t r = first; r < last; r++)
-            state->weights[r] = rois[r].truth >= 0 ? scale / (float)positive : 0.0f;
+            weights[r] = rois[r].truth >= 0 ? scale / (float)positive : 0.0f;
     }
 }
 
-/* Loss of one RoI before its weight, and the overlap of prediction and target cut at one half. */
-static void measure(const dn_layer *layer, const float *logits, const float *p, const float *t,
-                    dn_mask_measure *out)
+static dn_status take_target(const dn_layer *layer, const dn_pass *pass, int32_t r, float *targets)
 {
     const dn_mask_options *o = layer->options;
-    const int32_t cells = layer->out.h * layer->out.w;
-    double bce = 0, both = 0, squares = 0;
-    int32_t intersection = 0, all = 0;
-    for (int32_t i = 0; i < cells; i++) {
-        const double x = (double)logits[i], pd = (double)p[i], td = (double)t[i];
-        bce += fmax(x, 0) - x * td + log1p(exp(-fabs(x)));
-        both += pd * td;
-        squares += pd * pd + td * td;
-        intersection += p[i] >= 0.5f && t[i] >= 0.5f;
-        all += p[i] >= 0.5f || t[i] >= 0.5f;
-    }
-    out->loss = bce / cells;
-    if (o->loss == DN_MASK_BCE_DICE) out->loss += 1 - (2 * both + 1) / (squares + 1);
-    out->iou = all ? (double)intersection / all : 1;
-}
-
-static dn_status take_target(const dn_layer *layer, const dn_pass *pass, int32_t r)
-{
-    const dn_mask_options *o = layer->options;
-    const dn_mask *state = layer->state;
     const dn_roi *roi = &layer->rois->rois[r];
     const dn_truth_object *object = &pass->truth[roi->image].objects[roi->truth];
     return dn_mask_target(object->mask, &object->net_to_image, object->visible, roi->expanded,
-                          layer->out.w, o->soft_targets,
-                          state->targets + r * dn_tensor_size(&layer->out));
+                          layer->out.w, o->soft_targets, targets + r * dn_tensor_size(&layer->out));
+}
+
+dn_status dn_mask_learn_from(const dn_layer *layer, const dn_pass *pass, float *weights,
+                             float *targets)
+{
+    int32_t failed = INT32_MAX;
+    set_weights(layer, pass, weights);
+#pragma omp parallel for num_threads(pass->threads) schedule(dynamic) reduction(min : failed)
+    for (int32_t r = 0; r < layer->rois->count; r++)
+        if (layer->rois->rois[r].truth >= 0 && take_target(layer, pass, r, targets) != DN_OK &&
+            r < failed)
+            failed = r;
+    /* again, for the message in this thread */
+    return failed == INT32_MAX ? DN_OK : take_target(layer, pass, failed, targets);
+}
+
+/* Loss of RoI r, and the overlap of prediction and target. */
+static dn_mask_measure measure(const dn_layer *layer, const dn_tensor *in, int32_t r)
+{
+    const dn_mask *state = layer->state;
+    const int32_t cells = layer->out.h * layer->out.w;
+    const float *logits = plane_of(in, in->data, r, dn_mask_channel(layer, r));
+    const float *p = layer->out.data + (int64_t)r * cells;
+    const float *t = state->targets + (int64_t)r * cells;
+    dn_mask_sums sums = {0};
+    for (int32_t i = 0; i < cells; i++) dn_mask_add(&sums, logits[i], p[i], t[i]);
+    return dn_mask_measure_of(&sums, cells, with_dice(layer));
 }
 
 static dn_status train(dn_layer *layer, const dn_pass *pass)
@@ -179,21 +181,15 @@ static dn_status train(dn_layer *layer, const dn_pass *pass)
     dn_mask_measure *measures = (dn_mask_measure *)(void *)pass->workspace; /* (count) */
     state->targets = layer->saved;
     state->weights = layer->saved + layer->out.n * cells;
-    set_weights(layer, pass);
-#pragma omp parallel for num_threads(pass->threads) schedule(dynamic)
-    for (int32_t r = 0; r < count; r++) {
-        measures[r] = (dn_mask_measure){0};
-        if (layer->rois->rois[r].truth < 0) continue;
-        measures[r].status = take_target(layer, pass, r);
-        measure(layer, class_plane(layer, in, in->data, r, layer->rois->rois[r].class_id),
-                layer->out.data + r * cells, state->targets + r * cells, &measures[r]);
-    }
+    DN_TRY(dn_mask_learn_from(layer, pass, state->weights, state->targets));
+#pragma omp parallel for num_threads(pass->threads)
+    for (int32_t r = 0; r < count; r++)
+        if (layer->rois->rois[r].truth >= 0) measures[r] = measure(layer, in, r);
     double loss = 0;
     dn_mask_statistics *statistics = &pass->network->mask_statistics;
     *statistics = (dn_mask_statistics){0};
     for (int32_t r = 0; r < count; r++) {
         if (layer->rois->rois[r].truth < 0) continue;
-        if (measures[r].status != DN_OK) return take_target(layer, pass, r); /* for the message */
         loss += (double)state->weights[r] * measures[r].loss;
         statistics->iou_sum += measures[r].iou;
         statistics->rois++;
@@ -206,10 +202,10 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
     const dn_tensor *in = dn_input(layer, pass, 0);
     const int64_t cells = dn_tensor_size(&layer->out);
-    DN_TRY(check_rois(layer, pass));
+    DN_TRY(dn_mask_check_rois(layer, pass));
 #pragma omp parallel for num_threads(pass->threads)
     for (int32_t r = 0; r < layer->rois->count; r++) {
-        const float *logits = class_plane(layer, in, in->data, r, layer->rois->rois[r].class_id);
+        const float *logits = plane_of(in, in->data, r, dn_mask_channel(layer, r));
         for (int64_t i = 0; i < cells; i++) layer->out.data[r * cells + i] = dn_logistic(logits[i]);
     }
     layer->loss = 0;
@@ -220,22 +216,12 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 static void backward_roi(const dn_layer *layer, const float *p, const float *t, float weight,
                          float *grad)
 {
-    const dn_mask_options *o = layer->options;
     const int32_t cells = layer->out.h * layer->out.w;
-    double both = 0, squares = 0;
-    for (int32_t i = 0; i < cells; i++) {
-        both += (double)p[i] * (double)t[i];
-        squares += (double)p[i] * (double)p[i] + (double)t[i] * (double)t[i];
-    }
-    /* d dice / dp = (2 t b - 2 p a) / b^2 with a = 2 sum(p t) + 1, b = the squares + 1 */
-    const bool dice = o->loss == DN_MASK_BCE_DICE;
-    const float by_t = dice ? (float)(2 / (squares + 1)) : 0.0f;
-    const float by_p = dice ? (float)(2 * (2 * both + 1) / ((squares + 1) * (squares + 1))) : 0.0f;
-    const float mean = 1.0f / (float)cells;
-    for (int32_t i = 0; i < cells; i++) {
-        const float slope = p[i] * (1.0f - p[i]);
-        grad[i] += weight * (mean * (p[i] - t[i]) + slope * (by_p * p[i] - by_t * t[i]));
-    }
+    dn_mask_sums sums = {0};
+    for (int32_t i = 0; i < cells; i++) dn_mask_add_dice(&sums, p[i], t[i]);
+    const dn_mask_slope slope = dn_mask_slope_of(&sums, with_dice(layer));
+    for (int32_t i = 0; i < cells; i++)
+        grad[i] += weight * dn_mask_gradient(slope, cells, p[i], t[i]);
 }
 
 static dn_status backward(dn_layer *layer, const dn_pass *pass)
@@ -248,8 +234,7 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     for (int32_t r = 0; r < layer->rois->count; r++) {
         if (state->weights[r] == 0.0f) continue;
         backward_roi(layer, layer->out.data + r * cells, state->targets + r * cells,
-                     state->weights[r],
-                     class_plane(layer, in, in->grad, r, layer->rois->rois[r].class_id));
+                     state->weights[r], plane_of(in, in->grad, r, dn_mask_channel(layer, r)));
     }
     return DN_OK;
 }
@@ -289,6 +274,6 @@ void dn_mask_of_class(const dn_layer *layer, const dn_network *network, int32_t 
         memcpy(out, layer->out.data + (int64_t)roi * cells, (size_t)cells * sizeof *out);
         return;
     }
-    const float *logits = class_plane(layer, in, in->data, roi, class_id);
+    const float *logits = plane_of(in, in->data, roi, channel_of(layer, class_id));
     for (int32_t i = 0; i < cells; i++) out[i] = dn_logistic(logits[i]);
 }

@@ -1,8 +1,36 @@
-/* What others may know of a [mask] layer. */
+/* What others may know of a [mask] layer, and what its CPU and CUDA forms share. */
 #ifndef DN_LAYERS_MASK_H
 #define DN_LAYERS_MASK_H
 
 #include "core/network.h"
+#include "math/mask_loss.h"
+
+#ifdef __cplusplus
+extern "C" {
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+
+typedef enum dn_mask_loss { DN_MASK_BCE, DN_MASK_BCE_DICE } dn_mask_loss;
+
+typedef struct dn_mask_options {
+    int32_t classes, loss;
+    bool soft_targets;
+    float mask_scale;
+} dn_mask_options;
+
+/* The channel of RoI r's class in the layer's input. */
+int32_t dn_mask_channel(const dn_layer *layer, int32_t r);
+
+/* Fails where a RoI's class has no mask. */
+dn_status dn_mask_check_rois(const dn_layer *layer, const dn_pass *pass);
+
+/* What the live RoIs learn: weights (count) = mask_scale / (RoIs with a truth of the same image),
+ * targets (count, h, w); where a RoI has no truth, the weight is 0 and the target untouched. */
+dn_status dn_mask_learn_from(const dn_layer *layer, const dn_pass *pass, float *weights,
+                             float *targets);
 
 /* The network's last [mask], or NULL. */
 const dn_layer *dn_mask_layer_of(const dn_network *network);
@@ -10,5 +38,9 @@ const dn_layer *dn_mask_layer_of(const dn_network *network);
 /* out (h, w) = the probabilities that RoI `roi` of the last pass, in inference, has for a class. */
 void dn_mask_of_class(const dn_layer *layer, const dn_network *network, int32_t roi,
                       int32_t class_id, float *out);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -13,33 +13,16 @@
  * prediction - target times the scales; the loss of an image is the sum of their squares. Class
  * trees, mask coefficients (coords > 4) and background=1 are not supported.
  */
+#include "layers/region.h"
+
 #include "core/memory.h"
-#include "layers/head.h"
 #include "math/activation.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-typedef struct dn_region_options {
-    int32_t coords, classes, num;
-    dn_floats anchors;
-    bool softmax, background, rescore, bias_match, focal_loss;
-    float thresh, coord_scale, object_scale, noobject_scale, class_scale;
-    float jitter, random, resize;
-    const char *map, *tree;
-} dn_region_options;
-
-typedef struct dn_region_state {
-    dn_head_info info; /* first: see network.h */
-    float *anchors;    /* (num, 2): width and height in cells */
-} dn_region_state;
-
-enum { REGION_OBJECTNESS = 4, REGION_CLASSES = 5 };
-
-/* So many images at the start of a training pull all boxes to their anchors, so strongly. */
+/* So many images at the start of a training pull all boxes to their anchors. */
 enum { REGION_WARM_UP_IMAGES = 12800 };
-static const float warm_up_scale = 0.01f;
 
 #define S dn_region_options
 static const dn_option options[] = {
@@ -86,7 +69,29 @@ static dn_status check_supported(const dn_layer *layer, const dn_network *networ
     if (o->anchors.count != 0 && o->anchors.count != 2 * o->num)
         return dn_layer_fail(layer, network, "anchors has %d numbers, num=%d wants %d",
                              o->anchors.count, o->num, 2 * o->num);
-    return dn_head_check_filters(layer, network, o->num, REGION_CLASSES + o->classes);
+    return dn_head_check_filters(layer, network, o->num, DN_REGION_CLASSES + o->classes);
+}
+
+static dn_region_head head_of(const dn_layer *layer)
+{
+    const dn_region_options *o = layer->options;
+    const dn_region_state *state = layer->state;
+    return (dn_region_head){
+        .classes = o->classes,
+        .num = o->num,
+        .h = layer->out.h,
+        .w = layer->out.w,
+        .softmax = o->softmax,
+        .rescore = o->rescore,
+        .bias_match = o->bias_match,
+        .focal_loss = o->focal_loss,
+        .thresh = o->thresh,
+        .coord_scale = o->coord_scale,
+        .object_scale = o->object_scale,
+        .noobject_scale = o->noobject_scale,
+        .class_scale = o->class_scale,
+        .anchors = state->anchors,
+    };
 }
 
 static dn_status setup(dn_layer *layer, dn_network *network)
@@ -109,6 +114,7 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     layer->keeps_output = true;
     layer->has_loss = layer->trains;
     DN_TRY(dn_set_output(layer, network, in->c, in->h, in->w));
+    state->head = head_of(layer);
     layer->saved_floats = layer->trains ? layer->out.n * dn_tensor_size(&layer->out) : 0;
     return DN_OK;
 }
@@ -120,169 +126,100 @@ static float *values_at(const dn_layer *layer, float *values, int32_t image, int
     const dn_region_options *o = layer->options;
     const int64_t plane = (int64_t)layer->out.h * layer->out.w;
     return values + image * dn_tensor_size(&layer->out) +
-           anchor * (REGION_CLASSES + o->classes) * plane + cell;
-}
-
-/* Softmax over `count` values that lie `plane` apart. */
-static void softmax(const float *in, float *out, int32_t count, int64_t plane)
-{
-    float most = in[0], sum = 0.0f;
-    for (int32_t c = 1; c < count; c++) most = fmaxf(most, in[c * plane]);
-    for (int32_t c = 0; c < count; c++) {
-        out[c * plane] = expf(in[c * plane] - most);
-        sum += out[c * plane];
-    }
-    for (int32_t c = 0; c < count; c++) out[c * plane] /= sum;
+           anchor * (DN_REGION_CLASSES + o->classes) * plane + cell;
 }
 
 /* The output of one anchor of one image, (5 + classes, h, w), from its input. */
 static void activate_anchor(const dn_region_options *o, const float *in, float *out, int64_t plane)
 {
-    const float *classes = in + REGION_CLASSES * plane;
+    const float *classes = in + DN_REGION_CLASSES * plane;
     dn_activate_array(DN_ACTIVATION_logistic, in, out, 2 * plane);
     memcpy(out + 2 * plane, in + 2 * plane, 2 * (size_t)plane * sizeof *out);
-    dn_activate_array(DN_ACTIVATION_logistic, in + REGION_OBJECTNESS * plane,
-                      out + REGION_OBJECTNESS * plane, plane);
+    dn_activate_array(DN_ACTIVATION_logistic, in + DN_REGION_OBJECTNESS * plane,
+                      out + DN_REGION_OBJECTNESS * plane, plane);
     if (!o->softmax)
-        dn_activate_array(DN_ACTIVATION_logistic, classes, out + REGION_CLASSES * plane,
+        dn_activate_array(DN_ACTIVATION_logistic, classes, out + DN_REGION_CLASSES * plane,
                           o->classes * plane);
     else
         for (int64_t cell = 0; cell < plane; cell++)
-            softmax(classes + cell, out + REGION_CLASSES * plane + cell, o->classes, plane);
+            dn_region_softmax(classes + cell, out + DN_REGION_CLASSES * plane + cell, o->classes,
+                              plane);
 }
 
-static dn_box box_at(const dn_layer *layer, int32_t image, int32_t anchor, int64_t cell)
+static dn_region_place place_of(const dn_layer *layer, int32_t image, int32_t anchor, int64_t cell)
 {
-    const dn_region_state *state = layer->state;
-    const dn_tensor *out = &layer->out;
-    const int64_t plane = (int64_t)out->h * out->w;
-    const float *values = values_at(layer, out->data, image, anchor, cell);
-    const float *size = state->anchors + 2 * anchor;
-    return dn_box_from_centre(((float)(cell % out->w) + values[0]) / (float)out->w,
-                              ((float)(cell / out->w) + values[plane]) / (float)out->h,
-                              expf(values[2 * plane]) * size[0] / (float)out->w,
-                              expf(values[3 * plane]) * size[1] / (float)out->h);
+    return (dn_region_place){
+        .anchor = anchor,
+        .cell = cell,
+        .out = values_at(layer, layer->out.data, image, anchor, cell),
+        .gradient = values_at(layer, layer->saved, image, anchor, cell),
+    };
 }
 
-/* Gradients of a box that aims at (x, y, w, h), relative to the network's input. */
-static void learn_box(const dn_layer *layer, int32_t image, int32_t anchor, int64_t cell,
-                      const float target[4], float scale)
+bool dn_region_warms_up(const dn_pass *pass)
 {
-    const dn_region_state *state = layer->state;
-    const dn_tensor *to = &layer->out;
-    const int64_t plane = (int64_t)to->h * to->w;
-    const float *size = state->anchors + 2 * anchor;
-    const float *out = values_at(layer, to->data, image, anchor, cell);
-    float *gradient = values_at(layer, layer->saved, image, anchor, cell);
-    const float wanted[4] = {target[0] * (float)to->w - (float)(cell % to->w),
-                             target[1] * (float)to->h - (float)(cell / to->w),
-                             logf(target[2] * (float)to->w / size[0]),
-                             logf(target[3] * (float)to->h / size[1])};
-    for (int32_t k = 0; k < 4; k++) gradient[k * plane] = scale * (out[k * plane] - wanted[k]);
+    return pass->network->seen < REGION_WARM_UP_IMAGES;
 }
 
-/* One anchor of one image: objectness of negatives, and the pull to the anchor at the start. */
 static void learn_negatives(const dn_layer *layer, const dn_pass *pass, int32_t image,
                             int32_t anchor)
 {
-    const dn_region_options *o = layer->options;
     const dn_region_state *state = layer->state;
-    const dn_tensor *to = &layer->out;
-    const int64_t plane = (int64_t)to->h * to->w;
-    const float *size = state->anchors + 2 * anchor;
-    for (int64_t cell = 0; cell < plane; cell++) {
-        int32_t best;
-        float in_crowd;
-        const dn_box box = box_at(layer, image, anchor, cell);
-        const float iou = dn_head_best_iou(pass, image, box, &best, &in_crowd);
-        if (iou <= o->thresh && in_crowd <= o->thresh)
-            values_at(layer, layer->saved, image, anchor, cell)[REGION_OBJECTNESS * plane] =
-                o->noobject_scale *
-                values_at(layer, to->data, image, anchor, cell)[REGION_OBJECTNESS * plane];
-        if (pass->network->seen >= REGION_WARM_UP_IMAGES) continue;
-        const float target[4] = {((float)(cell % to->w) + 0.5f) / (float)to->w,
-                                 ((float)(cell / to->w) + 0.5f) / (float)to->h,
-                                 size[0] / (float)to->w, size[1] / (float)to->h};
-        learn_box(layer, image, anchor, cell, target, warm_up_scale);
-    }
-}
-
-/* The anchor whose box, moved to the object's centre, has the largest IoU with it. */
-static int32_t best_anchor(const dn_layer *layer, int32_t image, int64_t cell,
-                           const dn_head_object *object)
-{
-    const dn_region_options *o = layer->options;
-    const dn_region_state *state = layer->state;
-    int32_t best = 0;
-    float most = -1.0f;
-    for (int32_t anchor = 0; anchor < o->num; anchor++) {
-        const dn_box box = box_at(layer, image, anchor, cell);
-        const float *size = state->anchors + 2 * anchor;
-        const float w = o->bias_match ? size[0] / (float)layer->out.w : box.x1 - box.x0;
-        const float h = o->bias_match ? size[1] / (float)layer->out.h : box.y1 - box.y0;
-        const float iou = dn_box_iou(dn_box_from_centre(0.0f, 0.0f, w, h),
-                                     dn_box_from_centre(0.0f, 0.0f, object->w, object->h));
-        if (iou <= most) continue;
-        most = iou;
-        best = anchor;
-    }
-    return best;
-}
-
-static void learn_object(dn_layer *layer, int32_t image, const dn_head_object *object)
-{
-    const dn_region_options *o = layer->options;
-    dn_region_state *state = layer->state;
-    const dn_tensor *to = &layer->out;
-    const int64_t plane = (int64_t)to->h * to->w;
-    const int64_t cell =
-        (int64_t)dn_head_cell(object->y, to->h) * to->w + dn_head_cell(object->x, to->w);
-    const int32_t anchor = best_anchor(layer, image, cell, object);
-    const float target[4] = {object->x, object->y, object->w, object->h};
-    const float *out = values_at(layer, to->data, image, anchor, cell);
-    float *gradient = values_at(layer, layer->saved, image, anchor, cell);
-    const float iou = dn_box_iou(box_at(layer, image, anchor, cell), object->box);
-    const float objectness = out[REGION_OBJECTNESS * plane];
-    learn_box(layer, image, anchor, cell, target, o->coord_scale * (2.0f - object->w * object->h));
-    gradient[REGION_OBJECTNESS * plane] =
-        o->object_scale * (objectness - (o->rescore ? iou : 1.0f));
-    const float true_class = out[(REGION_CLASSES + object->class_id) * plane];
-    const float factor = o->class_scale * (o->focal_loss ? dn_head_focal_factor(true_class) : 1.0f);
-    for (int32_t c = 0; c < o->classes; c++)
-        gradient[(REGION_CLASSES + c) * plane] =
-            factor * (out[(REGION_CLASSES + c) * plane] - (c == object->class_id ? 1.0f : 0.0f));
-    dn_head_statistics_add(&state->info, iou, true_class, objectness);
-}
-
-/* layer->loss and the statistics from the gradients. */
-static void finish(dn_layer *layer, const dn_pass *pass)
-{
-    const dn_region_options *o = layer->options;
-    dn_region_state *state = layer->state;
     const int64_t plane = (int64_t)layer->out.h * layer->out.w;
-    const int32_t planes = REGION_CLASSES + o->classes;
-    double parts[3] = {0}, no_objectness = 0; /* boxes, objectness, classes */
-    for (int64_t k = 0; k < (int64_t)pass->batch * o->num * planes; k++) {
-        const int64_t entry = k % planes;
-        const int32_t part = entry < REGION_OBJECTNESS ? 0 : entry == REGION_OBJECTNESS ? 1 : 2;
-        for (int64_t cell = k * plane; cell < (k + 1) * plane; cell++) {
-            parts[part] += (double)layer->saved[cell] * (double)layer->saved[cell];
-            if (part == 1) no_objectness += (double)layer->out.data[cell];
-        }
+    for (int64_t cell = 0; cell < plane; cell++) {
+        const dn_region_place at = place_of(layer, image, anchor, cell);
+        const dn_box box = dn_region_box_at(&state->head, at);
+        dn_region_learn_negative(&state->head, at, dn_head_overlap_of(pass, image, box),
+                                 dn_region_warms_up(pass));
     }
-    layer->loss = (parts[0] + parts[1] + parts[2]) / pass->batch;
-    state->info.statistics.box_loss = parts[0] / pass->batch;
-    state->info.statistics.class_loss = parts[2] / pass->batch;
-    dn_head_statistics_finish(&state->info, no_objectness, (int64_t)pass->batch * o->num * plane);
 }
 
-static dn_status set_loss(dn_layer *layer, const dn_pass *pass)
+static void learn_object(const dn_layer *layer, int32_t image, const dn_head_object *object,
+                         dn_head_sums *sums)
+{
+    const dn_region_state *state = layer->state;
+    const dn_region_head *head = &state->head;
+    const float *outputs = layer->out.data + image * dn_tensor_size(&layer->out);
+    const int64_t cell = dn_region_cell(head, object);
+    const int32_t anchor = dn_region_best_anchor(head, outputs, cell, object);
+    dn_region_learn(head, place_of(layer, image, anchor, cell), object, sums);
+}
+
+/* Adds the squared gradients and the objectness of all boxes. */
+static void add_all(const dn_layer *layer, const dn_pass *pass, dn_head_sums *sums)
 {
     const dn_region_options *o = layer->options;
+    const int64_t plane = (int64_t)layer->out.h * layer->out.w;
+    const int32_t planes = DN_REGION_CLASSES + o->classes;
+    for (int64_t k = 0; k < (int64_t)pass->batch * o->num * planes; k++)
+        for (int64_t cell = k * plane; cell < (k + 1) * plane; cell++) {
+            dn_region_add_square(k % planes, layer->saved[cell], sums);
+            if (k % planes == DN_REGION_OBJECTNESS)
+                sums->no_objectness += (double)layer->out.data[cell];
+        }
+}
+
+void dn_region_set_loss(dn_layer *layer, const dn_pass *pass, const dn_head_sums *sums)
+{
     dn_region_state *state = layer->state;
-    memset(layer->saved, 0, (size_t)layer->saved_floats * sizeof *layer->saved);
-    memset(&state->info.statistics, 0, sizeof state->info.statistics);
+    const dn_region_head *head = &state->head;
     layer->loss = 0;
+    state->info.statistics = (dn_head_statistics){0};
+    if (!sums) return;
+    layer->loss = (sums->boxes + sums->objectness_squares + sums->classes) / pass->batch;
+    dn_head_statistics_set(&state->info, sums,
+                           (int64_t)pass->batch * head->num * head->h * head->w);
+    state->info.statistics.box_loss = sums->boxes / pass->batch;
+    state->info.statistics.class_loss = sums->classes / pass->batch;
+}
+
+static dn_status find_loss(dn_layer *layer, const dn_pass *pass)
+{
+    const dn_region_options *o = layer->options;
+    const dn_region_state *state = layer->state;
+    dn_head_sums sums = {0};
+    memset(layer->saved, 0, (size_t)layer->saved_floats * sizeof *layer->saved);
+    dn_region_set_loss(layer, pass, NULL);
     if (!pass->truth) return DN_OK;
 #pragma omp parallel for num_threads(pass->threads)
     for (int32_t k = 0; k < pass->batch * o->num; k++)
@@ -290,11 +227,11 @@ static dn_status set_loss(dn_layer *layer, const dn_pass *pass)
     for (int32_t image = 0; image < pass->batch; image++)
         for (int32_t k = 0; k < pass->truth[image].object_count; k++) {
             dn_head_object object;
-            bool use;
-            DN_TRY(dn_head_object_get(&state->info, layer, pass, image, k, &object, &use));
-            if (use) learn_object(layer, image, &object);
+            DN_TRY(dn_head_object_get(&state->info, layer, pass, image, k, &object));
+            if (object.usable) learn_object(layer, image, &object, &sums);
         }
-    finish(layer, pass);
+    add_all(layer, pass, &sums);
+    dn_region_set_loss(layer, pass, &sums);
     return DN_OK;
 }
 
@@ -304,11 +241,11 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     const float *in = dn_input(layer, pass, 0)->data; /* (n, num * (5 + classes), h, w) */
     float *out = layer->out.data;                     /* same */
     const int64_t plane = (int64_t)layer->out.h * layer->out.w;
-    const int64_t size = (REGION_CLASSES + o->classes) * plane;
+    const int64_t size = (DN_REGION_CLASSES + o->classes) * plane;
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t k = 0; k < (int64_t)pass->batch * o->num; k++)
         activate_anchor(o, in + k * size, out + k * size, plane);
-    return pass->training ? set_loss(layer, pass) : DN_OK;
+    return pass->training ? find_loss(layer, pass) : DN_OK;
 }
 
 static dn_status backward(dn_layer *layer, const dn_pass *pass)
@@ -324,15 +261,17 @@ static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t imag
                         dn_detections *detections)
 {
     const dn_region_options *o = layer->options;
+    const dn_region_state *state = layer->state;
     const int64_t plane = (int64_t)layer->out.h * layer->out.w;
     for (int64_t cell = 0; cell < plane; cell++)
         for (int32_t anchor = 0; anchor < o->num; anchor++) {
             const float *values = values_at(layer, layer->out.data, image, anchor, cell);
-            const dn_candidate candidate = {.box = box_at(layer, image, anchor, cell),
-                                            .objectness = values[REGION_OBJECTNESS * plane],
+            const dn_candidate candidate = {.box =
+                                                dn_region_box(&state->head, values, anchor, cell),
+                                            .objectness = values[DN_REGION_OBJECTNESS * plane],
                                             .image = image,
                                             .best_class = -1};
-            DN_TRY(dn_head_add_box(pass, candidate, values + REGION_CLASSES * plane, o->classes,
+            DN_TRY(dn_head_add_box(pass, candidate, values + DN_REGION_CLASSES * plane, o->classes,
                                    plane, detections));
         }
     return DN_OK;

@@ -8,7 +8,6 @@
 #include "core/layer.h"
 #include "core/network.h"
 
-#include <float.h>
 #include <stdio.h>
 
 typedef struct dn_softmax_options {
@@ -59,8 +58,7 @@ static void find_loss(dn_layer *layer, const dn_pass *pass)
     for (int32_t image = 0; image < pass->batch; image++) {
         const float *truth = truth_of(layer, pass, image);
         const float *out = layer->out.data + image * size;
-        for (int64_t i = 0; truth && i < size; i++)
-            if (truth[i] != 0.0f) sum -= (double)(truth[i] * logf(fmaxf(out[i], FLT_MIN)));
+        for (int64_t i = 0; truth && i < size; i++) sum += dn_softmax_loss(out[i], truth[i]);
     }
     layer->loss = sum / pass->batch;
 }

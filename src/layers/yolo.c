@@ -113,6 +113,44 @@ static dn_status set_class_weights(dn_layer *layer, const dn_network *network)
     return DN_OK;
 }
 
+static float box_normalizer(const dn_yolo_options *o)
+{
+    if (o->iou_normalizer >= 0.0f) return o->iou_normalizer;
+    return o->iou_loss == DN_BOX_MSE ? 1.0f : 0.75f;
+}
+
+static dn_yolo_head head_of(const dn_layer *layer, const dn_network *network)
+{
+    const dn_yolo_options *o = layer->options;
+    const dn_yolo_state *state = layer->state;
+    return (dn_yolo_head){
+        .classes = o->classes,
+        .num = o->num,
+        .slots = state->slots,
+        .h = layer->out.h,
+        .w = layer->out.w,
+        .input_w = (float)network->input.w,
+        .input_h = (float)network->input.h,
+        .scale_x_y = o->scale_x_y,
+        .new_coords = o->new_coords,
+        .focal_loss = o->focal_loss,
+        .objectness_smooth = o->objectness_smooth,
+        .iou_loss = (dn_box_loss)o->iou_loss,
+        .iou_thresh_kind = (dn_box_loss)(DN_BOX_IOU + o->iou_thresh_kind),
+        .ignore_thresh = o->ignore_thresh,
+        .truth_thresh = o->truth_thresh,
+        .iou_thresh = o->iou_thresh,
+        .box_normalizer = box_normalizer(o),
+        .obj_normalizer = o->obj_normalizer,
+        .cls_normalizer = o->cls_normalizer,
+        .max_delta = o->max_delta,
+        .label_smooth_eps = o->label_smooth_eps,
+        .anchors = state->anchors,
+        .anchor_of_slot = state->anchor_of_slot,
+        .class_weights = state->class_weights,
+    };
+}
+
 static dn_status setup(dn_layer *layer, dn_network *network)
 {
     const dn_yolo_options *o = layer->options;
@@ -132,6 +170,7 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     layer->keeps_output = true;
     layer->has_loss = layer->trains;
     DN_TRY(dn_set_output(layer, network, in->c, in->h, in->w));
+    state->head = head_of(layer, network);
     layer->saved_floats = layer->trains ? dn_yolo_loss_floats(layer) : 0;
     return DN_OK;
 }
@@ -140,7 +179,6 @@ static dn_status setup(dn_layer *layer, dn_network *network)
 static void activate_slot(const dn_yolo_options *o, const float *in, float *out, int64_t plane)
 {
     const int64_t all = (DN_YOLO_CLASSES + o->classes) * plane;
-    const float shift = -0.5f * (o->scale_x_y - 1.0f);
     if (o->new_coords) {
         memcpy(out, in, (size_t)all * sizeof *out);
     } else {
@@ -150,7 +188,7 @@ static void activate_slot(const dn_yolo_options *o, const float *in, float *out,
                           out + DN_YOLO_OBJECTNESS * plane, all - DN_YOLO_OBJECTNESS * plane);
     }
     if (o->scale_x_y != 1.0f)
-        for (int64_t k = 0; k < 2 * plane; k++) out[k] = o->scale_x_y * out[k] + shift;
+        for (int64_t k = 0; k < 2 * plane; k++) out[k] = dn_yolo_stretch(o->scale_x_y, out[k]);
 }
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
@@ -177,24 +215,6 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     return DN_OK;
 }
 
-dn_box dn_yolo_box(const dn_layer *layer, const dn_network *network, const float *slot_values,
-                   int32_t slot, int32_t row, int32_t column)
-{
-    const dn_yolo_options *o = layer->options;
-    const dn_yolo_state *state = layer->state;
-    const dn_tensor *out = &layer->out;
-    const int64_t plane = (int64_t)out->h * out->w;
-    const float *cell = slot_values + (int64_t)row * out->w + column;
-    const float *anchor = state->anchors + 2 * state->anchor_of_slot[slot];
-    const float w = cell[DN_YOLO_W * plane], h = cell[DN_YOLO_H * plane];
-    const float wide = o->new_coords ? 4.0f * w * w : expf(w);
-    const float high = o->new_coords ? 4.0f * h * h : expf(h);
-    return dn_box_from_centre(((float)column + cell[DN_YOLO_X * plane]) / (float)out->w,
-                              ((float)row + cell[DN_YOLO_Y * plane]) / (float)out->h,
-                              wide * anchor[0] / (float)network->input.w,
-                              high * anchor[1] / (float)network->input.h);
-}
-
 static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
                         dn_detections *detections)
 {
@@ -209,11 +229,11 @@ static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t imag
                 const float *cell = values + (int64_t)row * out->w + column;
                 const float objectness = cell[DN_YOLO_OBJECTNESS * plane];
                 if (!(objectness > pass->threshold)) continue;
-                const dn_candidate candidate = {
-                    .box = dn_yolo_box(layer, pass->network, values, a, row, column),
-                    .objectness = objectness,
-                    .image = image,
-                    .best_class = -1};
+                const dn_candidate candidate = {.box =
+                                                    dn_yolo_box(&state->head, cell, a, row, column),
+                                                .objectness = objectness,
+                                                .image = image,
+                                                .best_class = -1};
                 DN_TRY(dn_head_add_box(pass, candidate, cell + DN_YOLO_CLASSES * plane, o->classes,
                                        plane, detections));
             }

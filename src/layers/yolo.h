@@ -4,7 +4,11 @@
 
 #include "core/network.h"
 #include "layers/head.h"
-#include "math/box_loss.h"
+#include "math/yolo.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef struct dn_yolo_options {
     int32_t classes, num;
@@ -24,14 +28,12 @@ typedef struct dn_yolo_options {
 
 typedef struct dn_yolo_state {
     dn_head_info info; /* first: see network.h */
+    dn_yolo_head head; /* points into what follows */
     int32_t slots;
     int32_t *anchor_of_slot; /* (slots): indices of anchors */
     float *anchors;          /* (num, 2): width and height in network pixels */
     float *class_weights;    /* (classes) or NULL */
 } dn_yolo_state;
-
-/* Entries of an anchor slot: x, y, w, h, objectness, then the classes. */
-enum { DN_YOLO_X, DN_YOLO_Y, DN_YOLO_W, DN_YOLO_H, DN_YOLO_OBJECTNESS, DN_YOLO_CLASSES };
 
 /* The anchor slot's values of one image: (5 + classes, h, w). */
 static inline float *dn_yolo_slot(const dn_layer *layer, float *values, int32_t image, int32_t slot)
@@ -42,15 +44,18 @@ static inline float *dn_yolo_slot(const dn_layer *layer, float *values, int32_t 
     return values + image * dn_tensor_size(&layer->out) + slot * entries * plane;
 }
 
-/* Box of the cell (row, column) of a slot, relative to the network's input. */
-dn_box dn_yolo_box(const dn_layer *layer, const dn_network *network, const float *slot_values,
-                   int32_t slot, int32_t row, int32_t column);
-
 /* Sets layer->loss, the statistics and layer->saved from the output of this pass. */
 dn_status dn_yolo_loss(dn_layer *layer, const dn_pass *pass);
 
 /* Floats that dn_yolo_loss keeps: the gradients of the input, then how many objects each slot of
  * each cell learns. */
 int64_t dn_yolo_loss_floats(const dn_layer *layer);
+
+/* layer->loss and the statistics from the sums of the pass; without truth the sums are NULL. */
+void dn_yolo_set_loss(dn_layer *layer, const dn_pass *pass, const dn_head_sums *sums);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "math/portable.h"
 
+#include <float.h>
+
 typedef struct dn_softmax_geometry {
     int32_t count;     /* values of a vector */
     int64_t step;      /* between them */
@@ -28,6 +30,12 @@ DN_HD void dn_softmax(const dn_softmax_geometry *g, const float *x, float *y)
         sum += e;
     }
     for (int64_t i = 0; i < g->count; i++) y[i * g->step] /= sum;
+}
+
+/* -t ln y, one value. */
+DN_HD double dn_softmax_loss(float y, float truth)
+{
+    return truth != 0.0f ? -(double)(truth * logf(fmaxf(y, FLT_MIN))) : 0.0;
 }
 
 /* x_grad += y (grad - sum grad y) / T. */
