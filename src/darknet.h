@@ -26,7 +26,7 @@ extern "C" {
 /* cffi: begin */
 
 /* Changes whenever a declaration below does in a way that an old caller would misread. */
-enum { DN_ABI_VERSION = 2 };
+enum { DN_ABI_VERSION = 3 };
 DN_API int dn_abi_version(void); /* what the library was built with */
 
 typedef enum dn_status {
@@ -910,7 +910,7 @@ DN_API double dn_optimizer_grad_norm(const dn_optimizer *optimizer);
 typedef struct dn_optimizer_array {
     const char *name;
     int64_t count;
-    float *values;
+    float *values; /* in the memory of the network's device */
 } dn_optimizer_array;
 
 DN_API int64_t dn_optimizer_get_steps(const dn_optimizer *optimizer);
@@ -974,6 +974,7 @@ typedef struct dn_train_options {
     bool clear;               /* set `seen` to 0 after loading */
     bool strict;              /* unknown keys, bad images and a full disk stop the training */
     bool plain;               /* no augmentation: the images as inference sees them, of one size */
+    const char *device;       /* where it runs, as in dn_network_options; NULL: the CPU */
     const char *command;      /* for args.txt: what was asked for; may be NULL */
     const char *data;         /* the same: the data file's path */
     void *context;            /* of the callbacks, each of which may be NULL */

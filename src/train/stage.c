@@ -164,6 +164,7 @@ static dn_status open_network(dn_trainer *trainer)
         .training = true,
         .strict = options->strict,
         .seed = trainer->state.seed,
+        .device = options->device,
         .warn = trainer->stage_index == 0 ? forward_message : NULL, /* once is enough */
         .warn_context = trainer,
     };
@@ -189,13 +190,16 @@ static dn_status reserve_notes(dn_trainer *trainer)
 {
     const dn_network *network = trainer->network;
     int64_t floats = 0;
+    void *statistics;
     for (int32_t i = network->may_train_from; i < network->run_count; i++)
         for (int32_t k = 0; k < network->layers[i].param_count; k++)
             if (network->layers[i].params[k].flags & DN_PARAM_STATISTIC)
                 floats += network->layers[i].params[k].count;
-    trainer->statistics = dn_alloc((size_t)floats * sizeof *trainer->statistics);
     trainer->images = dn_alloc((size_t)trainer->batch * DN_SAMPLE_IMAGES * sizeof *trainer->images);
-    return trainer->statistics && trainer->images ? DN_OK : DN_ERROR_MEMORY;
+    if (!trainer->images) return DN_ERROR_MEMORY;
+    DN_TRY(network->backend->alloc((size_t)floats * sizeof(float), &statistics));
+    trainer->statistics = statistics;
+    return DN_OK;
 }
 
 /* Multi-scale where the last head wants it; in the mask stage where mask_random says so too. */
@@ -249,7 +253,8 @@ dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const fl
     if (file) DN_TRY(dn_state_check_cfg(file, network->cfg));
     DN_TRY(set_schedule(trainer));
     if (params) {
-        memcpy(network->params, params, (size_t)network->param_floats * sizeof *params);
+        DN_TRY(network->backend->copy(network->params, params,
+                                      (size_t)network->param_floats * sizeof *params));
         network->seen = trainer->state.seen;
         for (int32_t i = 0; i < 3; i++) network->version[i] = (int32_t)trainer->state.version[i];
         dn_network_touch(network);
@@ -268,9 +273,9 @@ void dn_stage_close(dn_trainer *trainer)
     dn_loader_free(trainer->loader);
     dn_validation_close(trainer);
     dn_optimizer_free(trainer->optimizer);
+    if (trainer->statistics) trainer->network->backend->free(trainer->statistics);
     dn_network_free(trainer->network);
     dn_free(trainer->images);
-    dn_free(trainer->statistics);
     trainer->loader = NULL;
     trainer->optimizer = NULL;
     trainer->network = NULL;

@@ -6,7 +6,11 @@
 
 #include <string.h>
 
-enum { DN_ARRAY_NAME = 24, DN_STATE_ARRAYS = 8 };
+enum {
+    DN_ARRAY_NAME = 24,
+    DN_STATE_ARRAYS = 8,
+    DN_PART = 1 << 14, /* floats that are copied from the device at a time: whole words */
+};
 
 typedef struct dn_state_header {
     char magic[8];
@@ -72,7 +76,8 @@ static uint64_t hash_cfg(const dn_cfg *cfg)
 
 /* ---- the arrays ---- */
 
-/* The network's parameters, then what the optimizer has; the number of arrays. */
+/* The network's parameters, then what the optimizer has: blocks of the network's backend; the
+ * number of arrays. */
 static int32_t list_arrays(const dn_network *network, dn_optimizer *optimizer,
                            dn_optimizer_array arrays[DN_STATE_ARRAYS])
 {
@@ -96,20 +101,32 @@ static dn_state_array entry_of(const dn_optimizer_array *array)
 /* ---- writing ---- */
 
 typedef struct dn_state_writer {
-    FILE *file;
+    const dn_new_file *file;
     uint64_t sum;
-    bool fine;
 } dn_state_writer;
 
-static void put(dn_state_writer *writer, const void *bytes, size_t count)
+static dn_status put(dn_state_writer *writer, const void *bytes, size_t count)
 {
-    if (count == 0 || !writer->fine) return;
     writer->sum = hash(writer->sum, bytes, count);
-    writer->fine = fwrite(bytes, count, 1, writer->file) == 1;
+    return fwrite(bytes, count, 1, writer->file->stream) == 1 ? DN_OK
+                                                              : dn_new_file_fail(writer->file);
 }
 
-static bool write_state(FILE *file, const dn_network *network, dn_optimizer *optimizer,
-                        const dn_train_state *state)
+static dn_status put_array(dn_state_writer *writer, const dn_backend *backend,
+                           const dn_optimizer_array *array)
+{
+    float part[DN_PART];
+    for (int64_t i = 0; i < array->count; i += DN_PART) {
+        const int64_t rest = array->count - i, here = rest < DN_PART ? rest : (int64_t)DN_PART;
+        const size_t bytes = (size_t)here * sizeof(float);
+        DN_TRY(backend->copy_out(part, array->values + i, bytes));
+        DN_TRY(put(writer, part, bytes));
+    }
+    return DN_OK;
+}
+
+static dn_status write_state(const dn_new_file *file, const dn_network *network,
+                             dn_optimizer *optimizer, const dn_train_state *state)
 {
     dn_optimizer_array arrays[DN_STATE_ARRAYS];
     dn_state_header header;
@@ -124,15 +141,16 @@ static bool write_state(FILE *file, const dn_network *network, dn_optimizer *opt
     header.bytes = sizeof header + sizeof header.bytes;
     for (int32_t i = 0; i < header.array_count; i++)
         header.bytes += sizeof(dn_state_array) + (uint64_t)arrays[i].count * sizeof(float);
-    dn_state_writer writer = {file, hash_start, true};
-    put(&writer, &header, sizeof header);
+    dn_state_writer writer = {file, hash_start};
+    DN_TRY(put(&writer, &header, sizeof header));
     for (int32_t i = 0; i < header.array_count; i++) {
         const dn_state_array entry = entry_of(&arrays[i]);
-        put(&writer, &entry, sizeof entry);
+        DN_TRY(put(&writer, &entry, sizeof entry));
     }
     for (int32_t i = 0; i < header.array_count; i++)
-        put(&writer, arrays[i].values, (size_t)arrays[i].count * sizeof(float));
-    return writer.fine && fwrite(&writer.sum, sizeof writer.sum, 1, file) == 1;
+        DN_TRY(put_array(&writer, network->backend, &arrays[i]));
+    const uint64_t sum = writer.sum;
+    return put(&writer, &sum, sizeof sum);
 }
 
 dn_status dn_state_save(const char *path, const dn_network *network, dn_optimizer *optimizer,
@@ -140,8 +158,7 @@ dn_status dn_state_save(const char *path, const dn_network *network, dn_optimize
 {
     dn_new_file file;
     DN_TRY(dn_new_file_open(&file, path, DN_FILE_SYNCED));
-    const bool written = write_state(file.stream, network, optimizer, state);
-    return dn_new_file_close(&file, written ? DN_OK : dn_new_file_fail(&file));
+    return dn_new_file_close(&file, write_state(&file, network, optimizer, state));
 }
 
 /* ---- reading ---- */
@@ -262,7 +279,7 @@ dn_status dn_state_apply(const dn_state_file *file, dn_network *network, dn_opti
     const char *at = file->bytes + sizeof header + (size_t)count * sizeof(dn_state_array);
     for (int32_t i = 0; i < count; i++) {
         const size_t bytes = (size_t)arrays[i].count * sizeof(float);
-        memcpy(arrays[i].values, at, bytes);
+        DN_TRY(network->backend->copy_in(arrays[i].values, at, bytes));
         at += bytes;
     }
     dn_optimizer_set_steps(optimizer, file->state.steps);

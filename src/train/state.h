@@ -4,7 +4,8 @@
  * parameters of all layers and whatever the optimizer keeps (its moments, the moving average of the
  * weights), closed by a checksum. It is written under a temporary name, flushed to the disk and
  * renamed, so that a file of this name is whole, whenever the process was killed. Random numbers
- * need no state: they are functions of (seed, iteration). Byte by byte: docs/formats.md.
+ * need no state: they are functions of (seed, iteration). The arrays go through host memory: a file
+ * does not know on which device its training ran. Byte by byte: docs/formats.md.
  */
 #ifndef DN_TRAIN_STATE_H
 #define DN_TRAIN_STATE_H

@@ -14,9 +14,10 @@
 
 typedef enum dn_statistics_way { DN_STATISTICS_KEEP, DN_STATISTICS_PUT_BACK } dn_statistics_way;
 
-static void move_statistics(dn_trainer *trainer, dn_statistics_way way)
+static dn_status move_statistics(dn_trainer *trainer, dn_statistics_way way)
 {
     const dn_network *network = trainer->network;
+    const dn_backend *backend = network->backend;
     float *kept = trainer->statistics;
     for (int32_t i = network->may_train_from; i < network->run_count; i++)
         for (int32_t k = 0; k < network->layers[i].param_count; k++) {
@@ -24,32 +25,39 @@ static void move_statistics(dn_trainer *trainer, dn_statistics_way way)
             if (!(param->flags & DN_PARAM_STATISTIC)) continue;
             const size_t bytes = (size_t)param->count * sizeof *kept;
             if (way == DN_STATISTICS_KEEP)
-                memcpy(kept, param->data, bytes);
+                DN_TRY(backend->copy(kept, param->data, bytes));
             else
-                memcpy(param->data, kept, bytes);
+                DN_TRY(backend->copy(param->data, kept, bytes));
             kept += param->count;
         }
+    return DN_OK;
 }
 
-static bool all_finite(const float *values, int64_t count)
+static dn_status find_numbers(const dn_trainer *trainer, const float *values, int64_t count,
+                              bool *numbers)
 {
-    bool finite = true;
-    for (int64_t i = 0; i < count; i++) finite &= isfinite(values[i]) != 0;
-    return finite;
+    return dn_optimizer_sees_numbers(trainer->optimizer, values, count,
+                                     trainer->network->options.threads, numbers);
 }
 
 /* "layer 12 [convolutional] (line 34)" of the first trained layer whose output is no number; they
  * all stay readable to their backward. Else the first one with such a loss. */
-static const dn_layer *culprit(const dn_network *network)
+static dn_status find_culprit(const dn_trainer *trainer, const dn_layer **culprit)
 {
+    const dn_network *network = trainer->network;
     for (int32_t i = network->train_from; i < network->run_count; i++) {
         const dn_layer *layer = &network->layers[i];
         const int64_t live = layer->rois ? layer->rois->count : network->batch;
-        if (!all_finite(layer->out.data, live * dn_tensor_size(&layer->out))) return layer;
+        bool numbers;
+        *culprit = layer;
+        DN_TRY(
+            find_numbers(trainer, layer->out.data, live * dn_tensor_size(&layer->out), &numbers));
+        if (!numbers) return DN_OK;
     }
     int32_t at = network->train_from;
     while (at < network->run_count - 1 && isfinite(network->layers[at].loss)) at++;
-    return &network->layers[at];
+    *culprit = &network->layers[at];
+    return DN_OK;
 }
 
 static void note_images(dn_trainer *trainer, int32_t part, const dn_batch *batch)
@@ -86,7 +94,8 @@ static dn_status stop_at_iteration(const dn_trainer *trainer, dn_status status)
 
 static dn_status not_a_number(const dn_trainer *trainer, int32_t part)
 {
-    const dn_layer *layer = culprit(trainer->network);
+    const dn_layer *layer;
+    DN_TRY(find_culprit(trainer, &layer));
     tell_images(trainer, part + 1);
     dn_fail(DN_ERROR_DATA,
             "layer %d [%s] (line %d) is the first whose values are not numbers, and so is the loss",
@@ -100,7 +109,9 @@ dn_status dn_check_parameters(const dn_trainer *trainer)
     for (int32_t i = network->may_train_from; i < network->run_count; i++) {
         const dn_layer *layer = &network->layers[i];
         for (int32_t k = 0; k < layer->param_count; k++) {
-            if (all_finite(layer->params[k].data, layer->params[k].count)) continue;
+            bool numbers;
+            DN_TRY(find_numbers(trainer, layer->params[k].data, layer->params[k].count, &numbers));
+            if (numbers) continue;
             return dn_fail(DN_ERROR_DATA,
                            "%s:%d: behind iteration %lld of stage %s the %s of layer %d [%s] are "
                            "not numbers; the last checkpoint is untouched",
@@ -148,10 +159,10 @@ static dn_status run_part(dn_trainer *trainer, int32_t part, dn_train_progress *
 
 static dn_status run_parts(dn_trainer *trainer, dn_train_progress *progress, double *loss)
 {
-    if (trainer->subdivisions > 1) move_statistics(trainer, DN_STATISTICS_KEEP);
+    if (trainer->subdivisions > 1) DN_TRY(move_statistics(trainer, DN_STATISTICS_KEEP));
     for (int32_t part = 0; part < trainer->subdivisions; part++) {
         if (part > 0 && dn_trainer_cancelled(trainer)) {
-            move_statistics(trainer, DN_STATISTICS_PUT_BACK);
+            DN_TRY(move_statistics(trainer, DN_STATISTICS_PUT_BACK));
             return dn_fail(DN_ERROR_CANCELLED, "cancelled");
         }
         DN_TRY(run_part(trainer, part, progress, loss));

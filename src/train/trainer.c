@@ -195,6 +195,7 @@ static dn_train_state state_of_next_stage(const dn_trainer *trainer)
 static dn_status enter_next_stage(dn_trainer *trainer)
 {
     dn_network *network = trainer->network;
+    const dn_backend *backend = network->backend;
     DN_TRY(save(trainer, NULL));
     DN_TRY(dn_trainer_forgive(trainer, dn_checkpoint_export(trainer, "detector")));
     DN_TRY(choose_parameters(trainer));
@@ -205,7 +206,7 @@ static dn_status enter_next_stage(dn_trainer *trainer)
     trainer->stage_index++;
     trainer->state = state;
     const dn_status status = dn_stage_open(trainer, NULL, params);
-    dn_free(params);
+    backend->free(params);
     if (status == DN_OK)
         dn_trainer_say(trainer, "stage %s: %lld iterations",
                        dn_stage_name(trainer, dn_trainer_stage(trainer)),

@@ -39,7 +39,7 @@ typedef struct dn_trainer {
     int32_t batch, subdivisions;
     int64_t last_iteration; /* of this stage */
     int64_t *images;        /* (batch, DN_SAMPLE_IMAGES) of the running iteration; -1: none */
-    float *statistics;      /* rolling statistics before it */
+    float *statistics;      /* rolling statistics before it: a block of the network's backend */
     dn_train_state state;
     double pace;    /* seconds of an iteration, averaged */
     double seconds; /* since the last line of results.csv; no part of the state, which is exact */
@@ -78,8 +78,8 @@ static inline bool dn_trainer_cancelled(const dn_trainer *trainer)
 /* Finds the stages and checks that each of them can run: not after days of another one. */
 dn_status dn_trainer_plan(dn_trainer *trainer);
 
-/* Opens the current stage. Parameters come from the state file, from `params` (all layers'), or
- * from the options' weights. */
+/* Opens the current stage. Parameters come from the state file, from `params` (all layers', a
+ * block of the device), or from the options' weights. */
 dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const float *params);
 void dn_stage_close(dn_trainer *trainer);
 

@@ -51,7 +51,7 @@ static void borrow_parameters(dn_network *judge, dn_network *from)
     for (int32_t i = 0; i < judge->layer_count; i++)
         for (int32_t k = 0; k < judge->layers[i].param_count; k++)
             judge->layers[i].params[k].data = from->layers[i].params[k].data;
-    dn_free(judge->params);
+    judge->backend->free(judge->params);
     judge->params = from->params;
 }
 
@@ -64,6 +64,7 @@ dn_status dn_validation_open(dn_trainer *trainer)
         .threads = options->threads,
         .stage = dn_trainer_stage(trainer) == DN_STAGE_DETECTOR ? DN_STAGE_DETECTOR : DN_STAGE_ALL,
         .seed = trainer->state.seed,
+        .device = options->device,
     };
     DN_TRY(dn_network_create(options->cfg, &network_options, &trainer->judge));
     borrow_parameters(trainer->judge, trainer->network);
