@@ -1,9 +1,12 @@
 /* Suppression of overlapping boxes. See detections.h.
  *
  * Method: the positive probabilities are gathered class by class (a counting sort, since most are
- * zero), each class is sorted, and a box is compared with the boxes kept so far only. That gives
- * what comparing all pairs gives: a suppressed box suppresses nobody.
+ * zero), each class is sorted, and a box is compared with the boxes kept so far only, of these with
+ * those near enough (box_grid.h). That gives what comparing all pairs gives: a suppressed box
+ * suppresses nobody, and no measure exceeds the IoU. So the tens of thousands of boxes of a head
+ * that has learnt nothing yet cost milliseconds; only as many boxes on one spot cost their square.
  */
+#include "core/box_grid.h"
 #include "core/detections.h"
 #include "core/memory.h"
 #include "data/geometry.h"
@@ -17,10 +20,11 @@ typedef struct dn_entry {
     int32_t item;
 } dn_entry;
 
-typedef struct dn_kept {
-    int32_t count;
-    float *x0, *y0, *x1, *y1, *area; /* (count) each */
-} dn_kept;
+typedef struct dn_nms_rule {
+    float threshold;
+    dn_nms_kind kind;
+    float beta;
+} dn_nms_rule;
 
 /* The higher probability first, then the earlier item. */
 static int by_prob(const void *a, const void *b)
@@ -30,42 +34,39 @@ static int by_prob(const void *a, const void *b)
     return left->item < right->item ? -1 : 1;
 }
 
-/* Whether a kept box has IoU > threshold with this one; written so that the compiler vectorises. */
-static bool overlaps(const dn_kept *kept, dn_box box, float threshold)
+/* The measure of two boxes that overlap. It never exceeds their IoU. */
+static float measure(dn_box a, dn_box b, const dn_nms_rule *rule)
 {
-    const float area = dn_box_area(box);
-    int32_t found = 0;
-    for (int32_t k = 0; k < kept->count; k++) {
-        const float right = kept->x1[k] < box.x1 ? kept->x1[k] : box.x1;
-        const float left = kept->x0[k] > box.x0 ? kept->x0[k] : box.x0;
-        const float bottom = kept->y1[k] < box.y1 ? kept->y1[k] : box.y1;
-        const float top = kept->y0[k] > box.y0 ? kept->y0[k] : box.y0;
-        const float w = right - left > 0.0f ? right - left : 0.0f;
-        const float h = bottom - top > 0.0f ? bottom - top : 0.0f;
-        const float both = w * h, all = kept->area[k] + area - both;
-        const float iou = both / (all > 0.0f ? all : 1.0f);
-        found |= iou > threshold;
-    }
-    return found != 0;
+    return rule->kind == DN_NMS_DEFAULT ? dn_box_iou(a, b) : dn_box_diou(a, b, rule->beta);
 }
 
-static bool overlaps_distance(const dn_kept *kept, dn_box box, float threshold, float beta)
+/* Whether a kept box overlaps this one too much. */
+static bool is_lost(const dn_box_grid *kept, dn_box box, const dn_nms_rule *rule)
 {
-    for (int32_t k = 0; k < kept->count; k++) {
-        const dn_box other = {kept->x0[k], kept->y0[k], kept->x1[k], kept->y1[k]};
-        if (dn_box_diou(other, box, beta) > threshold) return true;
+    dn_box_search search = dn_box_grid_search(kept, box, rule->threshold);
+    int32_t k;
+    while ((k = dn_box_search_next(&search)) >= 0) {
+        const dn_box other = kept->boxes[k];
+        const bool touch =
+            other.x0 < box.x1 && box.x0 < other.x1 && other.y0 < box.y1 && box.y0 < other.y1;
+        if (touch && measure(other, box, rule) > rule->threshold) return true;
     }
     return false;
 }
 
-static void keep(dn_kept *kept, dn_box box)
+/* One class: its `count` entries, sorted. */
+static void suppress(dn_detections *detections, int32_t class_id, const dn_entry *entries,
+                     int32_t count, const dn_nms_rule *rule, void *memory)
 {
-    const int32_t k = kept->count++;
-    kept->x0[k] = box.x0;
-    kept->y0[k] = box.y0;
-    kept->x1[k] = box.x1;
-    kept->y1[k] = box.y1;
-    kept->area[k] = dn_box_area(box);
+    dn_box_grid kept = dn_box_grid_start(memory, count, 1.0f, 1.0f);
+    for (int32_t k = 0; k < count; k++) {
+        const int32_t item = entries[k].item;
+        const dn_box box = detections->items[item].box;
+        if (is_lost(&kept, box, rule))
+            detections->probs[(int64_t)item * detections->classes + class_id] = 0.0f;
+        else
+            dn_box_grid_add(&kept, box);
+    }
 }
 
 /* Scratch of `bytes` that stays with the list. */
@@ -109,36 +110,23 @@ static void fill_entries(const dn_detections *detections, int64_t *ends, dn_entr
 
 dn_status dn_nms(dn_detections *detections, float threshold, dn_nms_kind kind, float beta)
 {
-    const int32_t classes = detections->classes, count = detections->count;
+    const dn_nms_rule rule = {threshold, kind, kind == DN_NMS_GREEDY ? 0.6f : beta};
+    const int32_t classes = detections->classes;
     const size_t bounds_bytes = (size_t)classes * sizeof(int64_t);
     int64_t *starts = get_scratch(detections, bounds_bytes);
     if (!starts) return DN_ERROR_MEMORY;
     const int64_t total = count_entries(detections, starts);
-    const size_t kept_bytes = 5 * (size_t)count * sizeof(float);
-    starts = get_scratch(detections, bounds_bytes + (size_t)total * sizeof(dn_entry) + kept_bytes);
+    const size_t grid_bytes = dn_box_grid_bytes(detections->count);
+    starts = get_scratch(detections, bounds_bytes + (size_t)total * sizeof(dn_entry) + grid_bytes);
     if (!starts) return DN_ERROR_MEMORY;
     count_entries(detections, starts); /* the scratch may have moved */
     dn_entry *entries = (dn_entry *)(starts + classes);
-    float *room = (float *)(entries + total);
     fill_entries(detections, starts, entries);
-
     for (int32_t c = 0; c < classes; c++) {
         const int64_t end = c + 1 < classes ? starts[c + 1] : total;
-        dn_kept kept = {
-            0, room, room + count, room + 2 * count, room + 3 * count, room + 4 * count};
-        qsort(entries + starts[c], (size_t)(end - starts[c]), sizeof *entries, by_prob);
-        for (int64_t k = starts[c]; k < end; k++) {
-            const int32_t item = entries[k].item;
-            const dn_box box = detections->items[item].box;
-            const bool lost =
-                kind == DN_NMS_DEFAULT
-                    ? overlaps(&kept, box, threshold)
-                    : overlaps_distance(&kept, box, threshold, kind == DN_NMS_GREEDY ? 0.6f : beta);
-            if (lost)
-                detections->probs[(int64_t)item * classes + c] = 0.0f;
-            else
-                keep(&kept, box);
-        }
+        const int32_t count = (int32_t)(end - starts[c]); /* no more than detections */
+        qsort(entries + starts[c], (size_t)count, sizeof *entries, by_prob);
+        suppress(detections, c, entries + starts[c], count, &rule, entries + total);
     }
     return DN_OK;
 }

@@ -8,11 +8,15 @@
 
 #include "data/geometry.h"
 
+#include <stddef.h>
+
 typedef struct dn_roi_set {
     int32_t capacity, count;
     int32_t per_image; /* at most that many of one image */
     dn_roi *rois;      /* (capacity), the live ones first, sorted by image */
     dn_roi *drawn;     /* (2 * per_image): scratch of sampling */
+    void *targets;     /* as well: where the truths are, grows with their number */
+    size_t target_bytes;
 } dn_roi_set;
 
 /* Which boxes become RoIs: the options of [roialign] that say so. */

@@ -1,15 +1,18 @@
 /* Which boxes become RoIs, in inference and in training.
  *
  * Training. A truth counts where it has a mask and an area and is no crowd. Candidates of an image
- * are the detector's boxes whose IoU with a truth is at least positive_iou (the truth of the
- * largest IoU is theirs, the first of equals), the truth boxes, and one copy of each with its sides
- * shifted by normal deviates of box_jitter times its width or height, kept where it still is
- * positive. So the branch sees the box errors that it will meet. The detector's boxes and the
+ * are the detector's boxes whose IoU with a truth is above 0 and at least positive_iou (the truth
+ * of the largest IoU is theirs, the first of equals), the truth boxes, and one copy of each with
+ * its sides shifted by normal deviates of box_jitter times its width or height, kept where it still
+ * is positive. So the branch sees the box errors that it will meet. The detector's boxes and the
  * others are shuffled apart; the first train_rois / 2 of the detector's are taken, the rest from
  * the others, and what is then still free again from the detector's. Random numbers depend on seed,
  * iteration and image only.
  */
 #include "core/roi_sampling.h"
+
+#include "core/box_grid.h"
+#include "core/memory.h"
 
 dn_pass dn_roi_detector_pass(const dn_pass *pass, const dn_roi_rules *rules)
 {
@@ -80,19 +83,52 @@ static bool is_usable(const dn_truth_object *object)
     return object->mask && !object->crowd && !dn_box_is_empty(object->box);
 }
 
-/* The usable truth with the largest IoU, -1 where none reaches `least`. */
-static int32_t match(const dn_truth *truth, dn_box box, float least)
+/* The objects of an image that boxes may match, to be found by place. */
+typedef struct dn_roi_targets {
+    const dn_truth *truth;
+    dn_box_grid grid;
+    int32_t *objects; /* (grid.count): their indices in truth */
+} dn_roi_targets;
+
+/* In memory that stays with the set. */
+static dn_status place_targets(const dn_network *network, const dn_truth *truth, dn_roi_set *set,
+                               dn_roi_targets *targets)
 {
-    int32_t best = -1;
-    float most = least;
+    const size_t count = (size_t)truth->object_count;
+    const size_t bytes = dn_box_grid_bytes(truth->object_count) + count * sizeof(int32_t);
+    if (bytes > set->target_bytes) {
+        void *grown = dn_alloc(2 * bytes);
+        if (!grown) return DN_ERROR_MEMORY;
+        dn_free(set->targets);
+        set->targets = grown;
+        set->target_bytes = 2 * bytes;
+    }
+    targets->truth = truth;
+    targets->objects = set->targets;
+    targets->grid = dn_box_grid_start(targets->objects + count, truth->object_count,
+                                      (float)network->input.w, (float)network->input.h);
     for (int32_t i = 0; i < truth->object_count; i++) {
         if (!is_usable(&truth->objects[i])) continue;
-        const float iou = dn_box_iou(box, truth->objects[i].box);
-        if (best < 0 ? iou < most : iou <= most) continue;
-        best = i;
+        targets->objects[targets->grid.count] = i;
+        dn_box_grid_add(&targets->grid, truth->objects[i].box);
+    }
+    return DN_OK;
+}
+
+/* The usable truth with the largest IoU, the first of equals; -1 where none reaches `least`. */
+static int32_t match(const dn_roi_targets *targets, dn_box box, float least)
+{
+    dn_box_search search = dn_box_grid_search(&targets->grid, box, least);
+    int32_t best = -1, k;
+    float most = 0.0f;
+    while ((k = dn_box_search_next(&search)) >= 0) {
+        const float iou = dn_box_iou(box, targets->grid.boxes[k]);
+        const bool better = iou > most || (iou == most && k < best);
+        if (iou < least || !better) continue;
+        best = k;
         most = iou;
     }
-    return best;
+    return best < 0 ? -1 : targets->objects[best];
 }
 
 /* Reservoir of the first `limit` of a random permutation of candidates that come one by one
@@ -163,14 +199,15 @@ static void offer_truths(const dn_roi_rules *rules, const dn_truth *truth, int32
 }
 
 static void offer_detections(const dn_network *network, const dn_roi_rules *rules,
-                             const dn_truth *truth, int32_t image, dn_roi_reservoir *reservoir)
+                             const dn_roi_targets *targets, int32_t image,
+                             dn_roi_reservoir *reservoir)
 {
     for (int32_t i = 0; i < network->detections.count; i++) {
         if (network->detections.items[i].best_class < 0) continue;
         dn_roi roi = roi_of(network, rules, image, i);
-        roi.truth = match(truth, roi.box, rules->positive_iou);
+        roi.truth = match(targets, roi.box, rules->positive_iou);
         if (roi.truth < 0) continue;
-        roi.class_id = truth->objects[roi.truth].class_id;
+        roi.class_id = targets->truth->objects[roi.truth].class_id;
         offer(reservoir, roi);
     }
 }
@@ -199,7 +236,9 @@ dn_status dn_roi_from_truth(const dn_pass *pass, const dn_roi_rules *rules, int3
         dn_roi_reservoir given = {.items = set->drawn + limit, .limit = limit, .rng = rng};
         if (rules->score_thresh <= 1.0f) {
             DN_TRY(dn_detect(network, &asked, before, image, &network->detections));
-            offer_detections(network, rules, truth, image, &found);
+            dn_roi_targets targets;
+            DN_TRY(place_targets(network, truth, set, &targets));
+            offer_detections(network, rules, &targets, image, &found);
         }
         offer_truths(rules, truth, image, &given);
         shuffle(&found);

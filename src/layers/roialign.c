@@ -308,6 +308,7 @@ static void destroy(dn_layer *layer)
     dn_roialign *state = layer->state;
     dn_free(state->set.rois);
     dn_free(state->set.drawn);
+    dn_free(state->set.targets);
     dn_free(state->given);
 }
 
