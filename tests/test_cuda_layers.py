@@ -328,6 +328,10 @@ def shortcuts() -> dict[str, Case]:
         "mish, not training": Case("[shortcut]\nfrom=-2\nactivation=mish\n", (2, 3, 5, 7),
                                    before=THREE, inputs=(2, 1), tolerance=ROUNDED,
                                    training=False),
+        "more than a launch takes": Case(
+            "[shortcut]\nfrom=" + "1,0," * 10 + "\nactivation=mish\n", (2, 3, 5, 7), before=THREE,
+            inputs=(2, 1, 0), tolerance=ROUNDED,
+            reference=lambda x, _: activate("mish", x[0] + 10 * x[1] + 10 * x[2])),
         "from fewer channels": sized((2, 1), (5, 1)),
         "from more channels": sized((7, 1), (5, 1)),
         "from larger": sized((4, 1), (5, 2)),
@@ -398,7 +402,8 @@ def roialigns() -> dict[str, Case]:
         "three samples": case("average", samples=3, size=3),
         "maximum of three maps": case("max", maps=(1, 2, 4)),
         "average, assigned": case("average", maps=(1, 2, 4), levels="assign"),
-        "more boxes than a launch takes": case("max", maps=(2, 4), count=300, oracle=False),
+        "more maps than a launch takes": case("max", maps=(1, 2, 4) * 3),
+        "more boxes": case("max", maps=(2, 4), count=300, oracle=False),
         "average of many": case("average", maps=(2, 4), levels="assign", count=300, oracle=False),
         "no box": case("max", count=0, oracle=False),
     }

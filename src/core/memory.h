@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* A zeroed block of `bytes` (at least 1), to be freed with dn_free. NULL when there is none: the
  * message is set, the caller returns DN_ERROR_MEMORY. */
 void *dn_alloc(size_t bytes);
@@ -30,5 +34,9 @@ char *dn_strdup(const char *text);
 
 /* *out = a * b * c * d, or DN_ERROR_CONFIG ("too large") when the product passes `limit`. */
 dn_status dn_product(int64_t *out, int64_t limit, int64_t a, int64_t b, int64_t c, int64_t d);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -16,9 +16,11 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t plane = 0; plane < planes; plane++)
         for (int32_t y = 0; y < g->out_h; y++)
-            for (int32_t x = 0; x < g->out_w; x++)
+            for (int32_t x = 0; x < g->out_w; x++) {
+                const float *cells = in + plane * plane_in;
                 out[plane * plane_out + y * g->out_w + x] =
-                    dn_maxpool_max(g, in + plane * plane_in, y, x);
+                    dn_maxpool_value(cells, dn_maxpool_argmax(g, cells, y, x));
+            }
     return DN_OK;
 }
 

@@ -33,49 +33,43 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     return dn_set_output(layer, network, in->c, g->h, g->w);
 }
 
-/* large = (or += where `add`) the spread small planes. */
-static void spread(const dn_upsample_geometry *g, const float *small, float *large, int64_t planes,
+/* large = (or += where `add`) the spread small values, rows of w. */
+static void spread(const dn_upsample_geometry *g, const float *small, float *large, int64_t rows,
                    bool add, int32_t threads)
 {
-    const int32_t height = g->h * g->factor, width = g->w * g->factor;
 #pragma omp parallel for num_threads(threads)
-    for (int64_t plane = 0; plane < planes; plane++) {
-        const float *from = small + plane * g->h * g->w;
-        float *to = large + plane * height * width;
-        for (int32_t y = 0; y < height; y++)
-            for (int32_t block = 0; block < g->w; block++) {
-                const float value = dn_upsample_spread(g, from, y, block * g->factor);
-                for (int32_t i = 0; i < g->factor; i++, to++) *to = add ? *to + value : value;
-            }
-    }
+    for (int64_t row = 0; row < rows; row++)
+        for (int32_t x = 0; x < g->w; x++)
+            dn_upsample_spread(g, small[row * g->w + x], large + dn_upsample_block(g, row, x), add);
 }
 
 /* small = (or += where `add`) the sums of the large planes' blocks. */
-static void collect(const dn_upsample_geometry *g, const float *large, float *small, int64_t planes,
+static void collect(const dn_upsample_geometry *g, const float *large, float *small, int64_t rows,
                     bool add, int32_t threads)
 {
-    const int64_t plane_large = (int64_t)g->h * g->w * g->factor * g->factor;
 #pragma omp parallel for num_threads(threads)
-    for (int64_t plane = 0; plane < planes; plane++) {
-        const float *from = large + plane * plane_large;
-        float *to = small + plane * g->h * g->w;
-        for (int32_t y = 0; y < g->h; y++)
-            for (int32_t x = 0; x < g->w; x++, to++) {
-                const float value = dn_upsample_collect(g, from, y, x);
-                *to = add ? *to + value : value;
-            }
-    }
+    for (int64_t row = 0; row < rows; row++)
+        for (int32_t x = 0; x < g->w; x++) {
+            const float value = dn_upsample_collect(g, large + dn_upsample_block(g, row, x));
+            float *to = small + row * g->w + x;
+            *to = add ? *to + value : value;
+        }
+}
+
+static int64_t small_rows(const dn_layer *layer, const dn_pass *pass)
+{
+    const dn_upsample_geometry *g = layer->state;
+    return (int64_t)dn_live(layer, pass) * layer->out.c * g->h;
 }
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
     const dn_upsample_options *o = layer->options;
     const float *in = dn_input(layer, pass, 0)->data; /* (n, c, h, w) */
-    const int64_t planes = (int64_t)dn_live(layer, pass) * layer->out.c;
     if (o->stride > 0)
-        spread(layer->state, in, layer->out.data, planes, false, pass->threads);
+        spread(layer->state, in, layer->out.data, small_rows(layer, pass), false, pass->threads);
     else
-        collect(layer->state, in, layer->out.data, planes, false, pass->threads);
+        collect(layer->state, in, layer->out.data, small_rows(layer, pass), false, pass->threads);
     return DN_OK;
 }
 
@@ -83,12 +77,13 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
 {
     const dn_upsample_options *o = layer->options;
     float *in_grad = dn_input(layer, pass, 0)->grad; /* (n, c, h, w) */
-    const int64_t planes = (int64_t)dn_live(layer, pass) * layer->out.c;
     if (!in_grad) return DN_OK;
     if (o->stride > 0)
-        collect(layer->state, layer->out.grad, in_grad, planes, true, pass->threads);
+        collect(layer->state, layer->out.grad, in_grad, small_rows(layer, pass), true,
+                pass->threads);
     else
-        spread(layer->state, layer->out.grad, in_grad, planes, true, pass->threads);
+        spread(layer->state, layer->out.grad, in_grad, small_rows(layer, pass), true,
+               pass->threads);
     return DN_OK;
 }
 

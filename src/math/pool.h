@@ -61,11 +61,10 @@ DN_HD int32_t dn_maxpool_argmax(const dn_pool_geometry *g, const float *plane, i
     return best;
 }
 
-/* The maximum itself; -FLT_MAX where the window is outside. */
-DN_HD float dn_maxpool_max(const dn_pool_geometry *g, const float *plane, int32_t out_y,
-                           int32_t out_x)
+/* The maximum itself, where `at` is from dn_maxpool_argmax; -FLT_MAX where the window is outside.
+ */
+DN_HD float dn_maxpool_value(const float *plane, int32_t at)
 {
-    const int32_t at = dn_maxpool_argmax(g, plane, out_y, out_x);
     return at < 0 ? -FLT_MAX : plane[at];
 }
 

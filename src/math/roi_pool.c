@@ -191,8 +191,13 @@ static void maximum_backward(const dn_roi_pool *pool, const dn_roi_map *map,
 {
     for (int32_t y = 0; y < pool->size; y++) {
         for (int32_t x = 0; x < pool->size; x++) {
-            dn_roi_tap ty = {0, 0, 0.0f, 0.0f}, tx = ty;
-            dn_roi_maximum(grid, plane, map->h, map->w, pool->samples, y, x, &ty, &tx);
+            const int32_t samples = pool->samples;
+            int32_t winner = 0;
+            dn_roi_maximum(grid, plane, map->h, map->w, samples, y, x, &winner);
+            const dn_roi_tap ty =
+                dn_roi_tap_at(grid->start_y, grid->step_y, y * samples + winner / samples, map->h);
+            const dn_roi_tap tx =
+                dn_roi_tap_at(grid->start_x, grid->step_x, x * samples + winner % samples, map->w);
             const float g = pooled_grad[(int64_t)y * pool->size + x];
             float *low = grad + (int64_t)ty.low * map->w, *high = grad + (int64_t)ty.high * map->w;
             low[tx.low] += g * ty.low_weight * tx.low_weight;

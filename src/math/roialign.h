@@ -74,10 +74,10 @@ DN_HD float dn_roi_average(const dn_roi_grid *grid, const float *plane, int32_t 
     return sum / (float)(samples * samples);
 }
 
-/* The same with the maximum; *tap_y, *tap_x = the winner's neighbours, which get the gradient. */
+/* The same with the maximum; *winner = its point j * samples + i, whose neighbours get the
+ * gradient. */
 DN_HD float dn_roi_maximum(const dn_roi_grid *grid, const float *plane, int32_t h, int32_t w,
-                           int32_t samples, int32_t bin_y, int32_t bin_x, dn_roi_tap *tap_y,
-                           dn_roi_tap *tap_x)
+                           int32_t samples, int32_t bin_y, int32_t bin_x, int32_t *winner)
 {
     float best = 0.0f;
     for (int32_t j = 0; j < samples; j++) {
@@ -87,8 +87,7 @@ DN_HD float dn_roi_maximum(const dn_roi_grid *grid, const float *plane, int32_t 
             const float value = dn_roi_point(plane, w, y, x);
             if ((i > 0 || j > 0) && value <= best) continue;
             best = value;
-            *tap_y = y;
-            *tap_x = x;
+            *winner = j * samples + i;
         }
     }
     return best;
