@@ -32,14 +32,26 @@ static dn_status cuda_select(int32_t index)
 {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess)
+    if (error != cudaSuccess) {
+        cudaGetLastError();
         return dn_fail(DN_ERROR_DEVICE, "device cuda: no GPU can be used here (CUDA: %s)",
                        cudaGetErrorString(error));
+    }
     if (index >= count)
         return dn_fail(DN_ERROR_DEVICE, "device cuda:%d: this machine has %d CUDA devices", index,
                        count);
     DN_CUDA_TRY(cudaSetDevice(index));
     return DN_OK;
+}
+
+static size_t cuda_room(size_t held)
+{
+    size_t unused = 0, all = 0;
+    if (cudaMemGetInfo(&unused, &all) != cudaSuccess) {
+        cudaGetLastError();
+        return SIZE_MAX; /* what is too much, the allocation says */
+    }
+    return unused + held;
 }
 
 static dn_status cuda_alloc(size_t bytes, void **block)
@@ -49,7 +61,8 @@ static dn_status cuda_alloc(size_t bytes, void **block)
     const cudaError_t error = cudaMalloc(&made, bytes);
     if (error != cudaSuccess) {
         cudaGetLastError(); /* or the next launch would report this one */
-        return dn_fail(DN_ERROR_DEVICE, "device cuda: %zu bytes were asked for: %s", bytes,
+        return dn_fail(error == cudaErrorMemoryAllocation ? DN_ERROR_MEMORY : DN_ERROR_DEVICE,
+                       "device cuda: %zu bytes were asked for: %s", bytes,
                        cudaGetErrorString(error));
     }
     const cudaError_t zeroed = cudaMemsetAsync(made, 0, bytes);
@@ -95,6 +108,7 @@ static dn_status cuda_synchronise(void)
 }
 
 const dn_backend dn_cuda_backend = {
-    "cuda",    cuda_select, cuda_alloc,     cuda_free,          cuda_copy_in,     cuda_copy_out,
-    cuda_zero, cuda_copy,   dn_cuda_update, dn_cuda_square_sum, cuda_synchronise, cuda_kernels,
+    "cuda",        cuda_select, cuda_room, cuda_alloc,     cuda_free,          cuda_copy_in,
+    cuda_copy_out, cuda_zero,   cuda_copy, dn_cuda_update, dn_cuda_square_sum, cuda_synchronise,
+    cuda_kernels,
 };

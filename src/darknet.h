@@ -456,7 +456,8 @@ typedef struct dn_network_options {
     bool input_grad;    /* compute the input's gradient too */
     bool strict;        /* unknown keys are errors, not warnings */
     uint64_t seed;      /* of initial weights, dropout, RoI sampling */
-    const char *device; /* where it runs: "cpu" (or NULL); "cuda" is DN_ERROR_DEVICE so far */
+    const char *device; /* where it runs: "cpu" (or NULL), "cuda", "cuda:1"; DN_ERROR_DEVICE where
+                           the build or the machine lacks it */
     void (*warn)(void *context, const char *sentence); /* may be NULL */
     void *warn_context;
 } dn_network_options;
@@ -478,7 +479,8 @@ typedef struct dn_layer_info {
     int32_t live;       /* images or RoIs of the last pass */
     int32_t param_count;
     bool trains;
-    const float *out;  /* (n, c, h, w), valid after a pass if kept (keep_all) */
+    const float *out;  /* (n, c, h, w), valid after a pass if kept (keep_all); on cuda a copy of the
+                          live part, valid until the next pass, NULL where it is not kept */
     const float *grad; /* same, NULL where there is none */
     double loss;
     int64_t flops;
@@ -488,7 +490,7 @@ typedef struct dn_param_info {
     const char *name;
     int64_t count;
     float *data; /* writable: call dn_network_touch after a change */
-    float *grad; /* NULL where it does not train */
+    float *grad; /* NULL where it does not train; on cuda a copy that the next call renews */
 } dn_param_info;
 
 /* A box behind [roialign]. */
@@ -517,6 +519,10 @@ DN_API dn_status dn_network_get_layer(const dn_network *network, int32_t layer,
                                       dn_layer_info *info);
 DN_API dn_status dn_network_get_param(dn_network *network, int32_t layer, int32_t index,
                                       dn_param_info *info);
+
+/* Says that the caller has changed parameters. On the CPU `data` is the parameter itself; on cuda
+ * it is a host copy that dn_network_get_param renews (at the same address), and what differs from
+ * what that call gave goes to the device at the next call that runs, saves or reads something. */
 DN_API void dn_network_touch(dn_network *network);
 
 /* The layer table's row of one layer, as Darknet prints it (without the index). */
@@ -577,6 +583,8 @@ DN_API dn_status dn_network_get_head_statistics(const dn_network *network, int32
  * gradient of the last layer's output, may be NULL (losses only). */
 DN_API dn_status dn_network_backward(dn_network *network, const float *grad_out);
 DN_API dn_status dn_network_zero_grad(dn_network *network);
+
+/* The gradient of the input, a copy on cuda; NULL where there is none or it cannot be copied. */
 DN_API const float *dn_network_input_grad(const dn_network *network);
 DN_API double dn_network_loss(const dn_network *network);
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from yolomask._native import check, ffi, lib
+
+# Where networks of tests run that do not say so themselves ("cuda": make host-cuda-check).
+DEVICE = os.environ.get("YOLOMASK_TEST_DEVICE", "cpu").encode()
 
 # Looked up once: cffi's first look-up of a function takes a lock that ffi.new may hold while the
 # garbage collector runs __del__.
@@ -24,6 +28,8 @@ class Net:
         self.handle = ffi.NULL
         self._warn = ffi.callback("void(void *, const char *)", self._on_warning)
         fields = {"threads": 2, "keep_all": True, "warn": self._warn} | options
+        self._device = ffi.new("char[]", fields.get("device", DEVICE))
+        fields["device"] = self._device
         given = ffi.new("dn_network_options *", fields)
         out = ffi.new("dn_network **")
         if isinstance(cfg, Path):

@@ -493,18 +493,20 @@ def test_layer_without_a_cuda_form(tmp_path, device, name):
 @pytest.mark.parametrize(
     ("device", "sentence"),
     [
-        (b"cuda", NO_CUDA or "GPU execution is not available in this version"),
+        (b"cuda", NO_CUDA),
         (b"cuda:x", "device cuda:x: a number 0..1023 follows the colon"),
         (b"cpu:1", "device cpu:1: there is only cpu:0"),
         (b"tpu", "device tpu: devices are cpu, cuda and cuda:N"),
     ],
 )
 def test_network_refuses_other_devices(tmp_path, device, sentence):
+    if device == b"cuda" and not NO_CUDA:
+        pytest.skip("networks run on cuda here")
     with pytest.raises(DeviceError, match=re.escape(sentence)):
-        Net(tmp_path, "[upsample]\n", (1, 1, 1, 1), device=ffi.new("char[]", device))
+        Net(tmp_path, "[upsample]\n", (1, 1, 1, 1), device=device)
 
 
 @pytest.mark.parametrize("device", [b"", b"cpu", b"cpu:0"])
 def test_network_runs_on_the_cpu(tmp_path, device):
-    net = Net(tmp_path, "[upsample]\n", (1, 1, 1, 1), device=ffi.new("char[]", device))
+    net = Net(tmp_path, "[upsample]\n", (1, 1, 1, 1), device=device)
     assert (net.forward(np.ones((1, 1, 1, 1))) == 1).all()

@@ -205,6 +205,7 @@ def test_loss_and_gradients(classes, kind, loss, soft, scale):
     net = Net(cfg, batch=3, training=True, stage=lib.DN_STAGE_MASK, seed=4)
     for index in (*LATERALS, HIDDEN, LOGITS):
         net.params(index)["biases"][:] = rng.normal(0, 0.3, net.params(index)["biases"].size)
+    lib.dn_network_touch(net.handle)
     truths = three_images(rng)
     given = Truths(truths)
     set_rois(net, three_rois(truths))
@@ -303,6 +304,7 @@ def test_targets_follow_the_map_to_the_image():
     given = {"box": [6, 9, 40, 41], "mask": mask}
     net = Net(branch_cfg(), batch=1, training=True, stage=lib.DN_STAGE_MASK)
     net.params(LOGITS)["weights"][:] *= 9
+    lib.dn_network_touch(net.handle)
     set_rois(net, rois)
     truths = Truths([[given]], [(-3.0, 3.0, 3.0 * SIZE, 0.0)])
     found = train_forward(net, rng.random((1, 3, SIZE, SIZE)), truths)
@@ -334,6 +336,7 @@ def test_batch_norm_counts_live_rois_only():
     train_forward(net, values, given)  # more live RoIs: leaves values behind the next pass's
     for name, start in (("mean", 0), ("variance", 1)):
         net.params(HIDDEN)[name][:] = start
+    lib.dn_network_touch(net.handle)
     set_rois(net, three_rois(truths))
     train_forward(net, values, given)
     x = net.output(ROIALIGN).astype(np.float64)

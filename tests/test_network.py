@@ -196,6 +196,7 @@ def test_gradients_by_finite_differences(tmp_path):
     wanted = rng.uniform(size=(3, 4))
 
     def loss():
+        lib.dn_network_touch(net.handle)
         net.learn(x, wanted)
         return net.layer(-1).loss * 3  # of all images: what gradients belong to
 

@@ -12,6 +12,12 @@ static dn_status cpu_select(int32_t index)
     return dn_fail(DN_ERROR_DEVICE, "device cpu:%d: there is only cpu:0", index);
 }
 
+static size_t cpu_room(size_t held)
+{
+    (void)held;
+    return dn_physical_memory();
+}
+
 static dn_status cpu_alloc(size_t bytes, void **block)
 {
     void *made = dn_alloc(bytes);
@@ -59,6 +65,7 @@ static const dn_layer_kernels *cpu_kernels(const dn_layer_type *type)
 const dn_backend dn_cpu_backend = {
     .name = "cpu",
     .select = cpu_select,
+    .room = cpu_room,
     .alloc = cpu_alloc,
     .free = dn_free,
     .copy_in = cpu_copy,
@@ -87,7 +94,7 @@ static const dn_backend *find(const char *name, size_t length)
     return NULL;
 }
 
-dn_status dn_backend_open(const char *device, const dn_backend **backend)
+dn_status dn_backend_open(const char *device, const dn_backend **backend, int32_t *number)
 {
     if (!device || !*device) device = "cpu";
     const size_t length = strcspn(device, ":");
@@ -103,5 +110,6 @@ dn_status dn_backend_open(const char *device, const dn_backend **backend)
         return dn_fail(DN_ERROR_DEVICE, "device %s: devices are cpu, cuda and cuda:N", device);
     DN_TRY(found->select((int32_t)index));
     *backend = found;
+    *number = (int32_t)index;
     return DN_OK;
 }

@@ -3,9 +3,9 @@
  *
  * A backend is a table of functions without state. Its blocks are plain addresses: of host memory
  * for "cpu", of device memory for "cuda", where the host must not read them and goes through
- * copy_in and copy_out. A layer is written once for all of them: dn_layer, its options and its
- * state stay in host memory; the pointers in them that lead to values (tensors, parameters, saved,
- * cache, workspace) lead into the backend's blocks.
+ * copy_in and copy_out, or through host copies (host.h). A layer is written once for all of them:
+ * dn_layer, its options and its state stay in host memory; the pointers in them that lead to values
+ * (tensors, parameters, saved, cache, workspace) lead into the backend's blocks.
  *
  * How a layer gets a CUDA form:
  *   1. its line in layers.def is DN_LAYER(name), no longer DN_LAYER_CPU(name);
@@ -16,16 +16,15 @@
  *   3. what one output element is, is a DN_HD function in src/math/<name>.h that both forms call;
  *      options and state that both read are declared in src/layers/<name>.h.
  * Without step 2 the linker says that dn_<name>_cuda is undefined. A layer that is DN_LAYER_CPU has
- * no kernels here: `kernels` returns NULL, and an executor runs the CPU's pair between a copy_out
- * of what it reads and a copy_in of what it wrote.
+ * no kernels here: `kernels` returns NULL, and the executor runs the CPU's pair between a copy_out
+ * of what it reads and a copy_in of what it wrote (host_layer.c); its saved, cache and workspace
+ * are host memory.
  *
  * Then `make nvcc-check` compiles and links it, `make host-cuda-check` runs its tests
  * (tests/test_cuda_layers.py) without a GPU and `make gpu-check` with one. How kernels are launched
  * and CUDA's errors reported: cuda/launch.h.
  *
- * Limits: networks run on "cpu" only so far, where arena and layers go through this table and
- * parameters are host memory; the CUDA kernels are reached layer by layer through dn_test_layer
- * (darknet.h). Nothing else in src/ knows of CUDA.
+ * Nothing else in src/ knows of CUDA.
  */
 #ifndef DN_CORE_BACKEND_H
 #define DN_CORE_BACKEND_H
@@ -44,6 +43,10 @@ typedef struct dn_backend {
 
     /* Makes device `index` (0: the first) the calling thread's; the error says what is there. */
     dn_status (*select)(int32_t index);
+
+    /* Bytes that a network which holds `held` of them may take in all: of the CPU's, what the
+     * machine has; else what is free now and `held`. */
+    size_t (*room)(size_t held);
 
     /* A zeroed block, freed with `free`; *block is untouched on failure. */
     dn_status (*alloc)(size_t bytes, void **block);
@@ -70,9 +73,9 @@ typedef struct dn_backend {
     const dn_layer_kernels *(*kernels)(const dn_layer_type *type);
 } dn_backend;
 
-/* "cpu" (also NULL and ""), "cuda" or "cuda:1": *backend is its table, with that device selected.
- * DN_ERROR_DEVICE where the build or the machine has none. */
-dn_status dn_backend_open(const char *device, const dn_backend **backend);
+/* "cpu" (also NULL and ""), "cuda" or "cuda:1": *backend is its table, with that device selected;
+ * *index is the number. DN_ERROR_DEVICE where the build or the machine has none. */
+dn_status dn_backend_open(const char *device, const dn_backend **backend, int32_t *index);
 
 /* dn_<name>_cuda of every layer with a CUDA form. */
 #define DN_LAYER(name) extern const dn_layer_kernels dn_##name##_cuda;

@@ -1,5 +1,5 @@
 /* Running a network layer by layer: the plain way, forward and backward. See network.h. */
-#include "core/network.h"
+#include "core/host.h"
 
 #include <string.h>
 
@@ -8,16 +8,40 @@ static dn_status zero(const dn_network *network, float *values, int64_t count)
     return network->backend->zero(values, (size_t)count * sizeof *values);
 }
 
+/* Where it happened, before what the device says. */
+static dn_status at_layer(const dn_layer *layer, dn_status status)
+{
+    if (status != DN_ERROR_DEVICE) return status;
+    return dn_fail_prefix(status, "layer %d [%s] (line %d)", layer->index, layer->type->name,
+                          layer->line);
+}
+
+static dn_status forward_layer(dn_layer *layer, dn_pass *pass)
+{
+    const dn_layer_kernels *kernels = pass->network->backend->kernels(layer->type);
+    pass->workspace = pass->network->workspace;
+    return at_layer(layer, kernels ? kernels->forward(layer, pass) : dn_host_forward(layer, pass));
+}
+
+static dn_status backward_layer(dn_layer *layer, dn_pass *pass)
+{
+    const dn_layer_kernels *kernels = pass->network->backend->kernels(layer->type);
+    pass->workspace = pass->network->workspace;
+    if (!kernels) return at_layer(layer, dn_host_backward(layer, pass));
+    return kernels->backward ? at_layer(layer, kernels->backward(layer, pass)) : DN_OK;
+}
+
 dn_status dn_run_forward(dn_network *network, dn_pass *pass)
 {
+    DN_TRY(dn_network_enter(network));
+    network->passes++;
     pass->network = network;
     pass->threads = network->options.threads;
     pass->seed = network->options.seed;
-    pass->workspace = network->workspace;
     for (int32_t i = 0; i < network->run_count; i++) {
         dn_layer *layer = &network->layers[i];
         pass->training = layer->trains;
-        DN_TRY(network->backend->kernels(layer->type)->forward(layer, pass));
+        DN_TRY(forward_layer(layer, pass));
     }
     pass->training = network->options.training;
     network->pass = *pass;
@@ -47,36 +71,48 @@ dn_status dn_run_backward(dn_network *network, const float *grad_out)
         return dn_fail(DN_ERROR_ARGUMENT, "backward needs a network made with training = true");
     if (pass.batch == 0)
         return dn_fail(DN_ERROR_ARGUMENT, "backward needs a forward pass before it");
+    DN_TRY(dn_network_enter(network));
+    network->passes++;
     if (network->input.grad)
         DN_TRY(
             zero(network, network->input.grad, network->input.n * dn_tensor_size(&network->input)));
     for (int32_t i = network->run_count - 1; i >= network->train_from; i--) {
         dn_layer *layer = &network->layers[i];
         DN_TRY(start_grads(network, i, grad_out));
-        const dn_layer_kernels *kernels = network->backend->kernels(layer->type);
-        if (kernels->backward && !layer->common.onlyforward)
-            DN_TRY(kernels->backward(layer, &pass));
+        if (!layer->common.onlyforward) DN_TRY(backward_layer(layer, &pass));
     }
     return DN_OK;
 }
 
-static dn_status set_input(dn_network *network, const float *input, int32_t batch)
+dn_status dn_network_set_input(dn_network *network, const float *input, int32_t batch)
 {
     if (batch < 1 || batch > network->batch)
         return dn_fail(DN_ERROR_ARGUMENT, "batch %d: this network was made for 1..%d", batch,
                        network->batch);
+    if (network->host) {
+        const size_t floats = (size_t)batch * (size_t)dn_tensor_size(&network->input);
+        DN_TRY(dn_network_enter(network));
+        return network->backend->copy_in(network->input.data, input, floats * sizeof *input);
+    }
     float *data;
     memcpy(&data, &input, sizeof data); /* layers read it only */
     network->input.data = data;
     return DN_OK;
 }
 
+/* An entry of the API leaves no work behind: the network may go to another thread, and what failed
+ * is told where it was asked for. */
+static dn_status finish(const dn_network *network, dn_status status)
+{
+    return status == DN_OK ? network->backend->synchronise() : status;
+}
+
 dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,
                              float threshold)
 {
-    DN_TRY(set_input(network, input, batch));
+    DN_TRY(dn_network_set_input(network, input, batch));
     dn_pass pass = {.batch = batch, .threshold = threshold, .nms = -1.0f};
-    return dn_run_forward(network, &pass);
+    return finish(network, dn_run_forward(network, &pass));
 }
 
 dn_status dn_network_train_forward(dn_network *network, const float *input, int32_t batch,
@@ -84,26 +120,28 @@ dn_status dn_network_train_forward(dn_network *network, const float *input, int3
 {
     if (!network->options.training)
         return dn_fail(DN_ERROR_ARGUMENT, "a training pass needs a network made with training");
-    DN_TRY(set_input(network, input, batch));
+    DN_TRY(dn_network_set_input(network, input, batch));
     dn_pass pass = {.batch = batch, .iteration = iteration, .nms = -1.0f, .truth = truth};
-    return dn_run_forward(network, &pass);
+    return finish(network, dn_run_forward(network, &pass));
 }
 
 dn_status dn_network_backward(dn_network *network, const float *grad_out)
 {
-    return dn_run_backward(network, grad_out);
+    return finish(network, dn_run_backward(network, grad_out));
 }
 
 dn_status dn_network_zero_grad(dn_network *network)
 {
     const int64_t count = network->param_floats - network->param_grad_start;
-    memset(network->param_grads, 0, (size_t)count * sizeof *network->param_grads);
-    return DN_OK;
+    DN_TRY(dn_network_enter(network));
+    return finish(network, zero(network, network->param_grads, count));
 }
 
 const float *dn_network_input_grad(const dn_network *network)
 {
-    return network->input.grad;
+    const float *grad = NULL;
+    if (dn_network_enter(network) != DN_OK) return NULL;
+    return dn_host_input_grad(network, &grad) == DN_OK ? grad : NULL;
 }
 
 double dn_network_loss(const dn_network *network)

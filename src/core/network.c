@@ -3,6 +3,7 @@
  * network.h. */
 #include "core/network.h"
 
+#include "core/host.h"
 #include "core/memory.h"
 #include "math/threads.h"
 
@@ -127,7 +128,8 @@ static dn_status build_layer(dn_network *network, int32_t index)
     return connect_layer(network, layer);
 }
 
-static void init_param(const dn_network *network, const dn_layer *layer, int32_t k)
+/* values: (param->count), in host memory. */
+static void init_values(const dn_network *network, const dn_layer *layer, int32_t k, float *values)
 {
     const dn_param *param = &layer->params[k];
     dn_rng rng =
@@ -135,16 +137,43 @@ static void init_param(const dn_network *network, const dn_layer *layer, int32_t
     for (int64_t i = 0; i < param->count; i++) {
         switch (param->init) {
         case DN_INIT_CONSTANT:
-            param->data[i] = param->init_value;
+            values[i] = param->init_value;
             break;
         case DN_INIT_UNIFORM:
-            param->data[i] = dn_rng_uniform(&rng, -param->init_value, param->init_value);
+            values[i] = dn_rng_uniform(&rng, -param->init_value, param->init_value);
             break;
         case DN_INIT_NORMAL:
-            param->data[i] = param->init_value * dn_rng_normal(&rng);
+            values[i] = param->init_value * dn_rng_normal(&rng);
             break;
         }
     }
+}
+
+static dn_status init_params(dn_network *network)
+{
+    for (int32_t i = 0; i < network->layer_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        for (int32_t k = 0; k < layer->param_count; k++) {
+            const dn_param *param = &layer->params[k];
+            const size_t bytes = (size_t)param->count * sizeof(float);
+            float *values = network->host ? dn_alloc(bytes) : param->data;
+            if (!values) return DN_ERROR_MEMORY;
+            init_values(network, layer, k, values);
+            if (!network->host) continue;
+            const dn_status status = network->backend->copy_in(param->data, values, bytes);
+            dn_free(values);
+            DN_TRY(status);
+        }
+    }
+    return DN_OK;
+}
+
+static dn_status alloc_floats(const dn_network *network, int64_t floats, float **out)
+{
+    void *block;
+    DN_TRY(network->backend->alloc((size_t)floats * sizeof **out, &block));
+    *out = block;
+    return DN_OK;
 }
 
 /* One block for all parameters in .weights order, one for the gradients of those that train. */
@@ -156,9 +185,8 @@ static dn_status place_params(dn_network *network)
         for (int32_t k = 0; k < layer->param_count; k++) total += layer->params[k].count;
         if (i < network->may_train_from) frozen = total;
     }
-    network->params = dn_alloc((size_t)total * sizeof(float));
-    network->param_grads = dn_alloc((size_t)(total - frozen) * sizeof(float));
-    if (!network->params || !network->param_grads) return DN_ERROR_MEMORY;
+    DN_TRY(alloc_floats(network, total, &network->params));
+    DN_TRY(alloc_floats(network, total - frozen, &network->param_grads));
     network->param_floats = total;
     network->param_grad_start = frozen;
     int64_t offset = 0;
@@ -171,10 +199,9 @@ static dn_status place_params(dn_network *network)
                               ? network->param_grads + (offset - frozen)
                               : NULL;
             offset += param->count;
-            init_param(network, layer, k);
         }
     }
-    return DN_OK;
+    return init_params(network);
 }
 
 /* Everything but memory for activations and parameters. */
@@ -202,12 +229,7 @@ static dn_status open_device(dn_network *network)
 {
     const char *device = network->options.device;
     network->options.device = NULL; /* the caller's text */
-    DN_TRY(dn_backend_open(device, &network->backend));
-    if (network->backend == &dn_cpu_backend) return DN_OK;
-    network->backend = NULL;
-    return dn_fail(DN_ERROR_DEVICE,
-                   "device %s: GPU execution is not available in this version; networks run on cpu",
-                   device);
+    return dn_backend_open(device, &network->backend, &network->device);
 }
 
 /* Published networks need up to .72 trillion operations an image at their own sizes. */
@@ -229,8 +251,10 @@ static dn_status build(dn_network *network, const char *path)
     DN_TRY(open_device(network));
     DN_TRY(outline(network, path));
     warn_of_work(network);
+    DN_TRY(dn_host_create(network));
     DN_TRY(dn_network_plan(network));
-    return place_params(network);
+    DN_TRY(place_params(network));
+    return network->backend->synchronise();
 }
 
 /* Sizes as in a cfg; more threads than that would only fill memory. */
@@ -289,11 +313,12 @@ dn_status dn_network_outline(const char *cfg_path, dn_network **out)
 void dn_network_free(dn_network *network)
 {
     if (!network) return;
+    const dn_backend *backend = network->backend;
+    if (backend) backend->select(network->device); /* fails where nothing can be freed either */
     for (int32_t i = 0; i < network->layer_count; i++) {
         dn_layer *layer = &network->layers[i];
         if (!layer->type) continue;
-        const dn_layer_kernels *kernels =
-            network->backend ? network->backend->kernels(layer->type) : NULL;
+        const dn_layer_kernels *kernels = backend ? backend->kernels(layer->type) : NULL;
         if (kernels && kernels->destroy) kernels->destroy(layer);
         if (layer->state && layer->type->destroy) layer->type->destroy(layer);
         if (layer->type->options) dn_options_free(layer->type->options, layer->options);
@@ -301,14 +326,17 @@ void dn_network_free(dn_network *network)
         dn_free(layer->state);
         dn_free(layer->inputs);
     }
+    dn_host_free(network);
     dn_detections_free(&network->detections);
     dn_options_free(dn_net_option_table, &network->net);
     dn_cfg_free(network->cfg);
     dn_free(network->grad_writer);
     dn_free(network->layers);
-    dn_free(network->params);
-    dn_free(network->param_grads);
     dn_free(network->prepared);
-    if (network->backend) network->backend->free(network->arena);
+    if (backend) {
+        backend->free(network->params);
+        backend->free(network->param_grads);
+        backend->free(network->arena);
+    }
     dn_free(network);
 }

@@ -28,18 +28,22 @@ typedef struct dn_mask_statistics {
     int64_t rois;
 } dn_mask_statistics;
 
+typedef struct dn_host dn_host; /* host.h */
+
 struct dn_network {
     dn_cfg *cfg;
     dn_net_options net; /* the [net] section */
     dn_network_options options;
-    const dn_backend *backend; /* holds the arena and runs the layers */
+    const dn_backend *backend; /* holds arena, parameters and gradients, and runs the layers */
+    int32_t device;            /* the backend's, 0: the first */
+    dn_host *host;             /* what the host holds of a network elsewhere; NULL on the CPU */
     int32_t layer_count;
     dn_layer *layers;
     int32_t batch;          /* capacity in images */
     int32_t run_count;      /* layers that run: fewer than layer_count in the detector stage */
     int32_t train_from;     /* layers before it are frozen now; layer_count: none trains */
     int32_t may_train_from; /* layers before it never train: they have no gradients */
-    dn_tensor input;        /* (batch, channels, height, width) */
+    dn_tensor input;        /* (batch, channels, height, width); see dn_network_set_input */
     int64_t param_floats;
     float *params;            /* parameters of all layers in .weights order */
     float *param_grads;       /* of layers from train_from on, at equal offsets behind the first */
@@ -49,6 +53,7 @@ struct dn_network {
     float *workspace;
     int32_t *grad_writer;     /* per layer: the last consumer, where its gradient is zeroed */
     dn_pass pass;             /* of the last forward */
+    uint64_t passes;          /* changes with every forward and backward: host copies compare it */
     dn_detections detections; /* of the last dn_detect */
     dn_mask_statistics mask_statistics;
     float mask_scale_factor;  /* multiplies [mask]'s mask_scale: the joint stage's ramp, else 1 */
@@ -64,8 +69,12 @@ struct dn_network {
 dn_status dn_network_outline(const char *cfg_path, dn_network **out);
 
 /* Runs the layers on `batch` images; `pass` holds threshold, nms, truth, iteration and seed; its
- * other fields are filled here. network->input.data must be set. */
+ * other fields are filled here. dn_network_set_input comes before. */
 dn_status dn_run_forward(dn_network *network, dn_pass *pass);
+
+/* Makes `input`, (batch, channels, height, width) in host memory, the input of the next pass. On
+ * the CPU it is read where it lies and must stay until the pass behind that. */
+dn_status dn_network_set_input(dn_network *network, const float *input, int32_t batch);
 
 /* Gradients of all losses into the parameters (accumulating), with the pass of the last training
  * forward; grad_out as in dn_network_backward. */

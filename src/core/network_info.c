@@ -1,5 +1,5 @@
 /* The network: what others may ask it. See darknet.h. */
-#include "core/network.h"
+#include "core/host.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,10 +29,28 @@ static dn_status check_layer(const dn_network *network, int32_t layer)
                    network->layer_count - 1);
 }
 
+/* Output and gradient; of a network on a device copies of what is kept there, else NULL. */
+static dn_status values_of(const dn_network *network, const dn_layer *layer, const float **out,
+                           const float **grad)
+{
+    const bool last = layer->index == network->run_count - 1;
+    *out = layer->out.data;
+    *grad = layer->out.grad;
+    if (!network->host) return DN_OK;
+    *out = *grad = NULL;
+    if (!network->pass.network || layer->index >= network->run_count) return DN_OK;
+    if (!network->options.keep_all && !layer->keeps_output && !last) return DN_OK;
+    DN_TRY(dn_network_enter(network));
+    DN_TRY(dn_host_output(layer, &network->pass, out));
+    return network->options.keep_all || last ? dn_host_grad(layer, &network->pass, grad) : DN_OK;
+}
+
 dn_status dn_network_get_layer(const dn_network *network, int32_t index, dn_layer_info *info)
 {
     DN_TRY(check_layer(network, index));
     const dn_layer *layer = &network->layers[index];
+    const float *out, *grad;
+    DN_TRY(values_of(network, layer, &out, &grad));
     *info = (dn_layer_info){
         .type = layer->type->name,
         .line = layer->line,
@@ -43,8 +61,8 @@ dn_status dn_network_get_layer(const dn_network *network, int32_t index, dn_laye
         .live = dn_live(layer, &network->pass),
         .param_count = layer->param_count,
         .trains = layer->trains,
-        .out = layer->out.data,
-        .grad = layer->out.grad,
+        .out = out,
+        .grad = grad,
         .loss = layer->loss,
         .flops = layer->flops,
     };
@@ -59,7 +77,10 @@ dn_status dn_network_get_param(dn_network *network, int32_t index, int32_t k, dn
         return dn_fail(DN_ERROR_ARGUMENT, "parameter %d: layer %d [%s] has %d", k, index,
                        layer->type->name, layer->param_count);
     const dn_param *param = &layer->params[k];
-    *info = (dn_param_info){param->name, param->count, param->data, param->grad};
+    float *data, *grad;
+    DN_TRY(dn_network_enter(network));
+    DN_TRY(dn_host_param(network, index, k, &data, &grad));
+    *info = (dn_param_info){param->name, param->count, data, grad};
     return DN_OK;
 }
 
@@ -67,6 +88,7 @@ void dn_network_touch(dn_network *network)
 {
     network->weights_version++;
     network->frozen_version++;
+    if (network->host) network->host->touched = true;
 }
 
 void dn_network_set_seen(dn_network *network, uint64_t seen)

@@ -4,10 +4,11 @@
  * at 2N-1-i). Each item has a size and a first and last moment of use; items are placed largest
  * first into the lowest gap that no item alive at the same time touches (greedy by size, as in
  * XNNPACK's planner). Frozen layers and inference know only the forward half, so their activations
- * are reused as soon as the last consumer has read them.
+ * are reused as soon as the last consumer has read them. What layers that run on the CPU keep for
+ * themselves in a network on a device lies, by the same method, in an arena of the host's.
  */
+#include "core/host.h"
 #include "core/memory.h"
-#include "core/network.h"
 
 #include <stdlib.h>
 
@@ -96,13 +97,21 @@ static int32_t last_use(const dn_network *network, int32_t i, int32_t *last_cons
     return last;
 }
 
-static void list_items(dn_network *network, dn_plan *plan)
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* `host`: what layers keep that run on the CPU while the network does not. */
+static void list_items(dn_network *network, dn_plan *plan, dn_plan *host)
 {
     const int32_t n = network->run_count, end = 2 * n - 1;
-    int64_t workspace = 0;
+    int64_t workspace = 0, host_workspace = 0, twins = 0;
     for (int32_t i = 0; i < n; i++) {
         dn_layer *layer = &network->layers[i];
         const bool trains = network->options.training && layer->trains;
+        const bool on_host = dn_layer_needs_host(network, layer);
+        dn_plan *own = on_host ? host : plan;
         const int64_t values = layer->out.n * dn_tensor_size(&layer->out);
         int32_t consumer;
         const int32_t last = last_use(network, i, &consumer);
@@ -114,19 +123,34 @@ static void list_items(dn_network *network, dn_plan *plan)
                      network->options.keep_all ? end : end - i);
         layer->saved = NULL;
         if (layer->saved_floats)
-            add_item(plan, &layer->saved, layer->saved_floats, i, trains ? end - i : last);
+            add_item(own, &layer->saved, layer->saved_floats, i, trains ? end - i : last);
         layer->cache = NULL;
-        if (layer->cache_floats) add_item(plan, &layer->cache, layer->cache_floats, 0, end);
-        if (layer->workspace_floats > workspace) workspace = layer->workspace_floats;
+        if (layer->cache_floats) add_item(own, &layer->cache, layer->cache_floats, 0, end);
+        if (on_host) twins = larger(twins, dn_twin_floats(layer, network));
+        int64_t *most = on_host ? &host_workspace : &workspace;
+        *most = larger(*most, layer->workspace_floats);
     }
     if (network->options.input_grad)
         add_item(plan, &network->input.grad, network->input.n * dn_tensor_size(&network->input), 0,
                  end);
     add_item(plan, &network->workspace, workspace, 0, end);
+    if (!network->host) return; /* the input stays where the caller has it */
+    add_item(plan, &network->input.data, network->input.n * dn_tensor_size(&network->input), 0,
+             end);
+    add_item(host, &network->host->workspace, host_workspace, 0, end);
+    add_item(host, &network->host->twins, twins, 0, end);
+}
+
+/* Bytes that the network has in the backend's blocks now. */
+static size_t held(const dn_network *network)
+{
+    int64_t floats = network->arena ? network->arena_floats : 0;
+    if (network->params) floats += 2 * network->param_floats - network->param_grad_start;
+    return (size_t)floats * sizeof(float);
 }
 
 /* All that the network will hold at once must fit this machine: block by block it might, and then
- * run for hours against the swap. */
+ * run for hours against the swap. Of a GPU what others have taken does not count as there. */
 static dn_status check_memory(const dn_network *network, int64_t arena_floats)
 {
     const double gibibyte = 1 << 30;
@@ -137,13 +161,13 @@ static dn_status check_memory(const dn_network *network, int64_t arena_floats)
         for (int32_t k = 0; k < layer->param_count; k++)
             floats += (double)layer->params[k].count * (layer->trains ? 2 : 1);
     }
-    const double needed = floats * sizeof(float), there = (double)dn_physical_memory();
+    const double needed = floats * sizeof(float);
+    const double there = (double)network->backend->room(held(network));
     if (needed <= there) return DN_OK;
     return dn_fail(DN_ERROR_MEMORY,
-                   "%s: %d images of %d x %d at a time need %.1f GiB of memory, this machine has "
-                   "%.1f",
+                   "%s: %d images of %d x %d at a time need %.1f GiB of memory, %s has %.1f",
                    network->cfg->name, network->input.n, network->input.w, network->input.h,
-                   needed / gibibyte, there / gibibyte);
+                   needed / gibibyte, network->host ? "the GPU" : "this machine", there / gibibyte);
 }
 
 /* An arena that is large enough stays: a network that was made smaller allocates nothing. */
@@ -159,19 +183,41 @@ static dn_status reserve(dn_network *network, int64_t floats)
     return DN_OK;
 }
 
+static dn_status reserve_host(dn_host *host, int64_t floats)
+{
+    if (!host || (host->arena && floats <= host->arena_floats)) return DN_OK;
+    float *arena = dn_alloc((size_t)floats * sizeof *arena);
+    if (!arena) return DN_ERROR_MEMORY;
+    dn_free(host->arena);
+    host->arena = arena;
+    host->arena_floats = floats;
+    return DN_OK;
+}
+
+static void set_pointers(const dn_plan *plan, float *arena)
+{
+    for (int32_t i = 0; i < plan->count; i++)
+        *plan->items[i].pointer = arena + plan->items[i].offset;
+}
+
 dn_status dn_network_plan(dn_network *network)
 {
-    const size_t capacity = 4 * (size_t)network->run_count + 2;
+    const size_t capacity = 4 * (size_t)network->run_count + 3;
     dn_plan plan = {dn_alloc(capacity * sizeof *plan.items), 0};
+    dn_plan host = {dn_alloc(capacity * sizeof *host.items), 0};
     const dn_plan_item **alive = dn_alloc(capacity * sizeof *alive);
-    dn_status status = plan.items && alive ? DN_OK : DN_ERROR_MEMORY;
+    dn_status status = plan.items && host.items && alive ? DN_OK : DN_ERROR_MEMORY;
     if (status == DN_OK) {
-        list_items(network, &plan);
+        list_items(network, &plan, &host);
         status = reserve(network, place(&plan, alive));
-        for (int32_t i = 0; i < plan.count && status == DN_OK; i++)
-            *plan.items[i].pointer = network->arena + plan.items[i].offset;
+        if (status == DN_OK) status = reserve_host(network->host, place(&host, alive));
+    }
+    if (status == DN_OK) {
+        set_pointers(&plan, network->arena);
+        set_pointers(&host, network->host ? network->host->arena : NULL);
     }
     dn_free(alive);
+    dn_free(host.items);
     dn_free(plan.items);
     return status;
 }

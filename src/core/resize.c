@@ -1,6 +1,6 @@
 /* The layers' shapes, and another input size for a network that is there. See network.h. */
+#include "core/host.h"
 #include "core/memory.h"
-#include "core/network.h"
 
 #include <stdio.h>
 
@@ -36,6 +36,8 @@ dn_status dn_network_resize(dn_network *network, int32_t width, int32_t height)
             DN_OK)
         return dn_fail(DN_ERROR_ARGUMENT, "an input of %d x %d is not possible", width, height);
     if (width == old_width && height == old_height) return DN_OK;
+    DN_TRY(dn_network_enter(network));
+    network->passes++;
     dn_free(network->prepared);
     network->prepared = NULL;
     network->pass = (dn_pass){0};

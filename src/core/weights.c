@@ -5,8 +5,8 @@
  * them. There is no other structure, so the only test of fit is where a file ends: at a layer
  * boundary, or not. Little-endian hosts only (checked).
  */
+#include "core/host.h"
 #include "core/memory.h"
-#include "core/network.h"
 #include "core/new_file.h"
 
 #include <errno.h>
@@ -20,6 +20,7 @@ typedef struct dn_weights_reader {
     int32_t version[3];
     uint64_t seen;
     bool transpose; /* very old files hold fully connected weights by column */
+    float *staging; /* see open_staging */
 } dn_weights_reader;
 
 static dn_status too_short(const dn_weights_reader *reader)
@@ -79,29 +80,45 @@ static int64_t layer_floats(const dn_layer *layer)
 }
 
 /* Connected weights of a `transpose` file: (inputs, outputs) becomes (outputs, inputs). */
-static dn_status transpose(const dn_param *param)
+static dn_status transpose(const dn_param *param, float *values)
 {
     const int64_t outputs = param->outputs, inputs = param->count / outputs;
     float *copy = dn_alloc((size_t)param->count * sizeof *copy);
     if (!copy) return DN_ERROR_MEMORY;
-    memcpy(copy, param->data, (size_t)param->count * sizeof *copy);
+    memcpy(copy, values, (size_t)param->count * sizeof *copy);
     for (int64_t o = 0; o < outputs; o++)
-        for (int64_t i = 0; i < inputs; i++) param->data[o * inputs + i] = copy[i * outputs + o];
+        for (int64_t i = 0; i < inputs; i++) values[o * inputs + i] = copy[i * outputs + o];
     dn_free(copy);
     return DN_OK;
 }
 
-static dn_status read_layer(dn_weights_reader *reader, dn_layer *layer)
+/* Room for any parameter of a network whose own are not in host memory; NULL on the CPU. */
+static dn_status open_staging(const dn_network *network, float **staging)
+{
+    int64_t most = 0;
+    *staging = NULL;
+    if (!network->host) return DN_OK;
+    for (int32_t i = 0; i < network->layer_count; i++)
+        for (int32_t k = 0; k < network->layers[i].param_count; k++)
+            if (network->layers[i].params[k].count > most)
+                most = network->layers[i].params[k].count;
+    *staging = dn_alloc((size_t)most * sizeof **staging);
+    return *staging ? DN_OK : DN_ERROR_MEMORY;
+}
+
+static dn_status read_layer(dn_weights_reader *reader, const dn_backend *backend, dn_layer *layer)
 {
     for (int32_t k = 0; k < layer->param_count; k++) {
         dn_param *param = &layer->params[k];
         if (!is_stored(layer, param)) continue;
         const size_t count = (size_t)stored_floats(layer, param);
-        if (fread(param->data, 4, count, reader->file) != count)
+        float *values = reader->staging ? reader->staging : param->data;
+        if (fread(values, 4, count, reader->file) != count)
             return dn_fail(DN_ERROR_IO, "%s: cannot read: %s", reader->path, strerror(errno));
         if (reader->transpose && strcmp(layer->type->name, "connected") == 0 &&
             strcmp(param->name, "weights") == 0)
-            DN_TRY(transpose(param));
+            DN_TRY(transpose(param, values));
+        if (reader->staging) DN_TRY(backend->copy_in(param->data, values, count * sizeof *values));
     }
     reader->floats_left -= layer_floats(layer);
     return DN_OK;
@@ -162,13 +179,16 @@ static dn_status visit_file(dn_network *network, const char *path, dn_weights_ph
     int32_t stop = 0;
     dn_status status = open_reader(path, &reader);
     if (status == DN_OK) status = check_fit(network, &reader, cursor->layer, &stop);
+    if (status == DN_OK && phase == DN_WEIGHTS_READ)
+        status = open_staging(network, &reader.staging);
     for (int32_t i = cursor->layer; status == DN_OK && i < stop; i++) {
         dn_layer *layer = &network->layers[i];
         if (layer->common.dontload || layer_floats(layer) == 0) continue;
-        if (phase == DN_WEIGHTS_READ) status = read_layer(&reader, layer);
+        if (phase == DN_WEIGHTS_READ) status = read_layer(&reader, network->backend, layer);
         cursor->loaded++;
     }
     if (reader.file) fclose(reader.file);
+    dn_free(reader.staging);
     if (status != DN_OK) return status;
     cursor->layer = stop;
     if (phase == DN_WEIGHTS_READ && first_file) {
@@ -207,7 +227,9 @@ dn_status dn_network_load_weights(dn_network *network, const char *paths, dn_wei
             "%s: the list ends before the network does: %d of the %d layers with weights "
             "of %s are there",
             paths, cursor.loaded, total, network->cfg->name);
-    const dn_status status = visit_list(network, paths, DN_WEIGHTS_READ, &cursor);
+    DN_TRY(dn_network_enter(network));
+    dn_status status = visit_list(network, paths, DN_WEIGHTS_READ, &cursor);
+    if (status == DN_OK) status = network->backend->synchronise();
     network->weights_version++;
     network->frozen_version++;
     if (status != DN_OK) return status;
@@ -215,20 +237,31 @@ dn_status dn_network_load_weights(dn_network *network, const char *paths, dn_wei
     return DN_OK;
 }
 
-static bool write_layers(const dn_network *network, FILE *file, int32_t first, int32_t last)
+static dn_status write_layer(const dn_network *network, const dn_layer *layer, float *staging,
+                             dn_new_file *file)
 {
-    const bool wide = network->version[0] * 10 + network->version[1] >= 2;
-    bool fine = fwrite(network->version, 4, 3, file) == 3;
-    fine = fine && fwrite(&network->seen, wide ? 8 : 4, 1, file) == 1;
-    for (int32_t i = first; i < last && fine; i++) {
-        const dn_layer *layer = &network->layers[i];
-        if (layer->common.dontsave) continue;
-        for (int32_t k = 0; k < layer->param_count && fine; k++) {
-            const size_t count = (size_t)layer->params[k].count;
-            fine = fwrite(layer->params[k].data, 4, count, file) == count;
-        }
+    for (int32_t k = 0; k < layer->param_count; k++) {
+        const dn_param *param = &layer->params[k];
+        const size_t count = (size_t)param->count;
+        if (staging)
+            DN_TRY(network->backend->copy_out(staging, param->data, count * sizeof *staging));
+        if (fwrite(staging ? staging : param->data, 4, count, file->stream) != count)
+            return dn_new_file_fail(file);
     }
-    return fine;
+    return DN_OK;
+}
+
+static dn_status write_layers(const dn_network *network, float *staging, dn_new_file *file,
+                              int32_t first, int32_t last)
+{
+    const size_t seen_size = network->version[0] * 10 + network->version[1] >= 2 ? 8 : 4;
+    if (fwrite(network->version, 4, 3, file->stream) != 3 ||
+        fwrite(&network->seen, seen_size, 1, file->stream) != 1)
+        return dn_new_file_fail(file);
+    for (int32_t i = first; i < last; i++)
+        if (!network->layers[i].common.dontsave)
+            DN_TRY(write_layer(network, &network->layers[i], staging, file));
+    return DN_OK;
 }
 
 dn_status dn_network_save_weights(dn_network *network, const char *path, int32_t first,
@@ -239,7 +272,12 @@ dn_status dn_network_save_weights(dn_network *network, const char *path, int32_t
         return dn_fail(DN_ERROR_ARGUMENT, "%s: layers %d..%d: the network has 0..%d", path, first,
                        last - 1, network->layer_count - 1);
     dn_new_file file;
-    DN_TRY(dn_new_file_open(&file, path, DN_FILE_SYNCED));
-    const bool written = write_layers(network, file.stream, first, last);
-    return dn_new_file_close(&file, written ? DN_OK : dn_new_file_fail(&file));
+    float *staging;
+    DN_TRY(dn_network_enter(network));
+    DN_TRY(open_staging(network, &staging));
+    dn_status status = dn_new_file_open(&file, path, DN_FILE_SYNCED);
+    if (status == DN_OK)
+        status = dn_new_file_close(&file, write_layers(network, staging, &file, first, last));
+    dn_free(staging);
+    return status;
 }

@@ -5,6 +5,8 @@
  */
 #include "infer/predict.h"
 
+#include "core/host.h"
+
 static dn_status check(const dn_network *network, int32_t count)
 {
     if (!dn_network_is_classifier(network))
@@ -46,7 +48,8 @@ dn_status dn_network_classify(dn_network *network, const dn_image *image, dn_fit
     DN_TRY(dn_predict_input(network, image, 1, fit));
     dn_pass pass = {.batch = 1, .nms = -1.0f};
     DN_TRY(dn_run_forward(network, &pass));
-    choose(network->layers[network->layer_count - 1].out.data, dn_network_classes(network), count,
-           out);
+    const float *scores;
+    DN_TRY(dn_host_output(&network->layers[network->layer_count - 1], &network->pass, &scores));
+    choose(scores, dn_network_classes(network), count, out);
     return DN_OK;
 }

@@ -34,14 +34,15 @@ static float mean_above_half(const float *mask, int32_t cells)
 }
 
 /* Gives one instance the mask of RoI r; `mask` is where it is kept. */
-static void attach(const dn_network *network, const dn_layer *layer, int32_t r,
-                   const dn_letterbox *letterbox, float *mask, dn_instance *instance)
+static dn_status attach(const dn_network *network, const dn_layer *layer, int32_t r,
+                        const dn_letterbox *letterbox, float *mask, dn_instance *instance)
 {
     const int32_t cells = layer->out.h * layer->out.w;
-    dn_mask_of_class(layer, network, r, instance->class_id, mask);
+    DN_TRY(dn_mask_of_class(layer, network, r, instance->class_id, mask));
     instance->mask = mask;
     instance->mask_box = dn_letterbox_to_image(letterbox, layer->rois->rois[r].expanded);
     instance->mask_score = instance->score * mean_above_half(mask, cells);
+    return DN_OK;
 }
 
 dn_status dn_attach_masks(const dn_network *network, int32_t image, const dn_letterbox *letterbox,
@@ -64,7 +65,7 @@ dn_status dn_attach_masks(const dn_network *network, int32_t image, const dn_let
     for (int32_t i = 0; i < result->instance_count; i++)
         for (int32_t k = 0; k < roi_count; k++) {
             if (layer->rois->rois[first + k].detection != result->instances[i].detection) continue;
-            attach(network, layer, first + k, letterbox, next, &result->instances[i]);
+            DN_TRY(attach(network, layer, first + k, letterbox, next, &result->instances[i]));
             next += cells;
             break;
         }

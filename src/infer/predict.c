@@ -6,6 +6,7 @@
  */
 #include "infer/predict.h"
 
+#include "core/host.h"
 #include "core/memory.h"
 #include "core/roi_sampling.h"
 #include "layers/roialign.h"
@@ -103,8 +104,7 @@ static dn_status fill_input(dn_network *network, const dn_image *images, int32_t
         DN_TRY(dn_image_to_input(&images[i], &letterbox, network->options.threads,
                                  network->prepared + i * size));
     }
-    network->input.data = network->prepared;
-    return DN_OK;
+    return dn_network_set_input(network, network->prepared, count);
 }
 
 dn_status dn_predict_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
@@ -188,6 +188,7 @@ dn_status dn_network_get_result(dn_network *network, int32_t image, int32_t widt
                        network->pass.batch);
     if (width < 1 || height < 1)
         return dn_fail(DN_ERROR_ARGUMENT, "an image of %d x %d has no pixels", width, height);
+    DN_TRY(dn_network_enter(network));
     const dn_letterbox letterbox = fit(network, width, height, asked.fit);
     dn_result *result = dn_alloc(sizeof *result);
     if (!result) return DN_ERROR_MEMORY;

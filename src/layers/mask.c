@@ -13,6 +13,7 @@
  */
 #include "layers/mask.h"
 
+#include "core/host.h"
 #include "layers/roialign.h"
 #include "math/activation.h"
 
@@ -103,10 +104,16 @@ int32_t dn_mask_channel(const dn_layer *layer, int32_t r)
     return channel_of(layer, layer->rois->rois[r].class_id);
 }
 
-/* The logits of one channel of RoI r, (h, w); of the gradient where `values` is in->grad. */
+/* Where the logits of one channel of RoI r, (h, w), begin in the input. */
+static int64_t plane_offset(const dn_tensor *in, int32_t r, int32_t channel)
+{
+    return r * dn_tensor_size(in) + (int64_t)channel * in->h * in->w;
+}
+
+/* The logits; of the gradient where `values` is in->grad. */
 static float *plane_of(const dn_tensor *in, float *values, int32_t r, int32_t channel)
 {
-    return values + r * dn_tensor_size(in) + (int64_t)channel * in->h * in->w;
+    return values + plane_offset(in, r, channel);
 }
 
 dn_status dn_mask_check_rois(const dn_layer *layer, const dn_pass *pass)
@@ -264,16 +271,20 @@ const dn_layer *dn_mask_layer_of(const dn_network *network)
     return NULL;
 }
 
-void dn_mask_of_class(const dn_layer *layer, const dn_network *network, int32_t roi,
-                      int32_t class_id, float *out)
+dn_status dn_mask_of_class(const dn_layer *layer, const dn_network *network, int32_t roi,
+                           int32_t class_id, float *out)
 {
     const dn_mask_options *o = layer->options;
     const dn_tensor *in = dn_input_shape(layer, network, 0);
     const int32_t cells = layer->out.h * layer->out.w;
+    const float *values;
     if (o->classes == 1 || class_id == layer->rois->rois[roi].class_id) {
-        memcpy(out, layer->out.data + (int64_t)roi * cells, (size_t)cells * sizeof *out);
-        return;
+        DN_TRY(dn_host_output(layer, &network->pass, &values));
+        memcpy(out, values + (int64_t)roi * cells, (size_t)cells * sizeof *out);
+        return DN_OK;
     }
-    const float *logits = plane_of(in, in->data, roi, channel_of(layer, class_id));
+    DN_TRY(dn_host_output(&network->layers[layer->inputs[0]], &network->pass, &values));
+    const float *logits = values + plane_offset(in, roi, channel_of(layer, class_id));
     for (int32_t i = 0; i < cells; i++) out[i] = dn_logistic(logits[i]);
+    return DN_OK;
 }

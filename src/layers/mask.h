@@ -36,8 +36,8 @@ dn_status dn_mask_learn_from(const dn_layer *layer, const dn_pass *pass, float *
 const dn_layer *dn_mask_layer_of(const dn_network *network);
 
 /* out (h, w) = the probabilities that RoI `roi` of the last pass, in inference, has for a class. */
-void dn_mask_of_class(const dn_layer *layer, const dn_network *network, int32_t roi,
-                      int32_t class_id, float *out);
+dn_status dn_mask_of_class(const dn_layer *layer, const dn_network *network, int32_t roi,
+                           int32_t class_id, float *out);
 
 #ifdef __cplusplus
 }

@@ -15,6 +15,7 @@
  */
 #include "layers/region.h"
 
+#include "core/host.h"
 #include "core/memory.h"
 #include "math/activation.h"
 
@@ -119,14 +120,13 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     return DN_OK;
 }
 
-/* The anchor's values of one image at one cell: (5 + classes) planes apart. */
-static float *values_at(const dn_layer *layer, float *values, int32_t image, int32_t anchor,
-                        int64_t cell)
+/* Where the anchor's values of one image at one cell, (5 + classes) planes apart, begin. */
+static int64_t offset_of(const dn_layer *layer, int32_t image, int32_t anchor, int64_t cell)
 {
     const dn_region_options *o = layer->options;
     const int64_t plane = (int64_t)layer->out.h * layer->out.w;
-    return values + image * dn_tensor_size(&layer->out) +
-           anchor * (DN_REGION_CLASSES + o->classes) * plane + cell;
+    return image * dn_tensor_size(&layer->out) + anchor * (DN_REGION_CLASSES + o->classes) * plane +
+           cell;
 }
 
 /* The output of one anchor of one image, (5 + classes, h, w), from its input. */
@@ -148,11 +148,12 @@ static void activate_anchor(const dn_region_options *o, const float *in, float *
 
 static dn_region_place place_of(const dn_layer *layer, int32_t image, int32_t anchor, int64_t cell)
 {
+    const int64_t offset = offset_of(layer, image, anchor, cell);
     return (dn_region_place){
         .anchor = anchor,
         .cell = cell,
-        .out = values_at(layer, layer->out.data, image, anchor, cell),
-        .gradient = values_at(layer, layer->saved, image, anchor, cell),
+        .out = layer->out.data + offset,
+        .gradient = layer->saved + offset,
     };
 }
 
@@ -263,9 +264,11 @@ static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t imag
     const dn_region_options *o = layer->options;
     const dn_region_state *state = layer->state;
     const int64_t plane = (int64_t)layer->out.h * layer->out.w;
+    const float *all;
+    DN_TRY(dn_host_output(layer, pass, &all));
     for (int64_t cell = 0; cell < plane; cell++)
         for (int32_t anchor = 0; anchor < o->num; anchor++) {
-            const float *values = values_at(layer, layer->out.data, image, anchor, cell);
+            const float *values = all + offset_of(layer, image, anchor, cell);
             const dn_candidate candidate = {.box =
                                                 dn_region_box(&state->head, values, anchor, cell),
                                             .objectness = values[DN_REGION_OBJECTNESS * plane],

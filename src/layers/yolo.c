@@ -10,6 +10,7 @@
  */
 #include "layers/yolo.h"
 
+#include "core/host.h"
 #include "core/memory.h"
 #include "data/geometry.h"
 #include "math/activation.h"
@@ -222,10 +223,12 @@ static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t imag
     const dn_yolo_state *state = layer->state;
     const dn_tensor *out = &layer->out;
     const int64_t plane = (int64_t)out->h * out->w;
+    const float *all;
+    DN_TRY(dn_host_output(layer, pass, &all));
     for (int32_t row = 0; row < out->h; row++)
         for (int32_t column = 0; column < out->w; column++)
             for (int32_t a = 0; a < state->slots; a++) {
-                const float *values = dn_yolo_slot(layer, out->data, image, a);
+                const float *values = all + dn_yolo_slot_offset(layer, image, a);
                 const float *cell = values + (int64_t)row * out->w + column;
                 const float objectness = cell[DN_YOLO_OBJECTNESS * plane];
                 if (!(objectness > pass->threshold)) continue;

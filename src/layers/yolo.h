@@ -35,13 +35,19 @@ typedef struct dn_yolo_state {
     float *class_weights;    /* (classes) or NULL */
 } dn_yolo_state;
 
-/* The anchor slot's values of one image: (5 + classes, h, w). */
-static inline float *dn_yolo_slot(const dn_layer *layer, float *values, int32_t image, int32_t slot)
+/* Where the anchor slot's values of one image, (5 + classes, h, w), begin in such a tensor. */
+static inline int64_t dn_yolo_slot_offset(const dn_layer *layer, int32_t image, int32_t slot)
 {
     const dn_yolo_options *options = layer->options;
     const int64_t entries = DN_YOLO_CLASSES + options->classes;
     const int64_t plane = (int64_t)layer->out.h * layer->out.w;
-    return values + image * dn_tensor_size(&layer->out) + slot * entries * plane;
+    return image * dn_tensor_size(&layer->out) + slot * entries * plane;
+}
+
+/* The anchor slot's values of one image. */
+static inline float *dn_yolo_slot(const dn_layer *layer, float *values, int32_t image, int32_t slot)
+{
+    return values + dn_yolo_slot_offset(layer, image, slot);
 }
 
 /* Sets layer->loss, the statistics and layer->saved from the output of this pass. */

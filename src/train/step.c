@@ -142,7 +142,7 @@ static dn_status run_part(dn_trainer *trainer, int32_t part, dn_train_progress *
     progress->load_seconds += dn_now() - waiting;
     note_images(trainer, part, &batch);
     DN_TRY(dn_network_resize(network, batch.width, batch.height));
-    memcpy(&network->input.data, &batch.input, sizeof batch.input);
+    DN_TRY(dn_network_set_input(network, batch.input, network->batch));
     dn_pass pass = {.batch = network->batch,
                     .nms = -1.0f,
                     .iteration = trainer->state.iteration * trainer->subdivisions + part,
