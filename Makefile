@@ -207,14 +207,22 @@ sanitize: env
 nvcc-check:
 	+@$(call gpu,$(BUILD)/nvcc-check) ARCH=-arch=sm_75
 
-# Their tests on this machine's GPU; without one they skip and say so.
-CUDA_TESTS = $(PYTEST) -rs tests/test_cuda_layers.py $(ARGS)
-gpu-check: env
-	+@$(call gpu,$(BUILD)/gpu-check)
-	YOLOMASK_LIBRARY=$(BUILD)/gpu-check/libdarknet.so $(CUDA_TESTS)
+# All that needs a GPU, with PYTHON's packages and, from a folder WHEELS of wheels, those it lacks.
+# OUT: a file for the report or a folder for report and logs; ONLY=build,tests: some of the steps.
+gpu-check:
+	@$(PYTHON) tools/gpu_check.py $(OUT:%=--out %) $(ONLY:%=--only %) $(WHEELS:%=--wheels %) \
+	    $(COMMIT:%=--commit %) --nvcc $(NVCC) $(MAKEOVERRIDES)
+
+# Its libraries and programs: with CUDNN=1 and without, from the same objects. The first takes along
+# what the second has besides, so that all is compiled at once.
+gpu-libraries:
+	-+@$(MAKE) --no-print-directory GPU=1 CUDNN=1 CUDA=build/gpu-check PLACE=build/gpu-check/cudnn/ \
+	    all build/gpu-check/cuda/conv_gemm.o
+	+@$(MAKE) --no-print-directory GPU=1 CUDA=build/gpu-check PLACE=build/gpu-check/ all
 
 # The same tests with the kernels compiled as C++ and run by the CPU, in two orders of the threads.
 HOST_CUDA = $(BUILD)/host-cuda
+CUDA_TESTS = $(PYTEST) -rs $(wildcard tests/test_cuda_*.py) $(ARGS)
 host-cuda-check: env
 	+@$(call gpu,$(HOST_CUDA)) CUDA_LIBS=-lstdc++ CUDA_NEEDS= CUDA_COMPILE='$(CXX) -x c++ \
 	    -std=c++17 -O2 -g1 -Itests/host_cuda -Isrc -Icuda -fPIC -fvisibility=hidden \

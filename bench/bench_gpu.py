@@ -1,0 +1,202 @@
+"""What the library that YOLOMASK_LIBRARY names does on a GPU, beside PyTorch where it is installed.
+
+    YOLOMASK_LIBRARY=build/gpu-check/libdarknet.so python bench/bench_gpu.py [--json FILE]
+        [--device cuda] [--seconds 1.5] [--limit 90] [--batches 8,16,32,64] [--size 416] [--torch]
+
+Forward passes of yolov3, yolov4-tiny and the shipped segmenter; photos through the segmenter, from
+decoded pixels to boxes and masks; training steps of yolov3; steps of the mask stage of yolomask.
+float32, random weights (the segmenter's own where they are found). Each figure is the median of as
+many rounds as fit into --seconds, at least three (one of slow things), behind two that are not
+counted; every round ends when the device has finished. Our input comes from host memory, PyTorch's
+lies on the device. Behind --limit seconds in all nothing is begun any more.
+
+With --torch PyTorch's steps of the same layers take turns with ours: float32 without TF32, and
+mixed precision (float16, channels last); its loss is the mean square of what the heads read, which
+is cheaper than ours. What fails is a line that says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from steps import ROOT, check, ffi, lib, make_network, our_step
+
+Step = Callable[[], object]
+rows: list[dict] = []
+started = time.perf_counter()
+
+
+def synchroniser() -> Step:
+    """Waits for all the work of this process's device; does nothing where there is no driver."""
+    try:
+        return ctypes.CDLL("libcuda.so.1").cuCtxSynchronize
+    except OSError:
+        return lambda: None
+
+
+wait = synchroniser()
+
+
+def medians(steps: list[Step], seconds: float) -> list[list[float]]:
+    """Times of the steps, which take turns, in seconds."""
+    times: list[list[float]] = [[] for _ in steps]
+    begin = time.perf_counter()
+    for round_ in range(2000):
+        used = (time.perf_counter() - begin) / len(steps)
+        if (used > seconds and round_ >= 5) or (used > 4 * seconds and round_ >= 3):
+            break
+        for step, found in zip(steps, times, strict=True):
+            wait()
+            start = time.perf_counter()
+            step()
+            wait()
+            if round_ >= 2:
+                found.append(time.perf_counter() - start)
+    return times
+
+
+def report(what: str, who: str, batch: int, times: list[float]) -> None:
+    middle = statistics.median(times)
+    row = {
+        "what": what, "who": who, "batch": batch, "rounds": len(times), "ms": 1e3 * middle,
+        "low": 1e3 * min(times), "high": 1e3 * max(times), "images_per_second": batch / middle,
+    }  # fmt: skip
+    rows.append(row)
+    print(
+        f"{what}, batch {batch}: {who}: {row['ms']:.3f} ms ({row['low']:.3f} to {row['high']:.3f}, "
+        f"{row['rounds']} rounds), {row['images_per_second']:.1f} images/s",
+        flush=True,
+    )
+
+
+def failed(what: str, who: str, batch: int, error: BaseException) -> None:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    rows.append({"what": what, "who": who, "batch": batch, "error": reason})
+    print(f"{what}, batch {batch}: {who}: failed: {reason}", flush=True)
+
+
+def measure(what: str, batch: int, makers: dict[str, Callable[[], Step]], options) -> None:
+    """Makes the steps, times those that run, and writes down what is there so far."""
+    if time.perf_counter() - started < options.limit:
+        measure_all(what, batch, makers, options.seconds)
+    else:
+        failed(what, " and ".join(makers), batch, TimeoutError("no time was left for it"))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+
+
+def measure_all(what: str, batch: int, makers: dict[str, Callable[[], Step]], seconds) -> None:
+    steps: dict[str, Step] = {}
+    for who, make in makers.items():
+        try:
+            step = make()
+            step()
+            wait()
+            steps[who] = step
+        except Exception as error:  # what is not finished is reported, and the rest goes on
+            failed(what, who, batch, error)
+    try:
+        for who, times in zip(steps, medians([*steps.values()], seconds), strict=True):
+            report(what, who, batch, times)
+    except Exception as error:
+        failed(what, " and ".join(steps), batch, error)
+
+
+def images_of(batch: int, size: int) -> np.ndarray:
+    return np.random.default_rng(0).random((batch, 3, size, size), np.float32)
+
+
+def forward(cfg: str, batch: int, size: int, device: str, weights: str = "") -> Step:
+    path = ROOT / f"cfg/{cfg}.cfg"
+    network = make_network(path, batch=batch, width=size, height=size, device=device)
+    if weights:
+        read = ffi.new("dn_weights_report *")
+        check(lib.dn_network_load_weights(network, weights.encode(), read))
+    images = images_of(batch, size)
+    data = ffi.from_buffer("float[]", images)
+    return lambda: check(lib.dn_network_forward(network, data, batch, 0.25))
+
+
+def find_weights() -> str:
+    """The shipped segmenter's two files for the library, or "" where the detector's is not here."""
+    folder = Path(os.environ.get("YOLOMASK_MODELS", ROOT / "models"))
+    files = [folder / "yolov4-tiny.weights", ROOT / "weights/yolomask-v4-tiny.mask.weights"]
+    return ",".join(map(str, files)) if all(file.is_file() for file in files) else ""
+
+
+def photo(device: str, batch: int) -> Step:
+    """The segmenter on the shipped photo, from decoded pixels."""
+    from yolomask import Network
+    from yolomask.images import as_pixels
+
+    pixels = as_pixels(str(ROOT / "data/astronaut.jpg"), False)[0]
+    weights = find_weights()
+    network = Network(
+        ROOT / "cfg/yolomask-v4-tiny.cfg",
+        weights.split(",") if weights else None,
+        batch=batch,
+        device=device,
+    )
+    return lambda: network.predict([pixels] * batch)
+
+
+def training(batch: int, size: int, device: str) -> Step:
+    return our_step(ROOT / "cfg/yolov3.cfg", images_of(batch, size), device=device)
+
+
+def mask_stage(batch: int, size: int, device: str) -> Step:
+    options = {"device": device, "stage": lib.DN_STAGE_MASK}
+    return our_step(ROOT / "cfg/yolomask.cfg", images_of(batch, size), **options)
+
+
+def torch_training(batch: int, size: int, device: str, amp: bool) -> Step:
+    import torch
+    from bench_training import torch_step
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    return torch_step(ROOT / "cfg/yolov3.cfg", images_of(batch, size), device, amp)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Times a GPU build.")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--limit", type=float, default=90)
+    parser.add_argument("--batches", default="8,16,32,64")
+    parser.add_argument("--size", type=int, default=416)
+    parser.add_argument("--torch", action="store_true")
+    options = parser.parse_args()
+    size, device = options.size, options.device
+    for cfg in ("yolov3", "yolov4-tiny", "yolomask-v4-tiny"):
+        for batch in (1, 8):
+            weights = find_weights() if cfg == "yolomask-v4-tiny" else ""
+            make = {"ours": lambda c=cfg, b=batch, w=weights: forward(c, b, size, device, w)}
+            measure(f"{cfg}-{size} forward", batch, make, options)
+    for batch in (1, 8):
+        make = {"ours": lambda b=batch: photo(device, b)}
+        measure("yolomask-v4-tiny, photo to masks", batch, make, options)
+    make = {"ours": lambda: mask_stage(8, size, device)}
+    measure(f"yolomask-{size} mask stage", 8, make, options)
+    for batch in map(int, options.batches.split(",")):
+        make = {"ours": lambda b=batch: training(b, size, device)}
+        if options.torch:
+            kinds = {"PyTorch float32": False, "PyTorch AMP": True}
+            make |= {
+                who: lambda b=batch, a=amp: torch_training(b, size, device, a)
+                for who, amp in kinds.items()
+            }
+        measure(f"yolov3-{size} training", batch, make, options)
+
+
+if __name__ == "__main__":
+    main()

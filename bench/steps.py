@@ -1,0 +1,61 @@
+"""Our training step for benchmarks: forward, backward and update of a cfg on made-up images.
+
+Every image has one object of class 1 in its middle, with a mask, so that every head and the mask
+branch have something to learn from.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests")]
+
+from yolomask._native import check, ffi, lib  # noqa: E402
+
+
+def make_network(path: Path, **options):
+    """A network of the library, freed with the object; options are those of dn_network_options."""
+    kept = [ffi.new("char[]", v.encode()) for v in options.values() if isinstance(v, str)]
+    strings = iter(kept)
+    fields = {k: next(strings) if isinstance(v, str) else v for k, v in options.items()}
+    out = ffi.new("dn_network **")
+    check(lib.dn_network_create(str(path).encode(), ffi.new("dn_network_options *", fields), out))
+    return ffi.gc(out[0], lib.dn_network_free)
+
+
+def make_truth(batch: int, height: int, width: int):
+    """(what the library reads, what must live as long)."""
+    pixels = np.zeros((height, width), np.uint8)
+    top, left = height * 3 // 10, width * 3 // 10
+    pixels[top : height - top, left : width - left] = 1
+    rle = ffi.new("dn_rle *")
+    data = ffi.from_buffer("uint8_t[]", pixels)
+    check(lib.dn_rle_from_mask(rle, data, height, width, lib.DN_ROW_MAJOR))
+    rle = ffi.gc(rle, lib.dn_rle_free)
+    box = (left, top, width - left, height - top)
+    shape = {"box": box, "class_id": 1, "mask": rle, "net_to_image": (1, 1, 0, 0)}
+    objects = ffi.new("dn_truth_object[]", [shape])
+    truth = ffi.new("dn_truth[]", [{"object_count": 1, "objects": objects}] * batch)
+    return truth, (rle, objects)
+
+
+def our_step(path: Path, images: np.ndarray, **options):
+    """A function that runs one training step of the cfg on `images` (n, c, h, w)."""
+    batch, _, height, width = images.shape
+    sizes = {"training": True, "batch": batch, "width": width, "height": height, "seed": 1}
+    network, optimizer = make_network(path, **sizes | options), ffi.new("dn_optimizer **")
+    check(lib.dn_optimizer_create(network, optimizer))
+    optimizer = ffi.gc(optimizer[0], lib.dn_optimizer_free)
+    truth, keep = make_truth(batch, height, width)
+    data = ffi.from_buffer("float[]", images)
+
+    def step(_keep=keep):
+        check(lib.dn_network_train_forward(network, data, batch, truth, 0))
+        check(lib.dn_network_backward(network, ffi.NULL))
+        check(lib.dn_optimizer_step(optimizer, network, 1e-6, batch))
+
+    return step
