@@ -256,19 +256,22 @@ help:
 #:                       ARGS='-k roialign': what pytest is to do besides
 #: make test-slow        the tests that take minutes
 #: make sanitize         the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-#: make nvcc-check       compiles the CUDA kernels and links them; needs nvcc, no GPU
-#: make gpu-check        tests them on this machine's GPU
+#: make nvcc-check       compiles the CUDA kernels and links them (CUDNN=1: cuDNN's, too); no GPU needed
+#: make gpu-check        build, tests, sanitizer and benchmark on this machine's GPU, and a report:
+#:                       docs/gpu.md
 #: make host-cuda-check  tests them without a GPU: as C++, on the CPU
 #: make bench            times the kernels and the networks
 #: make lint             ruff and clang-format
 #: make docs             writes docs/cfg-reference.md anew
+#: make deps             static libraries and headers in build/deps, for DEPS=build/deps elsewhere
 #: make env              the Python environment alone, in .venv
 #: make clean            removes what was built; keeps .venv and models/
 #:
 #: make V=1              prints the commands, too
 #:
 #: Switches: GPU=1 CUDNN=1 CUDNN_HALF=1 ARCH='-gencode ...'  OPENMP=0  DEBUG=1  SANITIZE=1
-#:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV=
+#:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV= (none: the
+#:           packages of PYTHON)  DEPS=build/deps  CUDNN_HOME=
 
 .PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check lint bench docs \
-        clean help always
+        deps gpu-libraries clean help always

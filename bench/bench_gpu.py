@@ -1,18 +1,19 @@
 """What the library that YOLOMASK_LIBRARY names does on a GPU, beside PyTorch where it is installed.
 
     YOLOMASK_LIBRARY=build/gpu-check/libdarknet.so python bench/bench_gpu.py [--json FILE]
-        [--device cuda] [--seconds 1.5] [--limit 90] [--batches 8,16,32,64] [--size 416] [--torch]
+        [--device cuda] [--seconds 1] [--limit 90] [--batches 8,16,32,64] [--size 416] [--torch]
 
 Forward passes of yolov3, yolov4-tiny and the shipped segmenter; photos through the segmenter, from
 decoded pixels to boxes and masks; training steps of yolov3; steps of the mask stage of yolomask.
 float32, random weights (the segmenter's own where they are found). Each figure is the median of as
 many rounds as fit into --seconds, at least three (one of slow things), behind two that are not
 counted; every round ends when the device has finished. Our input comes from host memory, PyTorch's
-lies on the device. Behind --limit seconds in all nothing is begun any more.
+lies on the device. What is not done after --limit seconds in all is left out.
 
 With --torch PyTorch's steps of the same layers take turns with ours: float32 without TF32, and
 mixed precision (float16, channels last); its loss is the mean square of what the heads read, which
-is cheaper than ours. What fails is a line that says why.
+is cheaper than ours. What fails is a line that says why. Every part is a process of its own, since
+a failed kernel spoils the device for its process.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ import ctypes
 import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +35,6 @@ from steps import ROOT, check, ffi, lib, make_network, our_step
 
 Step = Callable[[], object]
 rows: list[dict] = []
-started = time.perf_counter()
 
 
 def synchroniser() -> Step:
@@ -83,17 +86,8 @@ def failed(what: str, who: str, batch: int, error: BaseException) -> None:
     print(f"{what}, batch {batch}: {who}: failed: {reason}", flush=True)
 
 
-def measure(what: str, batch: int, makers: dict[str, Callable[[], Step]], options) -> None:
-    """Makes the steps, times those that run, and writes down what is there so far."""
-    if time.perf_counter() - started < options.limit:
-        measure_all(what, batch, makers, options.seconds)
-    else:
-        failed(what, " and ".join(makers), batch, TimeoutError("no time was left for it"))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
-
-
-def measure_all(what: str, batch: int, makers: dict[str, Callable[[], Step]], seconds) -> None:
+def measure(what: str, batch: int, makers: dict[str, Callable[[], Step]], seconds: float) -> None:
+    """Makes the steps and times those that run."""
     steps: dict[str, Step] = {}
     for who, make in makers.items():
         try:
@@ -103,11 +97,12 @@ def measure_all(what: str, batch: int, makers: dict[str, Callable[[], Step]], se
             steps[who] = step
         except Exception as error:  # what is not finished is reported, and the rest goes on
             failed(what, who, batch, error)
-    try:
-        for who, times in zip(steps, medians([*steps.values()], seconds), strict=True):
-            report(what, who, batch, times)
-    except Exception as error:
-        failed(what, " and ".join(steps), batch, error)
+    if steps:
+        try:
+            for who, times in zip(steps, medians([*steps.values()], seconds), strict=True):
+                report(what, who, batch, times)
+        except Exception as error:
+            failed(what, " and ".join(steps), batch, error)
 
 
 def images_of(batch: int, size: int) -> np.ndarray:
@@ -166,36 +161,67 @@ def torch_training(batch: int, size: int, device: str, amp: bool) -> Step:
     return torch_step(ROOT / "cfg/yolov3.cfg", images_of(batch, size), device, amp)
 
 
+def measure_part(part: str, options) -> None:
+    size, device, seconds = options.size, options.device, options.seconds
+    name, _, batch = part.partition(" ")
+    if name == "forward":
+        for cfg in ("yolov3", "yolov4-tiny", "yolomask-v4-tiny"):
+            weights = find_weights() if cfg == "yolomask-v4-tiny" else ""
+            for batch in (1, 8):
+                make = {"ours": lambda c=cfg, b=batch, w=weights: forward(c, b, size, device, w)}
+                measure(f"{cfg}-{size} forward", batch, make, seconds)
+    elif name == "photos":
+        for batch in (1, 8):
+            make = {"ours": lambda b=batch: photo(device, b)}
+            measure("yolomask-v4-tiny, photo to masks", batch, make, seconds)
+    elif name == "masks":
+        make = {"ours": lambda: mask_stage(8, size, device)}
+        measure(f"yolomask-{size} mask stage", 8, make, seconds)
+    else:
+        images = int(batch)
+        make = {"ours": lambda: training(images, size, device)}
+        if options.torch:
+            make["PyTorch float32"] = lambda: torch_training(images, size, device, False)
+            make["PyTorch AMP"] = lambda: torch_training(images, size, device, True)
+        measure(f"yolov3-{size} training", images, make, seconds)
+
+
+def measure_apart(part: str, limit: float) -> list[dict]:
+    """The rows of a part that a process of its own measures."""
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = Path(folder, "rows.json")
+        command = [sys.executable, __file__, *sys.argv[1:], "--part", part, "--json", str(numbers)]
+        row = {"what": part, "who": "ours", "batch": ""}
+        try:
+            done = subprocess.run(command, timeout=limit)
+        except subprocess.TimeoutExpired:
+            return [row | {"error": f"stopped after {limit:.0f} s"}]
+        if not numbers.is_file():
+            return [row | {"error": f"its process ended with status {done.returncode}"}]
+        return json.loads(numbers.read_text())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Times a GPU build.")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--limit", type=float, default=90)
     parser.add_argument("--batches", default="8,16,32,64")
     parser.add_argument("--size", type=int, default=416)
     parser.add_argument("--torch", action="store_true")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    size, device = options.size, options.device
-    for cfg in ("yolov3", "yolov4-tiny", "yolomask-v4-tiny"):
-        for batch in (1, 8):
-            weights = find_weights() if cfg == "yolomask-v4-tiny" else ""
-            make = {"ours": lambda c=cfg, b=batch, w=weights: forward(c, b, size, device, w)}
-            measure(f"{cfg}-{size} forward", batch, make, options)
-    for batch in (1, 8):
-        make = {"ours": lambda b=batch: photo(device, b)}
-        measure("yolomask-v4-tiny, photo to masks", batch, make, options)
-    make = {"ours": lambda: mask_stage(8, size, device)}
-    measure(f"yolomask-{size} mask stage", 8, make, options)
-    for batch in map(int, options.batches.split(",")):
-        make = {"ours": lambda b=batch: training(b, size, device)}
-        if options.torch:
-            kinds = {"PyTorch float32": False, "PyTorch AMP": True}
-            make |= {
-                who: lambda b=batch, a=amp: torch_training(b, size, device, a)
-                for who, amp in kinds.items()
-            }
-        measure(f"yolov3-{size} training", batch, make, options)
+    if options.part:
+        measure_part(options.part, options)
+        options.json.write_text(json.dumps(rows))
+        return
+    end = time.perf_counter() + options.limit
+    trainings = [f"training {batch}" for batch in options.batches.split(",")]
+    for part in ["forward", "photos", "masks", *trainings]:
+        rows.extend(measure_apart(part, max(end - time.perf_counter(), 1)))
+        if options.json:
+            options.json.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":
