@@ -268,6 +268,29 @@ def test_maxpool_ties_go_to_the_first(tmp_path):
     assert net.input_grad().ravel().tolist() == [3, 0, 0, 0]
 
 
+@pytest.mark.parametrize("case", [*POOLS, (3, 2, 2, None, (1, 2, 70, 71))], ids=str)
+def test_maxpool_takes_the_first_maximum_with_its_bits(tmp_path, isa, case):
+    """Equal values, both zeros, infinities and NaN, which stays where it is a window's first."""
+    rng = np.random.default_rng(3)
+    some = np.float32([-np.inf, -3, -0.0, 0.0, 2, 2.5, np.nan])
+    for share in ([0.3, 0.2, 0.2, 0.2, 0.1, 0, 0], [0.1, 0.2, 0.1, 0.1, 0.1, 0.2, 0.2]):
+        x = rng.choice(some, case[-1], p=share)
+        hint = "a" if share[-1] else "b"
+        (tmp_path / hint).mkdir()
+        out = Net(tmp_path / hint, pool_cfg("maxpool", case), case[-1]).forward(x)
+        cells = windows(torch.tensor(x), case, torch.inf).numpy()
+        outside = windows(torch.zeros(case[-1]), case, 1.0).numpy() == 1
+        most, empty = np.full(out.shape, -np.finfo(np.float32).max), np.ones(out.shape, bool)
+        for k in range(cells.shape[-1]):
+            value, inside = cells[..., k], ~outside[..., k]
+            with np.errstate(invalid="ignore"):
+                most = np.where(inside & (empty | (value > most)), value, most)
+            empty &= ~inside
+        np.testing.assert_array_equal(np.isnan(out), np.isnan(most))
+        known = ~np.isnan(most)
+        assert out[known].tobytes() == most[known].astype(np.float32).tobytes()
+
+
 @pytest.mark.parametrize("case", POOLS, ids=str)
 def test_local_avgpool(tmp_path, case):
     def reference(x, _):

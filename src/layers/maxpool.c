@@ -3,8 +3,17 @@
  * Backward adds the gradient to the first maximum in row-major order of the window, which is found
  * again there: nothing is saved.
  */
+#include "math/maxpool.h"
 #include "core/network.h"
 #include "layers/pool.h"
+#include "math/threads.h"
+
+static dn_status setup(dn_layer *layer, dn_network *network)
+{
+    DN_TRY(dn_pool_setup(layer, network));
+    layer->workspace_floats = network->options.threads * dn_maxpool_window_floats(layer->state);
+    return DN_OK;
+}
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
@@ -13,14 +22,12 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     float *out = layer->out.data;                     /* (n, c, out_h, out_w) */
     const int64_t planes = (int64_t)dn_live(layer, pass) * layer->out.c;
     const int64_t plane_in = (int64_t)g->h * g->w, plane_out = (int64_t)g->out_h * g->out_w;
+    const int64_t window_floats = dn_maxpool_window_floats(g);
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t plane = 0; plane < planes; plane++)
-        for (int32_t y = 0; y < g->out_h; y++)
-            for (int32_t x = 0; x < g->out_w; x++) {
-                const float *cells = in + plane * plane_in;
-                out[plane * plane_out + y * g->out_w + x] =
-                    dn_maxpool_value(cells, dn_maxpool_argmax(g, cells, y, x));
-            }
+        dn_maxpool_plane(g, in + plane * plane_in,
+                         pass->workspace + dn_thread_number() * window_floats,
+                         out + plane * plane_out);
     return DN_OK;
 }
 
@@ -54,7 +61,7 @@ const dn_layer_type dn_maxpool_layer = {
     .options_size = sizeof(dn_pool_options),
     .options = dn_pool_option_table,
     .state_size = sizeof(dn_pool_geometry),
-    .setup = dn_pool_setup,
+    .setup = setup,
     .cpu = {forward, backward},
     .describe = describe,
 };

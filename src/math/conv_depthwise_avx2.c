@@ -1,23 +1,9 @@
 /* The sums of a depthwise strip for AVX2: four output rows of one vector at a time. */
 #include "math/conv_depthwise.h"
+#include "math/strided_load_avx2.h"
 #include "math/tile_activation_avx2.h"
 
 enum { ROWS = 4, LANES = 8 };
-
-/* Lane j of the result is from[j * stride]; lanes outside `mask` may hold anything. */
-static inline __m256 load(const float *from, int32_t stride, __m256i mask)
-{
-    if (stride == 1) return _mm256_loadu_ps(from);
-    if (stride == 2) {
-        const __m256 even =
-            _mm256_shuffle_ps(_mm256_loadu_ps(from), _mm256_loadu_ps(from + LANES), 0x88);
-        return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(even), 0xd8));
-    }
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    const __m256i index = _mm256_mullo_epi32(lane, _mm256_set1_epi32(stride));
-    return _mm256_mask_i32gather_ps(_mm256_setzero_ps(), from, index, _mm256_castsi256_ps(mask),
-                                    sizeof(float));
-}
 
 /* Output rows row..row+rows-1, columns from `column` on that are in `mask`. Inlined with constant
  * rows and stride. */
@@ -34,7 +20,8 @@ static inline __attribute__((always_inline)) void run_tile(const dn_depthwise_st
             const __m256 w = _mm256_set1_ps(*weight);
             const float *from = in + kx * s->dilation;
             for (int i = 0; i < rows; ++i) {
-                const __m256 x = load(from + i * s->stride_y * s->pitch, stride, mask);
+                const __m256 x =
+                    dn_load_strided_avx2(from + i * s->stride_y * s->pitch, stride, mask);
                 sum[i] = _mm256_fmadd_ps(w, x, sum[i]);
             }
         }

@@ -1,0 +1,46 @@
+/* One row of maxima for AVX2. The maximum instruction gives its second operand where the operands
+ * are equal or one is no number: as `value > most ? value : most`, so that the first one stays. */
+#include "math/gemm_kernel.h"
+#include "math/maxpool.h"
+#include "math/strided_load_avx2.h"
+#include "math/tile_activation_avx2.h"
+
+enum { LANES = 8, VECTORS = 4 };
+
+/* `vectors` vectors of columns from `column` on. Inlined with constant vectors and stride. */
+static inline __attribute__((always_inline)) void
+run_tile(const dn_maxpool_row *row, int32_t column, int vectors, int32_t stride)
+{
+    const float *from = row->window + (int64_t)column * stride;
+    const __m256i all = _mm256_set1_epi32(-1);
+    __m256 most[VECTORS];
+    for (int v = 0; v < vectors; v++)
+        most[v] = dn_load_strided_avx2(from + v * LANES * stride, stride, all);
+    for (int32_t y = 0; y < row->rows; y++, from += row->pitch)
+        for (int32_t x = 0; x < row->size; x++)
+            for (int v = 0; v < vectors; v++) {
+                const float *at = from + x + v * LANES * stride;
+                most[v] = _mm256_max_ps(dn_load_strided_avx2(at, stride, all), most[v]);
+            }
+    for (int v = 0; v < vectors; v++) {
+        const int32_t left = row->columns - column - v * LANES;
+        _mm256_maskstore_ps(row->out + column + v * LANES, dn_first_lanes_avx2(left), most[v]);
+    }
+}
+
+static inline __attribute__((always_inline)) void run_row(const dn_maxpool_row *row, int32_t stride)
+{
+    int32_t column = 0;
+    for (; column + (VECTORS - 1) * LANES < row->columns; column += VECTORS * LANES)
+        run_tile(row, column, VECTORS, stride);
+    for (; column + LANES < row->columns; column += 2 * LANES) run_tile(row, column, 2, stride);
+    if (column < row->columns) run_tile(row, column, 1, stride);
+}
+
+void dn_maxpool_row_avx2(const dn_maxpool_row *row)
+{
+    if (row->stride == 1)
+        run_row(row, 1);
+    else
+        run_row(row, 2);
+}
