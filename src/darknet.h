@@ -601,6 +601,12 @@ DN_API dn_status dn_network_get_rois(const dn_network *network, const dn_roi **r
 DN_API dn_status dn_test_layer(dn_network *network, int32_t layer, const char *device, float *out,
                                const float *grad_out, float *in_grads, float *param_grads);
 
+/* Benchmarks only: mean seconds of layer `layer`'s forward and backward (0: it has none here) on
+ * the network's device, of `rounds` runs each behind a pass, on whatever values its tensors hold by
+ * then; gradients are added to. DN_ERROR_DEVICE where the layer type has no form on the device. */
+DN_API dn_status dn_test_time_layer(dn_network *network, int32_t layer, int32_t rounds,
+                                    double *forward, double *backward);
+
 /* Tests only: the next passes pool these boxes (image, class_id, truth, detection, score and box
  * are read) instead of the detector's or the truth's; count < 0: no longer. */
 DN_API dn_status dn_test_set_rois(dn_network *network, const dn_roi *rois, int32_t count);

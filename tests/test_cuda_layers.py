@@ -510,3 +510,17 @@ def test_network_refuses_other_devices(tmp_path, device, sentence):
 def test_network_runs_on_the_cpu(tmp_path, device):
     net = Net(tmp_path, "[upsample]\n", (1, 1, 1, 1), device=device)
     assert (net.forward(np.ones((1, 1, 1, 1))) == 1).all()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_time_of_a_layer(tmp_path, device, training):
+    net = Net(tmp_path, "[upsample]\n", (1, 1, 4, 4), training=training, device=device.encode())
+    seconds = ffi.new("double[2]")
+    with pytest.raises(ValueError, match="needs a pass before it"):
+        check(lib.dn_test_time_layer(net.handle, 0, 1, seconds, seconds + 1))
+    net.forward(np.ones((1, 1, 4, 4), np.float32))
+    check(lib.dn_test_time_layer(net.handle, 0, 3, seconds, seconds + 1))
+    assert seconds[0] > 0
+    assert (seconds[1] > 0) == training
+    with pytest.raises(ValueError, match="layer 1, 3 rounds: the network runs layers 0..0"):
+        check(lib.dn_test_time_layer(net.handle, 1, 3, seconds, seconds + 1))
