@@ -33,6 +33,16 @@ static inline unsigned dn_blocks(int64_t count)
 #define DN_LAUNCH(kernel, count, ...) kernel<<<dn_blocks(count), DN_BLOCK>>>(__VA_ARGS__)
 #endif
 
+/* A kernel whose blocks' threads work together (__shared__, __syncthreads): block b does the items
+ * b, b + gridDim.x ... of `blocks`, so that any number of blocks can be launched. */
+#ifndef DN_LAUNCH_BLOCKS
+#define DN_LAUNCH_BLOCKS(kernel, blocks, ...)                                                      \
+    kernel<<<(unsigned)((blocks) < DN_MOST_BLOCKS ? (blocks) : DN_MOST_BLOCKS), DN_BLOCK>>>(       \
+        __VA_ARGS__)
+#endif
+
+#define DN_BLOCK_STRIDE(b, blocks) for (int64_t b = blockIdx.x; b < (blocks); b += gridDim.x)
+
 /* Returns DN_ERROR_DEVICE with file, line and CUDA's words from the calling function where `call`,
  * a cudaError_t, is not cudaSuccess. After a launch: DN_CUDA_TRY(cudaGetLastError()). */
 #define DN_CUDA_TRY(call)                                                                          \

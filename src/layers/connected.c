@@ -1,23 +1,12 @@
 /* [connected]: every output is a weighted sum of all inputs of its image, then batch normalisation
  * or a bias, then an activation. Weights are (output, inputs); a .weights file holds biases,
  * weights and then scales, mean and variance, in this order. */
+#include "layers/connected.h"
+
 #include "core/memory.h"
 #include "core/network.h"
-#include "layers/output_stage.h"
-#include "math/gemm.h"
 
 #include <stdio.h>
-
-typedef struct dn_connected_options {
-    int32_t output, activation;
-    bool batch_normalize;
-} dn_connected_options;
-
-typedef struct dn_connected {
-    dn_output_stage stage;
-    dn_param *weights;
-    int32_t inputs;
-} dn_connected;
 
 #define S dn_connected_options
 static const dn_option options[] = {
@@ -29,8 +18,7 @@ static const dn_option options[] = {
 };
 #undef S
 
-/* out (n, o) = in (n, i) * W (o, i)': sizes only. */
-static dn_gemm_args forward_product(const dn_layer *layer, int32_t images, int32_t threads)
+dn_gemm_args dn_connected_forward(const dn_layer *layer, int32_t images, int32_t threads)
 {
     const dn_connected *state = layer->state;
     return (dn_gemm_args){
@@ -46,8 +34,7 @@ static dn_gemm_args forward_product(const dn_layer *layer, int32_t images, int32
     };
 }
 
-/* dW (o, i) += grad (n, o)' * in (n, i): sizes only. */
-static dn_gemm_args weights_product(const dn_layer *layer, int32_t images, int32_t threads)
+dn_gemm_args dn_connected_weights(const dn_layer *layer, int32_t images, int32_t threads)
 {
     const dn_connected *state = layer->state;
     return (dn_gemm_args){
@@ -64,8 +51,7 @@ static dn_gemm_args weights_product(const dn_layer *layer, int32_t images, int32
     };
 }
 
-/* din (n, i) += grad (n, o) * W (o, i): sizes only. */
-static dn_gemm_args inputs_product(const dn_layer *layer, int32_t images, int32_t threads)
+dn_gemm_args dn_connected_inputs(const dn_layer *layer, int32_t images, int32_t threads)
 {
     const dn_connected *state = layer->state;
     return (dn_gemm_args){
@@ -85,9 +71,9 @@ static int64_t workspace(const dn_layer *layer, const dn_network *network)
 {
     const int32_t images = layer->out.n, threads = network->options.threads;
     const dn_gemm_args products[3] = {
-        forward_product(layer, images, threads),
-        weights_product(layer, images, threads),
-        inputs_product(layer, images, threads),
+        dn_connected_forward(layer, images, threads),
+        dn_connected_weights(layer, images, threads),
+        dn_connected_inputs(layer, images, threads),
     };
     int64_t most = dn_stage_workspace(layer, network);
     for (int32_t i = 0; i < (layer->trains ? 3 : 1); i++) {
@@ -132,7 +118,7 @@ static dn_status setup(dn_layer *layer, dn_network *network)
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
     dn_connected *state = layer->state;
-    dn_gemm_args args = forward_product(layer, dn_live(layer, pass), pass->threads);
+    dn_gemm_args args = dn_connected_forward(layer, dn_live(layer, pass), pass->threads);
     args.a = dn_input(layer, pass, 0)->data;
     args.b = state->weights->data;
     args.c = dn_stage_target(layer, pass, &state->stage);
@@ -147,8 +133,8 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     const dn_connected *state = layer->state;
     const dn_tensor *in = dn_input(layer, pass, 0);
     dn_stage_backward(layer, pass, &state->stage);
-    dn_gemm_args weights = weights_product(layer, dn_live(layer, pass), pass->threads);
-    dn_gemm_args inputs = inputs_product(layer, dn_live(layer, pass), pass->threads);
+    dn_gemm_args weights = dn_connected_weights(layer, dn_live(layer, pass), pass->threads);
+    dn_gemm_args inputs = dn_connected_inputs(layer, dn_live(layer, pass), pass->threads);
     weights.a = inputs.a = layer->out.grad;
     weights.b = in->data;
     weights.c = state->weights->grad;

@@ -6,25 +6,13 @@
  * weights are packed once. Backward is math/conv_backward.h.
  * Dilation scales the padding of pad=1; the output size is the true dilated one.
  */
+#include "layers/convolutional.h"
+
 #include "core/memory.h"
 #include "core/network.h"
-#include "layers/output_stage.h"
-#include "math/conv.h"
 #include "math/conv_backward.h"
 
 #include <stdio.h>
-
-typedef struct dn_convolutional_options {
-    int32_t filters, size, stride, stride_x, stride_y, padding, groups, dilation, activation;
-    bool pad, batch_normalize, flipped;
-} dn_convolutional_options;
-
-typedef struct dn_convolutional {
-    dn_conv_geometry geometry; /* of one group */
-    dn_output_stage stage;
-    dn_param *weights;
-    uint64_t packed_version; /* of the weights that layer->cache holds; 0: none */
-} dn_convolutional;
 
 #define S dn_convolutional_options
 static const dn_option options[] = {
@@ -96,8 +84,7 @@ static dn_status add_params(dn_layer *layer, const dn_network *network)
     return DN_OK;
 }
 
-/* The convolution of `images`, without its last step and its arrays. */
-static dn_conv_args convolution(const dn_layer *layer, int32_t images, int32_t threads)
+dn_conv_args dn_convolutional_args(const dn_layer *layer, int32_t images, int32_t threads)
 {
     const dn_convolutional_options *o = layer->options;
     const dn_convolutional *state = layer->state;
@@ -138,7 +125,7 @@ static dn_status set_geometry(dn_layer *layer, const dn_network *network)
 
 static int64_t workspace(const dn_layer *layer, const dn_network *network)
 {
-    const dn_conv_args args = convolution(layer, layer->out.n, network->options.threads);
+    const dn_conv_args args = dn_convolutional_args(layer, layer->out.n, network->options.threads);
     const int64_t forward = dn_conv_workspace(&args, !layer->trains);
     if (!layer->trains) return forward;
     const int64_t weights = dn_conv_backward_weights_workspace(&args);
@@ -154,7 +141,7 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     DN_TRY(set_geometry(layer, network));
     DN_TRY(check_products(layer, network));
     DN_TRY(add_params(layer, network));
-    const dn_conv_args args = convolution(layer, 1, 1);
+    const dn_conv_args args = dn_convolutional_args(layer, 1, 1);
     layer->cache = NULL;
     state->packed_version = 0;
     layer->cache_floats = layer->trains ? 0 : dn_conv_packed_floats(&args);
@@ -169,7 +156,7 @@ static void refresh_cache(dn_layer *layer, const dn_pass *pass)
 {
     dn_convolutional *state = layer->state;
     if (!layer->cache || state->packed_version == pass->network->frozen_version) return;
-    const dn_conv_args args = convolution(layer, 1, pass->threads);
+    const dn_conv_args args = dn_convolutional_args(layer, 1, pass->threads);
     dn_conv_pack_weights(&args, layer->cache);
     state->packed_version = pass->network->frozen_version;
 }
@@ -180,7 +167,7 @@ static void forward_folded(const dn_layer *layer, const dn_pass *pass)
     const dn_convolutional *state = layer->state;
     const dn_output_stage *stage = &state->stage;
     float *factor = pass->workspace, *shift = factor + layer->out.c;
-    dn_conv_args args = convolution(layer, dn_live(layer, pass), pass->threads);
+    dn_conv_args args = dn_convolutional_args(layer, dn_live(layer, pass), pass->threads);
     args.in = dn_input(layer, pass, 0)->data;
     args.out = layer->out.data;
     args.activation = stage->activation;
@@ -203,7 +190,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
         forward_folded(layer, pass);
         return DN_OK;
     }
-    dn_conv_args args = convolution(layer, dn_live(layer, pass), pass->threads);
+    dn_conv_args args = dn_convolutional_args(layer, dn_live(layer, pass), pass->threads);
     args.in = dn_input(layer, pass, 0)->data;
     args.out = z;
     args.workspace = pass->workspace;
@@ -217,7 +204,7 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     const dn_convolutional *state = layer->state;
     const dn_tensor *in = dn_input(layer, pass, 0);
     dn_stage_backward(layer, pass, &state->stage);
-    dn_conv_args args = convolution(layer, dn_live(layer, pass), pass->threads);
+    dn_conv_args args = dn_convolutional_args(layer, dn_live(layer, pass), pass->threads);
     args.in = in->data;
     args.workspace = pass->workspace;
     if (state->weights->grad)

@@ -6,24 +6,14 @@
  * runs as that (math/conv_backward.h); backward is the convolution.
  * Limits: no groups, no dilation.
  */
+#include "layers/deconvolutional.h"
+
 #include "core/memory.h"
 #include "core/network.h"
-#include "layers/output_stage.h"
 #include "math/conv_backward.h"
 
 #include <stdio.h>
 #include <string.h>
-
-typedef struct dn_deconvolutional_options {
-    int32_t filters, size, stride, padding, output_padding, activation;
-    bool pad, batch_normalize;
-} dn_deconvolutional_options;
-
-typedef struct dn_deconvolutional {
-    dn_conv_geometry geometry; /* of the convolution from the output back to the input */
-    dn_output_stage stage;
-    dn_param *weights;
-} dn_deconvolutional;
 
 #define S dn_deconvolutional_options
 static const dn_option options[] = {
@@ -41,10 +31,8 @@ static const dn_option options[] = {
 };
 #undef S
 
-/* The convolution that this layer is the gradient of, without its arrays: it reads outputs (of
- * `images`) and has the input's channels as filters. */
-static dn_conv_args convolution(const dn_layer *layer, int32_t filters, int32_t images,
-                                int32_t threads)
+dn_conv_args dn_deconvolutional_args(const dn_layer *layer, int32_t filters, int32_t images,
+                                     int32_t threads)
 {
     const dn_deconvolutional *state = layer->state;
     return (dn_conv_args){
@@ -62,7 +50,8 @@ static dn_conv_args convolution(const dn_layer *layer, int32_t filters, int32_t 
 static int64_t workspace(const dn_layer *layer, const dn_network *network)
 {
     const int32_t filters = dn_input_shape(layer, network, 0)->c;
-    const dn_conv_args args = convolution(layer, filters, layer->out.n, network->options.threads);
+    const dn_conv_args args =
+        dn_deconvolutional_args(layer, filters, layer->out.n, network->options.threads);
     int64_t most = dn_conv_backward_input_workspace(&args);
     if (layer->trains) {
         const int64_t weights = dn_conv_backward_weights_workspace(&args);
@@ -150,7 +139,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     const dn_tensor *in = dn_input(layer, pass, 0);
     const int64_t floats = dn_live(layer, pass) * dn_tensor_size(&layer->out);
     float *z = dn_stage_target(layer, pass, &state->stage);
-    dn_conv_args args = convolution(layer, in->c, dn_live(layer, pass), pass->threads);
+    dn_conv_args args = dn_deconvolutional_args(layer, in->c, dn_live(layer, pass), pass->threads);
     args.workspace = pass->workspace;
     memset(z, 0, (size_t)floats * sizeof *z);
     dn_conv_backward_input(&args, in->data, z);
@@ -163,7 +152,7 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     const dn_deconvolutional *state = layer->state;
     const dn_tensor *in = dn_input(layer, pass, 0);
     dn_stage_backward(layer, pass, &state->stage);
-    dn_conv_args args = convolution(layer, in->c, dn_live(layer, pass), pass->threads);
+    dn_conv_args args = dn_deconvolutional_args(layer, in->c, dn_live(layer, pass), pass->threads);
     args.in = layer->out.grad;
     args.out = in->grad;
     args.workspace = pass->workspace;

@@ -39,11 +39,6 @@ dn_status dn_stage_add_norm(dn_layer *layer, const dn_network *network, dn_outpu
     return DN_OK;
 }
 
-static bool needs_pre(const dn_output_stage *stage)
-{
-    return stage->batch_normalize || dn_activation_needs_input(stage->activation);
-}
-
 static int64_t spatial_of(const dn_layer *layer)
 {
     return (int64_t)layer->out.h * layer->out.w;
@@ -51,7 +46,7 @@ static int64_t spatial_of(const dn_layer *layer)
 
 int64_t dn_stage_saved(const dn_layer *layer, const dn_output_stage *stage)
 {
-    if (!layer->trains || !needs_pre(stage)) return 0;
+    if (!layer->trains || !dn_stage_keeps_pre(stage)) return 0;
     return layer->out.n * dn_tensor_size(&layer->out) + 2 * (int64_t)layer->out.c;
 }
 
@@ -61,13 +56,10 @@ int64_t dn_stage_workspace(const dn_layer *layer, const dn_network *network)
     return layer->trains ? factors + network->options.threads * spatial_of(layer) : factors;
 }
 
-float *dn_stage_target(dn_layer *layer, const dn_pass *pass, dn_output_stage *stage)
+float *dn_stage_target(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage)
 {
-    if (!pass->training || !needs_pre(stage)) return layer->out.data;
-    stage->pre = layer->saved;
-    stage->batch_mean = layer->saved + layer->out.n * dn_tensor_size(&layer->out);
-    stage->batch_variance = stage->batch_mean + layer->out.c;
-    return stage->pre;
+    const bool keeps = pass->training && dn_stage_keeps_pre(stage);
+    return keeps ? dn_stage_keeps(layer).pre : layer->out.data;
 }
 
 static dn_batchnorm norm_of(const dn_layer *layer, const dn_pass *pass,
@@ -103,17 +95,18 @@ static void finish(const dn_layer *layer, const dn_pass *pass, const dn_output_s
 void dn_stage_forward(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage)
 {
     const dn_batchnorm norm = norm_of(layer, pass, stage);
-    const float *z = pass->training && needs_pre(stage) ? stage->pre : layer->out.data;
+    const float *z = dn_stage_target(layer, pass, stage);
     if (!stage->batch_normalize) {
         finish(layer, pass, stage, z, NULL, stage->biases->data);
         return;
     }
     const float *mean = stage->mean->data, *variance = stage->variance->data;
     if (pass->training) {
-        dn_batchnorm_statistics(&norm, z, stage->batch_mean, stage->batch_variance,
-                                stage->mean->data, stage->variance->data);
-        mean = stage->batch_mean;
-        variance = stage->batch_variance;
+        const dn_stage_kept kept = dn_stage_keeps(layer);
+        dn_batchnorm_statistics(&norm, z, kept.mean, kept.variance, stage->mean->data,
+                                stage->variance->data);
+        mean = kept.mean;
+        variance = kept.variance;
     }
     float *factor = pass->workspace, *shift = factor + norm.c;
     dn_batchnorm_fold(&norm, mean, variance, factor, shift);
@@ -140,7 +133,8 @@ static void backward_activation_row(const dn_layer *layer, const dn_output_stage
     if (needs_input) {
         const float f = stage->batch_normalize ? factor[c] : 1.0f;
         const float s = stage->batch_normalize ? shift[c] : stage->biases->data[c];
-        for (int64_t i = 0; i < spatial; i++) x[i] = f * stage->pre[at + i] + s;
+        const float *pre = dn_stage_keeps(layer).pre;
+        for (int64_t i = 0; i < spatial; i++) x[i] = f * pre[at + i] + s;
     }
     dn_activation_gradient_array(stage->activation, needs_input ? x : NULL, layer->out.data + at,
                                  layer->out.grad + at, spatial);
@@ -150,8 +144,11 @@ void dn_stage_backward(const dn_layer *layer, const dn_pass *pass, const dn_outp
 {
     const dn_batchnorm norm = norm_of(layer, pass, stage);
     float *factor = pass->workspace, *shift = factor + norm.c, *rows = shift + norm.c;
-    if (stage->batch_normalize)
-        dn_batchnorm_fold(&norm, stage->batch_mean, stage->batch_variance, factor, shift);
+    dn_stage_kept kept = {NULL, NULL, NULL};
+    if (stage->batch_normalize) {
+        kept = dn_stage_keeps(layer);
+        dn_batchnorm_fold(&norm, kept.mean, kept.variance, factor, shift);
+    }
     if (stage->activation != DN_ACTIVATION_linear) {
 #pragma omp parallel for num_threads(pass->threads)
         for (int64_t row = 0; row < (int64_t)norm.n * norm.c; row++)
@@ -159,8 +156,8 @@ void dn_stage_backward(const dn_layer *layer, const dn_pass *pass, const dn_outp
                                     rows + dn_thread_number() * norm.spatial);
     }
     if (stage->batch_normalize)
-        dn_batchnorm_backward(&norm, stage->pre, stage->batch_mean, stage->batch_variance,
-                              layer->out.grad, stage->scales->grad, stage->biases->grad);
+        dn_batchnorm_backward(&norm, kept.pre, kept.mean, kept.variance, layer->out.grad,
+                              stage->scales->grad, stage->biases->grad);
     else
         dn_bias_backward(&norm, layer->out.grad, stage->biases->grad);
 }

@@ -12,13 +12,34 @@
 #include "core/layer.h"
 #include "math/activation.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct dn_output_stage {
     bool batch_normalize;
     dn_activation activation;
     dn_param *biases, *scales, *mean, *variance; /* (c); the last three NULL without norm */
-    float *pre;                                  /* (n, c, h, w): z of the last training forward */
-    float *batch_mean, *batch_variance;          /* (c) */
 } dn_output_stage;
+
+/* What a training forward leaves in layer->saved for backward. */
+typedef struct dn_stage_kept {
+    float *pre;             /* (n, c, h, w): z */
+    float *mean, *variance; /* (c), of the batch; with batch normalisation */
+} dn_stage_kept;
+
+static inline dn_stage_kept dn_stage_keeps(const dn_layer *layer)
+{
+    float *mean = layer->saved + layer->out.n * dn_tensor_size(&layer->out);
+    const dn_stage_kept kept = {layer->saved, mean, mean + layer->out.c};
+    return kept;
+}
+
+/* Whether a training forward keeps z. */
+static inline bool dn_stage_keeps_pre(const dn_output_stage *stage)
+{
+    return stage->batch_normalize || dn_activation_needs_input(stage->activation);
+}
 
 /* Declares biases / scales, mean and variance (where there is batch normalisation), (channels). */
 dn_status dn_stage_add_biases(dn_layer *layer, const dn_network *network, dn_output_stage *stage,
@@ -31,7 +52,7 @@ int64_t dn_stage_saved(const dn_layer *layer, const dn_output_stage *stage);
 int64_t dn_stage_workspace(const dn_layer *layer, const dn_network *network);
 
 /* Where this pass's z goes: (n, c, h, w). */
-float *dn_stage_target(dn_layer *layer, const dn_pass *pass, dn_output_stage *stage);
+float *dn_stage_target(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage);
 
 /* From z at dn_stage_target to the output; in training updates the rolling statistics. */
 void dn_stage_forward(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage);
@@ -43,5 +64,9 @@ void dn_stage_fold(const dn_layer *layer, const dn_output_stage *stage, float *f
 
 /* layer->out.grad becomes dL/dz; biases and scales get their gradients. */
 void dn_stage_backward(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

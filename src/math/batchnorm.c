@@ -1,11 +1,6 @@
 /* Batch normalisation: see batchnorm.h. */
 #include "math/batchnorm.h"
 
-#include <math.h>
-
-static const float epsilon = 1e-5f;
-static const float rolling_keep = 0.99f;
-
 void dn_batchnorm_statistics(const dn_batchnorm *norm, const float *x, float *mean, float *variance,
                              float *rolling_mean, float *rolling_variance)
 {
@@ -27,10 +22,9 @@ void dn_batchnorm_statistics(const dn_batchnorm *norm, const float *x, float *me
             }
         }
         mean[c] = (float)m;
-        variance[c] = (float)(squares / (double)(count > 1 ? count - 1 : 1));
-        rolling_mean[c] = rolling_keep * rolling_mean[c] + (1.0f - rolling_keep) * mean[c];
-        rolling_variance[c] =
-            rolling_keep * rolling_variance[c] + (1.0f - rolling_keep) * variance[c];
+        variance[c] = dn_batchnorm_variance(squares, count);
+        rolling_mean[c] = dn_batchnorm_roll(rolling_mean[c], mean[c]);
+        rolling_variance[c] = dn_batchnorm_roll(rolling_variance[c], variance[c]);
     }
 }
 
@@ -38,8 +32,8 @@ void dn_batchnorm_fold(const dn_batchnorm *norm, const float *mean, const float 
                        float *factor, float *shift)
 {
     for (int32_t c = 0; c < norm->c; c++) {
-        factor[c] = norm->scales[c] / sqrtf(variance[c] + epsilon);
-        shift[c] = norm->biases[c] - factor[c] * mean[c];
+        factor[c] = dn_batchnorm_factor(norm->scales[c], variance[c]);
+        shift[c] = dn_batchnorm_shift(norm->biases[c], factor[c], mean[c]);
     }
 }
 
@@ -49,7 +43,7 @@ void dn_batchnorm_apply(const dn_batchnorm *norm, const float *mean, const float
 #pragma omp parallel for collapse(2) num_threads(norm->threads)
     for (int32_t n = 0; n < norm->n; n++) {
         for (int32_t c = 0; c < norm->c; c++) {
-            const float factor = norm->scales[c] / sqrtf(variance[c] + epsilon);
+            const float factor = dn_batchnorm_factor(norm->scales[c], variance[c]);
             const int64_t start = ((int64_t)n * norm->c + c) * norm->spatial;
             for (int64_t i = start; i < start + norm->spatial; i++)
                 y[i] = factor * (x[i] - mean[c]) + norm->biases[c];
@@ -57,8 +51,6 @@ void dn_batchnorm_apply(const dn_batchnorm *norm, const float *mean, const float
     }
 }
 
-/* With d = dL/dy * scale and h = (x - mean) / std over the channel's N values:
- * dL/dx = (d - mean(d) - h * sum(d * h) / (N - 1)) / std. */
 void dn_batchnorm_backward(const dn_batchnorm *norm, const float *x, const float *mean,
                            const float *variance, float *grad, float *grad_scales,
                            float *grad_biases)
@@ -67,24 +59,23 @@ void dn_batchnorm_backward(const dn_batchnorm *norm, const float *x, const float
     if (count == 0) return;
 #pragma omp parallel for num_threads(norm->threads)
     for (int32_t c = 0; c < norm->c; c++) {
-        const float inverse = 1.0f / sqrtf(variance[c] + epsilon);
+        const float inverse = 1.0f / dn_batchnorm_deviation(variance[c]);
         double sum = 0, dot = 0;
         for (int32_t n = 0; n < norm->n; n++) {
             const int64_t start = ((int64_t)n * norm->c + c) * norm->spatial;
             for (int64_t i = start; i < start + norm->spatial; i++) {
                 sum += (double)grad[i];
-                dot += (double)grad[i] * (double)((x[i] - mean[c]) * inverse);
+                dot += (double)grad[i] * (double)dn_batchnorm_unit(x[i], mean[c], inverse);
             }
         }
         if (grad_scales) grad_scales[c] += (float)dot;
         if (grad_biases) grad_biases[c] += (float)sum;
-        const float average = (float)(sum / (double)count);
-        const float slope = (float)(dot / (double)(count > 1 ? count - 1 : 1));
+        const dn_batchnorm_slopes slopes = dn_batchnorm_slopes_of(sum, dot, count);
         for (int32_t n = 0; n < norm->n; n++) {
             const int64_t start = ((int64_t)n * norm->c + c) * norm->spatial;
             for (int64_t i = start; i < start + norm->spatial; i++) {
-                const float h = (x[i] - mean[c]) * inverse;
-                grad[i] = norm->scales[c] * inverse * (grad[i] - average - h * slope);
+                const float h = dn_batchnorm_unit(x[i], mean[c], inverse);
+                grad[i] = dn_batchnorm_gradient(norm->scales[c], inverse, grad[i], h, slopes);
             }
         }
     }

@@ -7,7 +7,64 @@
 #ifndef DN_MATH_BATCHNORM_H
 #define DN_MATH_BATCHNORM_H
 
-#include <stdint.h>
+#include "math/portable.h"
+
+/* ---- One channel or one element, on the CPU and in CUDA ---- */
+
+/* From sum((x - mean)^2) over `count` values. */
+DN_HD float dn_batchnorm_variance(double squares, int64_t count)
+{
+    return (float)(squares / (double)(count > 1 ? count - 1 : 1));
+}
+
+DN_HD float dn_batchnorm_roll(float rolling, float batch)
+{
+    const float keep = 0.99f;
+    return keep * rolling + (1.0f - keep) * batch;
+}
+
+DN_HD float dn_batchnorm_deviation(float variance)
+{
+    return sqrtf(variance + 1e-5f);
+}
+
+/* y = factor * x + shift. */
+DN_HD float dn_batchnorm_factor(float scale, float variance)
+{
+    return scale / dn_batchnorm_deviation(variance);
+}
+
+DN_HD float dn_batchnorm_shift(float bias, float factor, float mean)
+{
+    return bias - factor * mean;
+}
+
+/* h: x with the batch's mean 0 and deviation 1; inverse = 1 / deviation. */
+DN_HD float dn_batchnorm_unit(float x, float mean, float inverse)
+{
+    return (x - mean) * inverse;
+}
+
+/* What a channel's gradient is reduced to: sum(g) / N and sum(g * h) / (N - 1), with g = dL/dy. */
+typedef struct dn_batchnorm_slopes {
+    float average, slope;
+} dn_batchnorm_slopes;
+
+DN_HD dn_batchnorm_slopes dn_batchnorm_slopes_of(double sum, double dot, int64_t count)
+{
+    const dn_batchnorm_slopes slopes = {(float)(sum / (double)count),
+                                        (float)(dot / (double)(count > 1 ? count - 1 : 1))};
+    return slopes;
+}
+
+/* dL/dx = scale / std * (g - sum(g) / N - h * sum(g * h) / (N - 1)). */
+DN_HD float dn_batchnorm_gradient(float scale, float inverse, float g, float h,
+                                  dn_batchnorm_slopes slopes)
+{
+    return scale * inverse * (g - slopes.average - h * slopes.slope);
+}
+
+/* ---- Arrays, on the CPU ---- */
 
 typedef struct dn_batchnorm {
     int32_t n, c;

@@ -3,7 +3,9 @@
  *
  * A launch runs its kernel once a "thread", one after the other; DN_HOST_CUDA_REVERSE=1 in the
  * environment runs them backwards, and kernels that write what belongs to another thread give other
- * results. What this cannot show: errors of nvcc's code, of launch sizes, of streams, races.
+ * results. The threads of a block that meet at __syncthreads() are contexts of their own, each run
+ * up to there before any goes on. What this cannot show: errors of nvcc's code, of launch sizes, of
+ * streams, races between two meetings.
  */
 #ifndef DN_TESTS_HOST_CUDA_RUNTIME_H
 #define DN_TESTS_HOST_CUDA_RUNTIME_H
@@ -11,9 +13,17 @@
 #include <cstdlib>
 #include <cstring>
 
+#include <ucontext.h>
+
 #define __global__
 #define __device__
 #define __host__
+#define __shared__ static thread_local
+#define __launch_bounds__(threads)
+
+/* Small, so that small tests meet sums of several parts and convolutions of several slices. */
+#define DN_SUM_PART          8
+#define DN_CONV_SLICE_FLOATS 2048
 
 struct dn_host_dim {
     unsigned x;
@@ -36,6 +46,75 @@ static inline void dn_host_thread(unsigned number)
     for (unsigned dn_host_number = 0; dn_host_number < gridDim.x * blockDim.x; dn_host_number++)   \
     dn_host_thread(dn_host_number), (void)dn_blocks(count), kernel(__VA_ARGS__)
 
+/* ---- Blocks whose threads meet ---- */
+
+enum { DN_HOST_THREADS = 3, DN_HOST_STACK = 1 << 18 };
+
+/* The threads of the block that runs, and where __syncthreads() goes back to. */
+struct dn_host_block {
+    ucontext_t scheduler, threads[DN_HOST_THREADS];
+    bool ended[DN_HOST_THREADS];
+    unsigned current;
+    void (*body)(const void *);
+    const void *kernel;
+    alignas(64) char stacks[DN_HOST_THREADS][DN_HOST_STACK];
+};
+
+static thread_local dn_host_block *dn_host_running;
+
+static inline void __syncthreads()
+{
+    dn_host_block *block = dn_host_running;
+    swapcontext(&block->threads[block->current], &block->scheduler);
+}
+
+static inline void dn_host_enter()
+{
+    dn_host_block *block = dn_host_running;
+    block->body(block->kernel);
+    block->ended[block->current] = true;
+}
+
+/* Runs every thread up to its next meeting; false when all have ended. */
+static inline bool dn_host_turn(dn_host_block *block, unsigned first)
+{
+    bool left = false;
+    for (unsigned k = 0; k < blockDim.x; k++) {
+        dn_host_thread(first + k);
+        block->current = threadIdx.x;
+        if (block->ended[block->current]) continue;
+        swapcontext(&block->scheduler, &block->threads[block->current]);
+        left = left || !block->ended[block->current];
+    }
+    return left;
+}
+
+template <typename Kernel> static inline void dn_host_blocks(const Kernel &kernel)
+{
+    dn_host_block *block = new dn_host_block;
+    block->kernel = &kernel;
+    block->body = [](const void *made) { (*static_cast<const Kernel *>(made))(); };
+    dn_host_running = block;
+    for (unsigned b = 0; b < gridDim.x; b++) {
+        for (unsigned t = 0; t < blockDim.x; t++) {
+            getcontext(&block->threads[t]);
+            block->threads[t].uc_stack.ss_sp = block->stacks[t];
+            block->threads[t].uc_stack.ss_size = DN_HOST_STACK;
+            block->threads[t].uc_link = &block->scheduler;
+            block->ended[t] = false;
+            makecontext(&block->threads[t], dn_host_enter, 0);
+        }
+        while (dn_host_turn(block, b * blockDim.x)) continue;
+    }
+    dn_host_running = nullptr;
+    delete block;
+}
+
+#define DN_LAUNCH_BLOCKS(kernel, blocks, ...)                                                      \
+    (void)(blocks), dn_host_blocks([&] { kernel(__VA_ARGS__); })
+
+/* ---- The runtime ---- */
+
 enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation = 2 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaStream_t { cudaStreamPerThread };
@@ -53,6 +132,12 @@ static inline cudaError_t cudaGetLastError()
 static inline cudaError_t cudaGetDeviceCount(int *count)
 {
     *count = 1;
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaGetDevice(int *device)
+{
+    *device = 0;
     return cudaSuccess;
 }
 

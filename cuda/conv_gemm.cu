@@ -1,0 +1,334 @@
+/* Convolutions as products of the weights and column matrices: see conv.h.
+ *
+ * Every group is a product of its own. A slice is some whole images, or some output rows of one
+ * where its columns are too many: its columns lie in the workspace, at most DN_CONV_SLICE_FLOATS of
+ * them (or one output row's). A pointwise convolution (1 x 1, stride 1, no padding) reads the
+ * images themselves. Forward and the input's gradient are one product an image, as one batch a
+ * slice. The weights' gradient is one product a slice, over all pixels of its images, for which
+ * columns and output gradients of several images are laid side by side. Slices follow each other in
+ * one order. Depthwise convolutions: conv_depthwise.h.
+ */
+#include "conv.h"
+
+#include "columns.h"
+#include "conv_depthwise.h"
+#include "gemm.h"
+#include "launch.h"
+#include "math/conv_window.h"
+
+#include <new>
+
+/* 128 MiB of columns. */
+#ifndef DN_CONV_SLICE_FLOATS
+#define DN_CONV_SLICE_FLOATS (1 << 25)
+#endif
+
+/* Pixels of a slice of the weights' gradient, about: a product long enough for a whole GPU. */
+enum { WEIGHT_PIXELS = 1 << 14 };
+
+/* Images and output rows of a slice, at most. */
+typedef struct dn_slicing {
+    int32_t images, rows;
+} dn_slicing;
+
+struct dn_cuda_conv {
+    dn_conv_args args;
+    bool depthwise, pointwise;
+    dn_slicing each, sum; /* of products an image, of products over images */
+    int64_t workspace;
+};
+
+typedef struct dn_slice {
+    int32_t image, images;
+    int32_t row, rows;
+} dn_slice;
+
+static int64_t taps_of(const dn_conv_args *args) /* of one filter */
+{
+    return (int64_t)args->geometry.c * args->geometry.size * args->geometry.size;
+}
+
+static int64_t pixels_of(const dn_conv_args *args)
+{
+    return (int64_t)args->geometry.out_h * args->geometry.out_w;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* As many images, or else rows, as have at most `floats` of `row` floats an output row. */
+static dn_slicing cut(const dn_conv_args *args, int64_t row, int64_t floats, int64_t images)
+{
+    const dn_conv_geometry *g = &args->geometry;
+    dn_slicing slicing = {1, g->out_h};
+    if (row * g->out_h > floats)
+        slicing.rows = (int32_t)least(g->out_h, most(1, floats / row));
+    else
+        slicing.images = (int32_t)most(1, least(images, floats / (row * g->out_h)));
+    return slicing;
+}
+
+/* Floats of workspace that a slice of the weights' gradient takes: columns and, of several images,
+ * output gradients. */
+static int64_t sum_floats(const dn_cuda_conv *conv, dn_slicing slicing)
+{
+    const dn_conv_args *a = &conv->args;
+    const int64_t columns = (int64_t)slicing.images * slicing.rows * a->geometry.out_w;
+    const bool copies = slicing.images > 1;
+    return columns * ((conv->pointwise && !copies ? 0 : taps_of(a)) + (copies ? a->filters : 0));
+}
+
+static void make_slices(dn_cuda_conv *conv, int32_t passes)
+{
+    const dn_conv_args *a = &conv->args;
+    const int64_t row = taps_of(a) * a->geometry.out_w, limit = DN_CONV_SLICE_FLOATS;
+    conv->each = cut(a, row, limit, a->images);
+    const int64_t enough = least(a->images, most(1, WEIGHT_PIXELS / pixels_of(a)));
+    const int64_t both = (taps_of(a) + a->filters) * a->geometry.out_w;
+    conv->sum = cut(a, both, limit, enough);
+    if (conv->pointwise) {
+        conv->each.images = a->images > 0 ? a->images : 1;
+        conv->each.rows = conv->sum.rows = a->geometry.out_h;
+    } else if (passes & (DN_CONV_FORWARD | DN_CONV_BACKWARD_INPUT)) {
+        conv->workspace = row * conv->each.images * conv->each.rows;
+    }
+    if (passes & DN_CONV_BACKWARD_WEIGHTS)
+        conv->workspace = most(conv->workspace, sum_floats(conv, conv->sum));
+}
+
+dn_status dn_cuda_conv_make(const dn_conv_args *args, int32_t passes, dn_cuda_conv **conv)
+{
+    dn_cuda_conv *made = new (std::nothrow) dn_cuda_conv();
+    if (!made) return dn_fail(DN_ERROR_MEMORY, "no memory for the plan of a convolution");
+    made->args = *args;
+    made->depthwise = dn_is_depthwise(args);
+    made->pointwise = dn_conv_is_pointwise(&args->geometry);
+    if (!made->depthwise)
+        make_slices(made, passes);
+    else if (passes & DN_CONV_BACKWARD_WEIGHTS)
+        made->workspace = dn_depthwise_cuda_workspace(args, args->images);
+    const dn_status status = made->depthwise ? DN_OK : dn_cuda_gemm_prepare();
+    if (status == DN_OK)
+        *conv = made;
+    else
+        dn_cuda_conv_free(made);
+    return status;
+}
+
+void dn_cuda_conv_free(dn_cuda_conv *conv)
+{
+    delete conv;
+}
+
+int64_t dn_cuda_conv_workspace(const dn_cuda_conv *conv)
+{
+    return conv->workspace;
+}
+
+/* The slice that follows `slice`, {0} before the first; false after the last. */
+static bool next_slice(const dn_conv_args *a, dn_slicing slicing, int32_t images, dn_slice *slice)
+{
+    const int32_t rows = a->geometry.out_h;
+    slice->row += slice->rows;
+    if (slice->rows == 0 || slice->row == rows) {
+        slice->image += slice->images;
+        slice->row = 0;
+    }
+    slice->images = (int32_t)least(slicing.images, images - slice->image);
+    slice->rows = (int32_t)least(slicing.rows, rows - slice->row);
+    return slice->images > 0;
+}
+
+/* Where the values of a slice's first image and of a group begin. */
+static int64_t input_at(const dn_conv_args *a, int64_t image, int32_t group)
+{
+    const dn_conv_geometry *g = &a->geometry;
+    return (image * a->groups + group) * g->c * g->h * g->w;
+}
+
+static int64_t output_at(const dn_conv_args *a, int64_t image, int32_t group, int32_t row)
+{
+    return (image * a->groups + group) * a->filters * pixels_of(a) +
+           (int64_t)row * a->geometry.out_w;
+}
+
+/* A slice's columns, image after image; `side`: side by side in one matrix. */
+static dn_columns columns_of(const dn_conv_args *a, const dn_slice *slice, bool side)
+{
+    const int64_t columns = (int64_t)slice->rows * a->geometry.out_w;
+    dn_columns made = {};
+    made.geometry = a->geometry;
+    made.images = slice->images;
+    made.image_step = input_at(a, 1, 0);
+    made.first = slice->row;
+    made.rows = slice->rows;
+    made.pitch = side ? columns * slice->images : columns;
+    made.column_step = side ? columns : columns * taps_of(a);
+    return made;
+}
+
+/* One group of one slice: out (filters, columns) = weights (filters, taps) * columns. */
+static dn_status forward_slice(const dn_cuda_conv *conv, const dn_slice *slice, int32_t group,
+                               const float *in, const float *weights, bool accumulate, float *out,
+                               float *workspace)
+{
+    const dn_conv_args *a = &conv->args;
+    const dn_columns columns = columns_of(a, slice, false);
+    const float *image = in + input_at(a, slice->image, group);
+    if (!conv->pointwise) DN_TRY(dn_cuda_im2col(&columns, image, workspace));
+    dn_gemm_args product = {};
+    product.m = a->filters;
+    product.n = (int32_t)columns.pitch;
+    product.k = (int32_t)taps_of(a);
+    product.alpha = 1.0f;
+    product.a = weights + (int64_t)group * a->filters * taps_of(a);
+    product.lda = product.k;
+    product.b = conv->pointwise ? image : workspace;
+    product.ldb = product.n;
+    product.beta = accumulate ? 1.0f : 0.0f;
+    product.c = out + output_at(a, slice->image, group, slice->row);
+    product.ldc = (int32_t)pixels_of(a);
+    return dn_cuda_gemm_batched(&product, slice->images, 0,
+                                conv->pointwise ? columns.image_step : columns.column_step,
+                                output_at(a, 1, 0, 0));
+}
+
+dn_status dn_cuda_conv_forward(const dn_cuda_conv *conv, int32_t images, const float *in,
+                               const float *weights, bool accumulate, float *out, float *workspace)
+{
+    const dn_conv_args *a = &conv->args;
+    if (images == 0) return DN_OK;
+    if (conv->depthwise) return dn_depthwise_cuda_forward(a, images, in, weights, accumulate, out);
+    for (dn_slice slice = {}; next_slice(a, conv->each, images, &slice);)
+        for (int32_t group = 0; group < a->groups; group++)
+            DN_TRY(forward_slice(conv, &slice, group, in, weights, accumulate, out, workspace));
+    return DN_OK;
+}
+
+/* to (rows, images, columns) = from (images, rows, columns) with `step` floats an image. */
+static __global__ void lay_side_by_side(const float *from, int64_t step, int32_t images,
+                                        int64_t columns, float *to, int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const int64_t column = i % columns, image = i / columns % images;
+        const int64_t row = i / columns / images;
+        to[i] = from[image * step + row * columns + column];
+    }
+}
+
+/* The right matrix of the weights' gradient, the columns of a slice, made where need be. */
+static dn_status side_columns(const dn_cuda_conv *conv, const dn_slice *slice, const float *image,
+                              float *workspace, const float **columns)
+{
+    const dn_conv_args *a = &conv->args;
+    const dn_columns side = columns_of(a, slice, true);
+    *columns = workspace;
+    if (!conv->pointwise) return dn_cuda_im2col(&side, image, workspace);
+    if (slice->images == 1) {
+        *columns = image;
+        return DN_OK;
+    }
+    const int64_t count = taps_of(a) * side.pitch;
+    DN_LAUNCH(lay_side_by_side, count, image, side.image_step, slice->images, pixels_of(a),
+              workspace, count);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+/* One group of one slice: grad_weights (filters, taps) += grad_out (filters, n) * columns'. */
+static dn_status weights_slice(const dn_cuda_conv *conv, const dn_slice *slice, int32_t group,
+                               const float *in, const float *grad_out, float *grad_weights,
+                               float *workspace)
+{
+    const dn_conv_args *a = &conv->args;
+    const int64_t n = (int64_t)slice->images * slice->rows * a->geometry.out_w;
+    const float *grad = grad_out + output_at(a, slice->image, group, slice->row), *columns;
+    int64_t pitch = pixels_of(a);
+    DN_TRY(side_columns(conv, slice, in + input_at(a, slice->image, group), workspace, &columns));
+    if (slice->images > 1) {
+        float *side = workspace + taps_of(a) * n;
+        const int64_t count = a->filters * n;
+        DN_LAUNCH(lay_side_by_side, count, grad, output_at(a, 1, 0, 0), slice->images, pitch, side,
+                  count);
+        DN_CUDA_TRY(cudaGetLastError());
+        grad = side;
+        pitch = n;
+    }
+    dn_gemm_args product = {};
+    product.trans_b = true;
+    product.m = a->filters;
+    product.n = (int32_t)taps_of(a);
+    product.k = (int32_t)n;
+    product.alpha = product.beta = 1.0f;
+    product.a = grad;
+    product.lda = (int32_t)pitch;
+    product.b = columns;
+    product.ldb = (int32_t)n;
+    product.c = grad_weights + (int64_t)group * a->filters * taps_of(a);
+    product.ldc = product.n;
+    return dn_cuda_gemm(&product);
+}
+
+dn_status dn_cuda_conv_backward_weights(const dn_cuda_conv *conv, int32_t images, const float *in,
+                                        const float *grad_out, float *grad_weights,
+                                        float *workspace)
+{
+    const dn_conv_args *a = &conv->args;
+    if (images == 0) return DN_OK;
+    if (conv->depthwise)
+        return dn_depthwise_cuda_backward_weights(a, images, in, grad_out, grad_weights, workspace);
+    for (dn_slice slice = {}; next_slice(a, conv->sum, images, &slice);)
+        for (int32_t group = 0; group < a->groups; group++)
+            DN_TRY(weights_slice(conv, &slice, group, in, grad_out, grad_weights, workspace));
+    return DN_OK;
+}
+
+/* One group of one slice: the columns' gradients (taps, n) = weights' * grad_out (filters, n), each
+ * added where it came from. */
+static dn_status input_slice(const dn_cuda_conv *conv, const dn_slice *slice, int32_t group,
+                             const float *grad_out, const float *weights, bool accumulate,
+                             float *grad_in, float *workspace)
+{
+    const dn_conv_args *a = &conv->args;
+    const dn_columns columns = columns_of(a, slice, false);
+    float *image = grad_in + input_at(a, slice->image, group);
+    dn_gemm_args product = {};
+    product.trans_a = true;
+    product.m = (int32_t)taps_of(a);
+    product.n = (int32_t)columns.pitch;
+    product.k = a->filters;
+    product.alpha = 1.0f;
+    product.a = weights + (int64_t)group * a->filters * taps_of(a);
+    product.lda = product.m;
+    product.b = grad_out + output_at(a, slice->image, group, slice->row);
+    product.ldb = (int32_t)pixels_of(a);
+    product.beta = conv->pointwise && accumulate ? 1.0f : 0.0f;
+    product.c = conv->pointwise ? image : workspace;
+    product.ldc = product.n;
+    DN_TRY(dn_cuda_gemm_batched(&product, slice->images, 0, output_at(a, 1, 0, 0),
+                                conv->pointwise ? columns.image_step : columns.column_step));
+    if (conv->pointwise) return DN_OK;
+    return dn_cuda_col2im(&columns, workspace, accumulate || slice->row > 0, image);
+}
+
+dn_status dn_cuda_conv_backward_input(const dn_cuda_conv *conv, int32_t images,
+                                      const float *grad_out, const float *weights, bool accumulate,
+                                      float *grad_in, float *workspace)
+{
+    const dn_conv_args *a = &conv->args;
+    if (images == 0) return DN_OK;
+    if (conv->depthwise)
+        return dn_depthwise_cuda_backward_input(a, images, grad_out, weights, accumulate, grad_in);
+    for (dn_slice slice = {}; next_slice(a, conv->each, images, &slice);)
+        for (int32_t group = 0; group < a->groups; group++)
+            DN_TRY(input_slice(conv, &slice, group, grad_out, weights, accumulate, grad_in,
+                               workspace));
+    return DN_OK;
+}

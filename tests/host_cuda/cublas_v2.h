@@ -1,0 +1,71 @@
+/* As much of cuBLAS as cuda/ uses, as plain loops on the CPU: see cuda_runtime.h. Matrices are
+ * column-major, as there; sums are in double. */
+#ifndef DN_TESTS_HOST_CUBLAS_H
+#define DN_TESTS_HOST_CUBLAS_H
+
+#include "cuda_runtime.h"
+
+enum cublasStatus_t { CUBLAS_STATUS_SUCCESS };
+enum cublasOperation_t { CUBLAS_OP_N, CUBLAS_OP_T };
+enum cublasMath_t { CUBLAS_DEFAULT_MATH };
+typedef struct dn_host_cublas *cublasHandle_t;
+
+static inline cublasStatus_t cublasCreate(cublasHandle_t *handle)
+{
+    *handle = reinterpret_cast<cublasHandle_t>(1);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static inline cublasStatus_t cublasDestroy(cublasHandle_t)
+{
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static inline cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t)
+{
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static inline cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t)
+{
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static inline const char *cublasGetStatusString(cublasStatus_t)
+{
+    return "no error";
+}
+
+static inline cublasStatus_t cublasSgemm(cublasHandle_t, cublasOperation_t op_a,
+                                         cublasOperation_t op_b, int m, int n, int k,
+                                         const float *alpha, const float *a, int lda,
+                                         const float *b, int ldb, const float *beta, float *c,
+                                         int ldc)
+{
+    const long step_i = op_a == CUBLAS_OP_N ? 1 : lda, step_a = op_a == CUBLAS_OP_N ? lda : 1;
+    const long step_b = op_b == CUBLAS_OP_N ? 1 : ldb, step_j = op_b == CUBLAS_OP_N ? ldb : 1;
+    for (long j = 0; j < n; j++) {
+        for (long i = 0; i < m; i++) {
+            double sum = 0.0;
+            for (long p = 0; p < k; p++)
+                sum += (double)a[i * step_i + p * step_a] * (double)b[p * step_b + j * step_j];
+            float *to = c + i + j * ldc;
+            *to = *alpha * (float)sum + (*beta == 0.0f ? 0.0f : *beta * *to);
+        }
+    }
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static inline cublasStatus_t
+cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b,
+                          int m, int n, int k, const float *alpha, const float *a, int lda,
+                          long long step_a, const float *b, int ldb, long long step_b,
+                          const float *beta, float *c, int ldc, long long step_c, int batch)
+{
+    for (int i = 0; i < batch; i++)
+        cublasSgemm(handle, op_a, op_b, m, n, k, alpha, a + i * step_a, lda, b + i * step_b, ldb,
+                    beta, c + i * step_c, ldc);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+#endif
