@@ -37,8 +37,7 @@ static inline unsigned dn_blocks(int64_t count)
  * b, b + gridDim.x ... of `blocks`, so that any number of blocks can be launched. */
 #ifndef DN_LAUNCH_BLOCKS
 #define DN_LAUNCH_BLOCKS(kernel, blocks, ...)                                                      \
-    kernel<<<(unsigned)((blocks) < DN_MOST_BLOCKS ? (blocks) : DN_MOST_BLOCKS), DN_BLOCK>>>(       \
-        __VA_ARGS__)
+    kernel<<<dn_blocks((blocks) * DN_BLOCK), DN_BLOCK>>>(__VA_ARGS__)
 #endif
 
 #define DN_BLOCK_STRIDE(b, blocks) for (int64_t b = blockIdx.x; b < (blocks); b += gridDim.x)

@@ -18,10 +18,10 @@
  * GPU, few enough parts for one thread to add. */
 static inline int32_t dn_sum_parts(int64_t sums, int64_t count)
 {
-    enum { BLOCKS = 1024, MOST = 128 };
-    const int64_t wanted = (BLOCKS + sums - 1) / sums, possible = count / DN_SUM_PART;
+    const int64_t blocks = 1024, most = 128;
+    const int64_t wanted = (blocks + sums - 1) / sums, possible = count / DN_SUM_PART;
     const int64_t parts = wanted < possible ? wanted : possible;
-    return (int32_t)(parts < 1 ? 1 : parts > MOST ? MOST : parts);
+    return (int32_t)(parts < 1 ? 1 : parts > most ? most : parts);
 }
 
 /* Part `part` of `parts` of values 0..count-1: [begin, end). */
