@@ -14,19 +14,15 @@ second of those that count them. A time is the mean of the rounds between two wa
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
+from steps import check, ffi, lib, make_truth  # first: it knows where the next ones lie
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests")]
-
-from layer_harness import net_section  # noqa: E402
-from networks import Net  # noqa: E402
-from roi_support import set_rois  # noqa: E402
-from test_roialign import pooling_cfg, random_boxes  # noqa: E402
-from yolomask._native import check, ffi, lib  # noqa: E402
+from layer_harness import net_section
+from networks import Net
+from roi_support import set_rois
+from test_roialign import pooling_cfg, random_boxes
 
 TWO = "[empty]\n[activation]\nactivation=leaky\n"  # layers 0 and 1: two maps of one shape
 POOLS = [("2/2", 2, 2, 32, 208), ("2/1", 2, 1, 512, 13), ("5/1", 5, 1, 512, 13),
@@ -55,10 +51,10 @@ def trained(cfg: str | Path, device: str, rois: list[dict] | None = None, **opti
     info = net.info
     shape = (info.batch, info.channels, info.height, info.width)
     images = np.random.default_rng(0).random(shape, np.float32)
-    truth = ffi.new("dn_truth[]", info.batch)
+    truth = make_truth(info.batch, info.height, info.width)
     data = ffi.from_buffer("float[]", images)
-    check(lib.dn_network_train_forward(net.handle, data, info.batch, truth, 0))
-    net._input = images  # which the network may go on reading
+    check(lib.dn_network_train_forward(net.handle, data, info.batch, truth[0], 0))
+    net._input = images, truth  # which the network goes on reading
     return net
 
 
@@ -102,7 +98,9 @@ def show_roialign(pool: str, boxes: int, options) -> None:
     """Maps of strides 4, 8 and 16 at 416, so many boxes an image."""
     channels, maps = max(8, int(64 * options.width)), (1, 2, 4)
     cfg = pooling_cfg(channels, 104, 104, maps, 14, pool=pool, max_rois=boxes, train_rois=boxes)
-    cfg = cfg.replace("batch=4", f"batch={options.batch}", 1)
+    for old, new in (("batch=4", f"batch={options.batch}"), ("classes=1", "classes=2"),
+                     ("filters=6", "filters=7")):  # fmt: skip
+        cfg = cfg.replace(old, new, 1)
     rng = np.random.default_rng(1)
     rois = [
         {"image": image, "box": roi["box"]}

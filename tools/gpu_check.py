@@ -7,7 +7,8 @@ Steps, each timed, limited in time, and of no consequence for the others:
   build      GPU=1 and GPU=1 CUDNN=1, by make with the variables given, e.g. DEPS=build/deps
   tests      tests/test_cuda_*.py with both libraries
   sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers (SANITIZE=<pytest's -k>)
-  bench      bench/bench_gpu.py with both libraries, PyTorch beside the second
+  bench      bench/bench_gpu.py with both libraries, PyTorch beside the second; then
+             bench/bench_layers.py: kernels that move and pool, and the layers of whole networks
 Tests and sanitizer run at the same time, the benchmark alone. The report is a page of markdown; it
 and the logs lie in build/gpu-check, and in the folder that --out names. Exits 1 where a step
 failed. Needs a Python (make's PYTHON) with numpy, pytest and cffi, of its own or out of WHEELS.
@@ -181,6 +182,13 @@ def bench(kind: str, beside: list[str]) -> None:
     step.rows = json.loads(numbers.read_text()) if numbers.is_file() else []
 
 
+def layers(what: str, kind: str, *cfgs: str) -> None:
+    command = [sys.executable, "bench/bench_layers.py", "--rounds", "20", *cfgs]
+    run(f"{what}, {kind}", command, what.replace(" ", "-"), 60,
+        lambda text: f"{len(text.splitlines())} lines in its log",
+        YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
+
+
 # ---- The report ------------------------------------------------------------------------------
 
 
@@ -296,6 +304,9 @@ def main() -> int:
         torch = ["--torch"] if importlib.util.find_spec("torch") else []
         for kind in built:
             bench(kind, torch if kind == built[-1] else [])
+        if built:
+            layers("kernels", built[-1])
+            layers("layers of networks", built[-1], "cfg/yolov3.cfg", "cfg/yolomask.cfg")
     text = report(options, time.perf_counter() - start)
     write(options, text)
     print(text)
