@@ -7,10 +7,6 @@
 
 #ifdef __cplusplus
 extern "C" {
-#ifdef __cplusplus
-}
-#endif
-
 #endif
 
 typedef enum dn_mask_loss { DN_MASK_BCE, DN_MASK_BCE_DICE } dn_mask_loss;

@@ -38,7 +38,7 @@ typedef struct dn_yolo_state {
 /* Where the anchor slot's values of one image, (5 + classes, h, w), begin in such a tensor. */
 static inline int64_t dn_yolo_slot_offset(const dn_layer *layer, int32_t image, int32_t slot)
 {
-    const dn_yolo_options *options = layer->options;
+    const dn_yolo_options *options = (const dn_yolo_options *)layer->options;
     const int64_t entries = DN_YOLO_CLASSES + options->classes;
     const int64_t plane = (int64_t)layer->out.h * layer->out.w;
     return image * dn_tensor_size(&layer->out) + slot * entries * plane;

@@ -118,6 +118,7 @@ template <typename Kernel> static inline void dn_host_blocks(const Kernel &kerne
 enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation = 2 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaStream_t { cudaStreamPerThread };
+enum cudaEvent_t { cudaEventDisableTiming };
 
 static inline const char *cudaGetErrorString(cudaError_t error)
 {
@@ -164,6 +165,16 @@ static inline cudaError_t cudaFree(void *block)
     return cudaSuccess;
 }
 
+static inline cudaError_t cudaMallocHost(void **block, size_t bytes)
+{
+    return cudaMalloc(block, bytes);
+}
+
+static inline cudaError_t cudaFreeHost(void *block)
+{
+    return cudaFree(block);
+}
+
 static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
 {
     std::memcpy(to, from, bytes);
@@ -183,6 +194,26 @@ static inline cudaError_t cudaMemsetAsync(void *block, int value, size_t bytes)
 }
 
 static inline cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *, int)
+{
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+{
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaEventSynchronize(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaEventDestroy(cudaEvent_t)
 {
     return cudaSuccess;
 }
