@@ -27,7 +27,7 @@ DN_HD void dn_mask_add_dice(dn_mask_sums *sums, float p, float t)
 DN_HD void dn_mask_add(dn_mask_sums *sums, float logit, float p, float t)
 {
     const double x = (double)logit, td = (double)t;
-    sums->bce += fmax(x, 0) - x * td + log1p(exp(-fabs(x)));
+    sums->bce += fmax(x, 0.0) - x * td + log1p(exp(-fabs(x)));
     dn_mask_add_dice(sums, p, t);
     sums->intersection += p >= 0.5f && t >= 0.5f ? 1.0 : 0.0;
     sums->all += p >= 0.5f || t >= 0.5f ? 1.0 : 0.0;
