@@ -77,6 +77,25 @@ static void cuda_free(void *block)
     cudaFree(block);
 }
 
+static dn_status cuda_alloc_host(size_t bytes, void **host)
+{
+    void *made = nullptr;
+    const cudaError_t error = cudaMallocHost(&made, bytes == 0 ? 1 : bytes);
+    if (error != cudaSuccess) {
+        cudaGetLastError(); /* as above */
+        return dn_fail(DN_ERROR_MEMORY,
+                       "device cuda: %zu bytes of pinned memory were asked for: %s", bytes,
+                       cudaGetErrorString(error));
+    }
+    *host = made;
+    return DN_OK;
+}
+
+static void cuda_free_host(void *host)
+{
+    cudaFreeHost(host);
+}
+
 static dn_status cuda_copy_in(void *block, const void *host, size_t bytes)
 {
     DN_CUDA_TRY(cudaMemcpy(block, host, bytes, cudaMemcpyHostToDevice));
@@ -108,7 +127,7 @@ static dn_status cuda_synchronise(void)
 }
 
 const dn_backend dn_cuda_backend = {
-    "cuda",        cuda_select, cuda_room, cuda_alloc,     cuda_free,          cuda_copy_in,
-    cuda_copy_out, cuda_zero,   cuda_copy, dn_cuda_update, dn_cuda_square_sum, cuda_synchronise,
-    cuda_kernels,
+    "cuda",          cuda_select,    cuda_room,          cuda_alloc,       cuda_free,
+    cuda_alloc_host, cuda_free_host, cuda_copy_in,       cuda_copy_out,    cuda_zero,
+    cuda_copy,       dn_cuda_update, dn_cuda_square_sum, cuda_synchronise, cuda_kernels,
 };

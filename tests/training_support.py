@@ -63,6 +63,7 @@ class Bench(Segmenter):
             for name, value in texts.items()
             if value
         }
+        keep["device"] = ffi.new("char[]", fields.pop("device", "cpu").encode())
         callbacks = {"progress": progress, "message": message, "cancelled": cancelled}
         defaults = {"dataset": self.data.handle, "schedule": True, "seed": 1, "threads": 1}
         options = ffi.new("dn_train_options *", defaults | keep | callbacks | fields)

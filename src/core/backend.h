@@ -52,6 +52,10 @@ typedef struct dn_backend {
     dn_status (*alloc)(size_t bytes, void **block);
     void (*free)(void *block); /* NULL is allowed */
 
+    /* Host memory that copy_in reads fast: of the cuda backend's, pages that stay in place. */
+    dn_status (*alloc_host)(size_t bytes, void **host);
+    void (*free_host)(void *host); /* NULL is allowed */
+
     /* From and to host memory. copy_out waits until its values are there. */
     dn_status (*copy_in)(void *block, const void *host, size_t bytes);
     dn_status (*copy_out)(void *host, const void *block, size_t bytes);

@@ -1,6 +1,7 @@
 /* The optimizer: see optimizer.h. */
 #include "core/optimizer.h"
 
+#include "core/host.h"
 #include "core/memory.h"
 
 #include <math.h>
@@ -61,6 +62,7 @@ static dn_status make_blocks(dn_optimizer *optimizer, const dn_network *network)
 
 dn_status dn_optimizer_create(const dn_network *network, dn_optimizer **out)
 {
+    DN_TRY(dn_network_enter(network));
     dn_optimizer *optimizer = dn_alloc(sizeof *optimizer);
     if (!optimizer) return DN_ERROR_MEMORY;
     *optimizer = options_of(network);
@@ -210,6 +212,7 @@ static dn_status update_params(const dn_optimizer *optimizer, const dn_network *
 dn_status dn_optimizer_step(dn_optimizer *optimizer, dn_network *network, float rate, int32_t batch)
 {
     double norm;
+    DN_TRY(dn_network_enter(network));
     DN_TRY(norm_of_gradients(optimizer, network, &norm));
     norm /= batch;
     if (!isfinite(norm)) return not_a_number(optimizer, network);
@@ -271,6 +274,7 @@ dn_status dn_optimizer_swap_ema(dn_optimizer *optimizer, dn_network *network)
         .values = trained_params(network),
         .first = ema_of(optimizer),
     };
+    DN_TRY(dn_network_enter(network));
     DN_TRY(optimizer->backend->update(&update, network->options.threads));
     dn_network_touch(network);
     return DN_OK;

@@ -139,10 +139,13 @@ static dn_status allocate(dn_loader *loader)
     dn_sizes_largest(&loader->options.sizes, &width, &height);
     for (int32_t i = 0; i < DN_RING; i++) {
         dn_ring_place *place = &loader->ring[i];
-        place->input = dn_alloc(batch * 3 * (size_t)width * (size_t)height * sizeof(float));
+        void *input;
+        DN_TRY(loader->options.backend->alloc_host(
+            batch * 3 * (size_t)width * (size_t)height * sizeof(float), &input));
+        place->input = input;
         place->samples = dn_alloc(batch * sizeof *place->samples);
         place->truth = dn_alloc(batch * sizeof *place->truth);
-        if (!place->input || !place->samples || !place->truth) return DN_ERROR_MEMORY;
+        if (!place->samples || !place->truth) return DN_ERROR_MEMORY;
     }
     for (int32_t i = 0; i < 2; i++) {
         loader->orders[i] = dn_alloc(images * sizeof **loader->orders);
@@ -241,7 +244,7 @@ void dn_loader_free(dn_loader *loader)
         for (int32_t j = 0; place->samples && j < loader->options.batch; j++)
             dn_sample_free(&place->samples[j]);
         dn_free(place->samples);
-        dn_free(place->input);
+        loader->options.backend->free_host(place->input);
         dn_free(place->truth);
     }
     for (int32_t i = 0; i < loader->fault_count; i++) dn_free(loader->faults[i]);

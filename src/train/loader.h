@@ -8,17 +8,19 @@
 #ifndef DN_TRAIN_LOADER_H
 #define DN_TRAIN_LOADER_H
 
+#include "core/backend.h"
 #include "train/sample.h"
 #include "train/sizes.h"
 
 typedef struct dn_loader dn_loader;
 
 typedef struct dn_loader_options {
-    dn_sample_options sample; /* its size is not looked at */
-    dn_sizes sizes;           /* of an iteration's samples */
-    int32_t batch;            /* samples of a batch */
-    int32_t workers;          /* threads, 1..256 */
-    int64_t first_sample;     /* number of the first one */
+    dn_sample_options sample;  /* its size is not looked at */
+    dn_sizes sizes;            /* of an iteration's samples */
+    const dn_backend *backend; /* to which the images go */
+    int32_t batch;             /* samples of a batch */
+    int32_t workers;           /* threads, 1..256 */
+    int64_t first_sample;      /* number of the first one */
     bool strict;
     void (*fault)(void *context, const char *sentence); /* called by dn_loader_next; may be NULL */
     void *context;

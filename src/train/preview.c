@@ -46,6 +46,7 @@ static dn_status fill(dn_preview_owner *owner, const dn_preview_options *options
                    .crop = dn_crop_of(network, options->plain),
                    .seed = options->seed},
         .sizes = {.width = preview->width, .height = preview->height, .samples = preview->count},
+        .backend = &dn_cpu_backend,
         .batch = options->count,
         .workers = 1,
         .first_sample = options->first,

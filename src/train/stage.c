@@ -232,6 +232,7 @@ static dn_status open_loader(dn_trainer *trainer)
                    .crop = dn_crop_of(network, options->plain),
                    .seed = trainer->state.seed},
         .sizes = sizes,
+        .backend = network->backend,
         .batch = network->batch,
         .workers = options->workers == 0 ? 1 : options->workers,
         .first_sample = trainer->state.iteration * trainer->batch,
