@@ -102,6 +102,19 @@ def test_per_class_branch(root):
     assert sections(extend(root / "cfg/yolov3-tiny.cfg"))[-2][1]["filters"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("given", "iterations", "warm_up"),
+    [("", 6000, 100), ("mask_max_batches=300", 300, 5), ("mask_max_batches=88000", 88000, 1000)],
+)
+def test_warm_up_is_in_proportion(tmp_path, given, iterations, warm_up):
+    path = tmp_path / "small.cfg"
+    path.write_text(SMALL.replace("[net]", f"[net]\n{given}") + HEAD)
+    net = sections(extend(path))[0][1]
+    assert (int(net["mask_max_batches"]), int(net["mask_burn_in"])) == (iterations, warm_up)
+    path.write_text(SMALL.replace("[net]", f"[net]\nmask_burn_in=7\n{given}") + HEAD)
+    assert sections(extend(path))[0][1]["mask_burn_in"] == "7"
+
+
 HEAD = "[convolutional]\nfilters=6\n[yolo]\nmask=0\nanchors=9,9\nclasses=1\nnum=1"
 SMALL = (
     "[net]\nchannels=3\nheight=36\nwidth=40\nmask_batch=3\n[convolutional]\nfilters=4\nstride=8\n"

@@ -167,6 +167,12 @@ class Oracle:
         return self.scale * np.array([np.mean(some) if some else 0.0 for some in losses])
 
 
+def decide(net: Net, rng) -> None:
+    """Weights for the logits like those of a trained branch: it starts from nearly none."""
+    net.params(LOGITS)["weights"][:] = rng.uniform(-0.6, 0.6, net.params(LOGITS)["weights"].size)
+    lib.dn_network_touch(net.handle)
+
+
 def three_images(rng) -> list:
     """Truths of three images with two, no and one object."""
 
@@ -205,7 +211,7 @@ def test_loss_and_gradients(classes, kind, loss, soft, scale):
     net = Net(cfg, batch=3, training=True, stage=lib.DN_STAGE_MASK, seed=4)
     for index in (*LATERALS, HIDDEN, LOGITS):
         net.params(index)["biases"][:] = rng.normal(0, 0.3, net.params(index)["biases"].size)
-    lib.dn_network_touch(net.handle)
+    decide(net, rng)
     truths = three_images(rng)
     given = Truths(truths)
     set_rois(net, three_rois(truths))
@@ -235,6 +241,7 @@ def test_joint_training_reaches_the_trunk():
     rng = np.random.default_rng(21)
     silent = "[yolo]\nobj_normalizer=0\ncls_normalizer=0\niou_normalizer=0\n"
     net = Net(branch_cfg().replace("[yolo]\n", silent), batch=3, training=True)
+    decide(net, rng)
     truths = three_images(rng)
     given = Truths(truths)
     set_rois(net, three_rois(truths))
@@ -504,6 +511,14 @@ def test_class_out_of_range_is_an_error():
     truths[0]["class_id"] = 3
     with pytest.raises(DarknetError, match=r"a box has class 3, \[mask\] knows classes 0..2"):
         train_forward(net, np.zeros((1, 3, SIZE, SIZE)), Truths([truths]))
+
+
+def test_masks_start_undecided():
+    net = Net(branch_cfg(3, head="[convolutional]\nfilters=900\nsize=3\n"), batch=1)
+    weights = net.params(-2)["weights"]
+    assert weights.std() == pytest.approx(0.001, rel=0.1)
+    assert abs(weights.mean()) < 1e-4
+    assert not net.params(-2)["biases"].any()
 
 
 # ---- inference ----

@@ -104,17 +104,27 @@ static dn_status find_maps(const dn_network *network, int32_t maps[DN_STRIDES])
                    name);
 }
 
-/* Keys of the mask stage that [net] does not have yet. */
-static void add_net_keys(dn_text *text, const dn_cfg_section *net)
+/* Keys of the mask stage that [net] does not have yet. The warm-up is a sixtieth of the stage, but
+ * no longer than 1000 iterations. */
+static void add_net_keys(dn_text *text, const dn_network *network)
 {
     static const char *const keys[][2] = {
-        {"mask_from", "0"},           {"mask_batch", "8"},       {"mask_subdivisions", "1"},
-        {"mask_adam", "1"},           {"mask_burn_in", "100"},   {"mask_learning_rate", ".001"},
-        {"mask_max_batches", "6000"}, {"mask_policy", "cosine"},
+        {"mask_from", "0"},
+        {"mask_batch", "8"},
+        {"mask_subdivisions", "1"},
+        {"mask_adam", "1"},
+        {"mask_learning_rate", ".001"},
+        {"mask_policy", "cosine"},
     };
+    const dn_cfg_section *net = &network->cfg->sections[0];
+    const int32_t given = network->net.mask_max_batches, iterations = given > 0 ? given : 6000;
+    const int32_t warm_up = iterations / 60;
     add(text, "# The mask stage: the detector is frozen, only the branch learns.\n");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (!dn_cfg_find(net, keys[i][0])) add(text, "%s=%s\n", keys[i][0], keys[i][1]);
+    if (!dn_cfg_find(net, "mask_burn_in"))
+        add(text, "mask_burn_in=%d\n", warm_up < 1000 ? warm_up : 1000);
+    if (!dn_cfg_find(net, "mask_max_batches")) add(text, "mask_max_batches=%d\n", iterations);
     add(text, "\n");
 }
 
@@ -178,7 +188,7 @@ static dn_status write_text(const dn_network *network, const char *path, const d
         network->layer_count - 1, network->layer_count);
     add_bytes(text, bytes + mark, net_end - mark);
     if (net_end > 0 && bytes[net_end - 1] != '\n') add(text, "\n");
-    add_net_keys(text, net);
+    add_net_keys(text, network);
     add_bytes(text, bytes + net_end, length - net_end);
     if (length > 0 && bytes[length - 1] != '\n') add(text, "\n");
     add_branch(text, network->layer_count, maps, o, o->per_class ? head.classes : 1);

@@ -1,7 +1,8 @@
 /* [mask]: the end of a mask branch: probabilities, and in training the loss.
  *
- * The layer before is a linear convolution with one filter a class, or one for all (classes=1). The
- * output is the logistic of the channel of each RoI's class, (RoIs, 1, h, w).
+ * The layer before is a linear convolution with one filter a class, or one for all (classes=1). Its
+ * weights start from N(0, .001^2). The output is the logistic of the channel of each RoI's class,
+ * (RoIs, 1, h, w).
  *
  * Training. A RoI with a truth gets the target t of dn_mask_target: the share of each cell of its
  * enlarged box that the truth's mask covers (soft_targets=0: cut at one half). With x the logits of
@@ -70,12 +71,21 @@ static dn_status check_classes(const dn_layer *layer, const dn_network *network)
                          o->classes, head.classes, head.classes);
 }
 
+/* Training begins with probabilities near one half, as in Mask R-CNN (He et al. 2017). */
+static void start_undecided(dn_layer *convolution)
+{
+    dn_param *weights = dn_find_param(convolution, "weights");
+    weights->init = DN_INIT_NORMAL;
+    weights->init_value = 0.001f;
+}
+
 static dn_status setup(dn_layer *layer, dn_network *network)
 {
     const dn_mask_options *o = layer->options;
     const dn_tensor *in = dn_input_shape(layer, network, 0);
     DN_TRY(check_input(layer, network));
     DN_TRY(check_classes(layer, network));
+    start_undecided(&network->layers[layer->inputs[0]]);
     DN_TRY(dn_set_output(layer, network, 1, in->h, in->w));
     layer->keeps_input = o->classes > 1; /* dn_mask_of_class reads other channels */
     layer->keeps_output = true;
