@@ -24,6 +24,7 @@ import json
 import os
 import re
 import shutil
+import site
 import subprocess
 import sys
 import time
@@ -81,6 +82,10 @@ def environment(**variables) -> dict[str, str]:
     paths = [SITE, ROOT / "python", ROOT / "tests"]
     given = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "YOLOMASK_TEST_CUDA": "need"}
     models = {"YOLOMASK_MODELS": str(ROOT / "models")} if (ROOT / "models").is_dir() else {}
+    # PyTorch's copies of cuBLAS and cuDNN for all: one process holds only one of a name.
+    if importlib.util.find_spec("torch"):
+        wheels = [p for s in site.getsitepackages() for p in glob.glob(f"{s}/nvidia/*/lib")]
+        given["LD_LIBRARY_PATH"] = os.pathsep.join(wheels)
     left = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     return models | left | given | {key: str(value) for key, value in variables.items()}
 
@@ -142,6 +147,11 @@ def build(variables: list[str]) -> None:
     jobs = f"-j{os.cpu_count()}"
     command = ["make", "-k", jobs, "--no-print-directory", "gpu-libraries", *variables]
     run("build GPU=1, GPU=1 CUDNN=1", command, "build", 300, build_words)
+    # As it was linked, without any search path.
+    for kind, library in LIBRARIES.items():
+        if library.is_file():
+            run(f"program, {kind}", [library.parent / "darknet", "version"], "program", 20,
+                LD_LIBRARY_PATH="")  # fmt: skip
 
 
 def pytest(*words: str) -> list[str]:
@@ -262,7 +272,7 @@ def write(options, text: str) -> None:
     if options.out and options.out.is_dir():
         (options.out / "report.md").write_text(text)
         for step in steps:
-            dull = step.ok and step.name.startswith(("wheels", "build"))
+            dull = step.ok and step.name.startswith(("wheels", "build", "program"))
             if step.log and step.log.is_file() and not dull:
                 shutil.copy(step.log, options.out)
     elif options.out:
