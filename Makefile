@@ -87,7 +87,7 @@ CUDA_LIBS    = $(filter-out -isystem=%,$(CUDNN_AT) $(CUBLAS_AT)) \
                -lcudart_static -lstdc++ -ldl -lrt
 LIBS        := $(CUDA_LIBS) $(LIBS)
 # One of the two implementations of cuda/conv.h.
-CUDA_SOURCES := $(filter-out cuda/conv_$(if $(cudnn),gemm,cudnn).cu,$(wildcard cuda/*.cu))
+CUDA_SOURCES := $(filter-out $(if $(cudnn),cuda/conv_gemm.cu,%_cudnn.cu),$(wildcard cuda/*.cu))
 LIB_OBJECTS := $(filter-out $(BUILD)/src/core/backend.o,$(LIB_OBJECTS)) $(CUDA)/backend.o \
                $(CUDA_SOURCES:%.cu=$(CUDA)/%.o)
 endif
@@ -124,7 +124,7 @@ $(CUDA)/backend.o: src/core/backend.c $(BUILD)/flags | $(BUILD)/libraries
 
 $(CUDA)/cuda/%.o: cuda/%.cu $(CUDA)/flags | $(CUDA)/libraries
 	@mkdir -p $(@D)
-	$(call quiet,nvcc $<)$(CUDA_COMPILE) $(if $(filter %cudnn.cu,$<),$(filter -isystem=%,$(CUDNN_AT))) \
+	$(call quiet,nvcc $<)$(CUDA_COMPILE) $(if $(filter %_cudnn.cu,$<),$(filter -isystem=%,$(CUDNN_AT))) \
 	    -MMD -MP -c -o $@ $<
 
 # Other flags or another flavour rebuild what they touch: these files change only with their text.
