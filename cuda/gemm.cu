@@ -5,7 +5,7 @@
  */
 #include "gemm.h"
 
-#include "launch.h"
+#include "handles.h"
 
 #include <cublas_v2.h>
 
@@ -17,28 +17,12 @@
                            cublasGetStatusString(dn_cublas_status));                               \
     } while (0)
 
-/* One thread's handles, a device each. */
-struct dn_cublas_handles {
-    enum { DEVICES = 64 };
-    cublasHandle_t of_device[DEVICES] = {};
-
-    ~dn_cublas_handles()
-    {
-        for (cublasHandle_t handle : of_device)
-            if (handle) cublasDestroy(handle);
-    }
-};
-
-static thread_local dn_cublas_handles handles;
+static thread_local dn_handles<cublasHandle_t, cublasDestroy> handles;
 
 static dn_status current_handle(cublasHandle_t *handle)
 {
-    int device = 0;
-    DN_CUDA_TRY(cudaGetDevice(&device));
-    if (device >= dn_cublas_handles::DEVICES)
-        return dn_fail(DN_ERROR_DEVICE, "device cuda:%d: products run on devices 0..%d", device,
-                       dn_cublas_handles::DEVICES - 1);
-    cublasHandle_t *kept = &handles.of_device[device];
+    cublasHandle_t *kept = nullptr;
+    DN_TRY(handles.place(&kept));
     if (!*kept) {
         cublasHandle_t made = nullptr;
         DN_CUBLAS_TRY(cublasCreate(&made));
