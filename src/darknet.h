@@ -456,8 +456,8 @@ typedef struct dn_network_options {
     bool input_grad;    /* compute the input's gradient too */
     bool strict;        /* unknown keys are errors, not warnings */
     uint64_t seed;      /* of initial weights, dropout, RoI sampling */
-    const char *device; /* where it runs: "cpu" (or NULL), "cuda", "cuda:1"; DN_ERROR_DEVICE where
-                           the build or the machine lacks it */
+    const char *device; /* where it runs: "cpu" (or NULL), "cuda", "cuda:1", or "auto": the first
+                           GPU that can be used, else the CPU */
     void (*warn)(void *context, const char *sentence); /* may be NULL */
     void *warn_context;
 } dn_network_options;
@@ -505,10 +505,17 @@ typedef struct dn_roi {
     dn_box expanded;   /* pooled and pasted area, same unit, not clipped */
 } dn_roi;
 
+/* Whether networks can run on the device: DN_ERROR_DEVICE and a sentence where the build or the
+ * machine lacks it. */
+DN_API dn_status dn_device_check(const char *device);
+
 /* Builds the network of a cfg file with initial weights. Freed with dn_network_free. */
 DN_API dn_status dn_network_create(const char *cfg_path, const dn_network_options *options,
                                    dn_network **out);
 DN_API void dn_network_free(dn_network *network);
+
+/* Where it runs: "cpu", "cuda:0", ...; as long as the network lives. */
+DN_API const char *dn_network_device(const dn_network *network);
 
 /* Another size of the input, in pixels. Allocates nothing where a larger one was in use before. On
  * failure the old size stays. Outputs of the last pass are gone. */

@@ -20,6 +20,7 @@ import pytest
 
 from networks import Net
 from program import CONVOLUTIONS, LAYERS, NET, PROGRAM, ROOT, Folder, floats, write_weights
+from yolomask._native import lib
 
 # A class-agnostic mask branch on the first map.
 BRANCH = """
@@ -59,6 +60,40 @@ def folder(tmp_path) -> Folder:
 
 
 # ---- usage ----
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentences"),
+    [
+        (["-nogpu"], []),
+        (["-i", "1"], ["device cuda"]),
+        (["-gpus", "0"], ["device cuda"]),
+        (["-gpus", "0,1"], ["several GPUs at a time come in a later version", "device cuda"]),
+        (["-gpus", "0", "-nogpu"], []),
+    ],
+)
+def test_devices(folder, flags, sentences):
+    """A program without CUDA says so where a GPU is asked for, and runs on the CPU."""
+    if lib.dn_device_check(b"cuda") == lib.DN_OK:
+        pytest.skip("there is a GPU")
+    _, said = folder.run("speed", "tiny.cfg", "1", "-quiet", *flags)
+    lines = said.splitlines()
+    assert len(lines) == len(sentences)
+    for line, sentence in zip(lines, sentences, strict=True):
+        assert sentence in line
+        assert ("the CPU is used" in line) == ("device cuda" in sentence)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["-gpus", "x"], "-gpus x: numbers of GPUs with commas between them are wanted"),
+        (["-gpus", ",1"], "-gpus ,1: numbers of GPUs"),
+        (["-i", "x"], "-i x: a whole number is wanted"),
+    ],
+)
+def test_senseless_devices(folder, flags, sentence):
+    assert sentence in folder.run("speed", "tiny.cfg", *flags, code=1)[1]
 
 
 def test_usage(folder):

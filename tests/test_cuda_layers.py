@@ -658,7 +658,7 @@ def test_layer_without_a_cuda_form(tmp_path, device, name):
         (b"cuda", NO_CUDA),
         (b"cuda:x", "device cuda:x: a number 0..1023 follows the colon"),
         (b"cpu:1", "device cpu:1: there is only cpu:0"),
-        (b"tpu", "device tpu: devices are cpu, cuda and cuda:N"),
+        (b"tpu", "device tpu: devices are cpu, cuda, cuda:N and auto"),
     ],
 )
 def test_network_refuses_other_devices(tmp_path, device, sentence):

@@ -18,7 +18,7 @@ from networks import Net
 from roi_support import Truths, corners, get_rois
 from test_cuda_layers import NO_CUDA
 from test_mask_branch import SIZE, backward, branch_cfg, three_images
-from yolomask import images
+from yolomask import Network, images
 from yolomask._native import DeviceError, check, ffi, lib
 
 pytestmark = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)
@@ -392,6 +392,21 @@ def test_what_a_device_refuses():
         Net(DETECTOR, device=b"cuda", batch=100, width=2048, height=2048)
 
 
+def test_network_of_python(tmp_path):
+    path = tmp_path / "detector.cfg"
+    path.write_text(DETECTOR + BRANCH)
+    networks = [Network(path, device=device) for device in ("cpu", "cuda:0", "auto")]
+    assert [network.device for network in networks] == ["cpu", "cuda:0", "cuda:0"]
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 80, 3), np.uint8)
+    first, *others = (network.predict(pixels, conf=0.3) for network in networks)
+    for other in others:
+        assert len(first) == len(other) > 0
+        np.testing.assert_allclose(other.boxes.xyxy, first.boxes.xyxy, atol=1e-2)
+        np.testing.assert_allclose(other.boxes.conf, first.boxes.conf, atol=1e-4)
+    with pytest.raises(DeviceError, match="device cuda:x: a number"):
+        Network(path, device="cuda:x")
+
+
 # ---- real weights ----------------------------------------------------------------------------
 
 
@@ -404,7 +419,7 @@ def test_published_models(models, names):
     photo = images.load_image(published_file(models, "bus.jpg"))
     results = []
     for device in (b"cpu", b"cuda"):
-        net = Net(cfg, device=device, keep_all=False)
+        net = Net(cfg, device=device, keep_all=False, width=224, height=224)
         report = net.load(*weights)
         assert report.layers_loaded == report.layers_total
         results.append(net.predict([photo], threshold=0.3)[0])

@@ -15,7 +15,8 @@ import pytest
 
 from api_support import MASK_CFG, NAMES, noise, write_cfg
 from conftest import ROOT, published_file
-from yolomask import ConfigError, DarknetWarning, DataError, Network, WeightsError
+from yolomask import ConfigError, DarknetWarning, DataError, DeviceError, Network, WeightsError
+from yolomask._native import lib
 
 LOW = {"conf": 0.05, "iou": 0.5}
 
@@ -206,6 +207,14 @@ def test_size_of_the_input(cfg):
     with Network(cfg, width=96, height=32) as network:
         assert (network.width, network.height) == (96, 32)
         assert network.has_masks
+
+
+def test_device(network, cfg):
+    there = lib.dn_device_check(b"cuda") == lib.DN_OK
+    assert network.device == ("cuda:0" if there else "cpu")
+    assert Network(cfg, device="cpu").device == "cpu"
+    with pytest.raises(DeviceError, match="device tpu: devices are cpu, cuda, cuda:N and auto"):
+        Network(cfg, device="tpu")
 
 
 def test_closed(cfg):

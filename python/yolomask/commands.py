@@ -46,6 +46,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cfg", help="the network")
     group.add_argument("--weights", nargs="+", metavar="FILE", help="weights files, in order")
     group.add_argument("--names", help="class names: a file, one a line, or a .data file")
+    group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1; auto: a GPU if it can")
     group.add_argument("--threads", type=int, default=0, help="0: all cores")
     group.add_argument("--size", type=int, nargs="+", metavar="N", help="input: side, or w and h")
 
@@ -61,7 +62,15 @@ def open_network(arguments: argparse.Namespace) -> Network:
     size = arguments.size or [0]
     if len(size) > 2:
         raise ValueError("--size takes one number or two")
-    return Network(cfg, weights, names, threads=arguments.threads, width=size[0], height=size[-1])
+    return Network(
+        cfg,
+        weights,
+        names,
+        device=arguments.device,
+        threads=arguments.threads,
+        width=size[0],
+        height=size[-1],
+    )
 
 
 def detect_main(argv: Sequence[str] | None = None) -> int:

@@ -72,8 +72,10 @@ class Network:
 
     weights is a file, a list of files (detector, mask branch), or None for initial values; names a
     list, a dictionary, a file of names or a .data file, by default those that the cfg's data= leads
-    to; threads 0 means all cores; width and height override the cfg's; strict turns unknown cfg
-    keys, warnings otherwise, into errors; batch is how many images run at a time.
+    to; device is "cpu", "cuda", "cuda:1" or "auto", the first GPU where the library was built with
+    GPU=1 and finds one, else the CPU; threads 0 means all cores; width and height override the
+    cfg's; strict turns unknown cfg keys, warnings otherwise, into errors; batch is how many images
+    run at a time.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Network:
         weights: Weights = None,
         names: Names = None,
         *,
+        device: str = "auto",
         threads: int = 0,
         width: int = 0,
         height: int = 0,
@@ -97,9 +100,12 @@ class Network:
         options = ffi.new("dn_network_options *")
         options.batch, options.width, options.height = batch, width, height
         options.threads, options.strict, options.warn = threads, strict, self._warn
+        options.device = where = ffi.new("char[]", device.encode())
         handle = ffi.new("dn_network **")
         check(lib.dn_network_create(encode_path(cfg), options, handle))
         self._handle = ffi.gc(handle[0], lib.dn_network_free)
+        del where
+        self.device: str = ffi.string(lib.dn_network_device(self._handle)).decode()
         info = ffi.new("dn_network_info *")
         check(lib.dn_network_get_info(self._handle, info))
         self.width: int = info.width

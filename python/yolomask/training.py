@@ -124,7 +124,7 @@ def train(
     backup: str | os.PathLike | None = None,
     iterations: int = 0,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     threads: int = 0,
     workers: int = 1,
     save_every: int = 0,
@@ -142,9 +142,9 @@ def train(
     `stage` alone (detector, mask, joint), on the .data file's train set, from `weights`.
 
     It validates on the way where the data file has a labelled valid set (validate=False: not).
-    device: "cpu"; "cuda" or "cuda:1" where the library was built with GPU=1. backup is the folder
-    for weights, by default the data file's. resume goes on from <backup>/<cfg's base>_last.state.
-    Ctrl-C saves, then raises KeyboardInterrupt; what on_progress raises does the same.
+    device as for Network. backup is the folder for weights, by default the data file's. resume goes
+    on from <backup>/<cfg's base>_last.state. Ctrl-C saves, then raises KeyboardInterrupt; what
+    on_progress raises does the same.
     """
     if stage is not None and stage not in STAGES:
         raise ValueError(f"stage {stage!r}: one of {', '.join(STAGES)}, or None")

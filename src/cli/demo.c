@@ -101,6 +101,7 @@ int dn_command_demo(dn_arguments *arguments)
     add_pair(&words, "--out", out);
     if (hidden) add(&words, "--no-show");
     if (strcmp(arguments->task, "detector") == 0) add(&words, "--no-masks");
+    add_pair(&words, "--device", strcmp(common.device, "auto") == 0 ? NULL : common.device);
     add_pair(&words, "--threads", int_text(text[3], common.threads));
     add_pair(&words, "--size", int_text(text[4], common.width));
     add(&words, int_text(text[5], common.height));

@@ -1,12 +1,52 @@
 /* Opening a network as Darknet's programs do: see open_network.h. */
 #include "cli/open_network.h"
 
+#include "core/option.h"
+
 #include <stdio.h>
+#include <string.h>
 
 void dn_print_warning(void *context, const char *sentence)
 {
     (void)context;
     fprintf(stderr, "%s\n", sentence);
+}
+
+/* "-gpus 0,1": the first; several at a time come later. -1: not given. */
+static int32_t first_gpu(const char *list)
+{
+    char first[8] = "";
+    int64_t number = -1;
+    if (!list) return -1;
+    const size_t length = strcspn(list, ",");
+    if (length < sizeof first) memcpy(first, list, length);
+    if (strspn(list, "0123456789,") != strlen(list) || !dn_parse_int(first, &number))
+        dn_die("-gpus %s: numbers of GPUs with commas between them are wanted", list);
+    if (list[length])
+        fprintf(stderr,
+                "-gpus %s: several GPUs at a time come in a later version; GPU %s is used\n", list,
+                first);
+    return (int32_t)number;
+}
+
+/* Darknet's -nogpu, -i N and -gpus; without them the first GPU, or the CPU where there is none.
+ * Where a GPU is asked for and none can be used, that is said, as in a program built without. */
+static void take_device(dn_arguments *arguments, char *device, size_t size)
+{
+    const bool no_gpu = dn_take_flag(arguments, "-nogpu");
+    const char *list = dn_take_text(arguments, "-gpus", NULL);
+    const int32_t single = (int32_t)dn_take_int(arguments, "-i", -1, -1, 1023);
+    const int32_t number = list ? first_gpu(list) : single;
+    if (no_gpu) {
+        snprintf(device, size, "cpu");
+    } else if (number < 0) {
+        snprintf(device, size, "auto");
+    } else if (dn_device_check("cuda") == DN_OK) {
+        snprintf(device, size, "cuda:%d", number);
+    } else {
+        fprintf(stderr, "%s; the CPU is used\n", dn_error_message());
+        snprintf(device, size, "cpu");
+    }
 }
 
 dn_common_arguments dn_take_common(dn_arguments *arguments)
@@ -18,9 +58,7 @@ dn_common_arguments dn_take_common(dn_arguments *arguments)
     common.seed = (uint64_t)dn_take_int(arguments, "-seed", 1, 0, INT64_MAX);
     common.strict = dn_take_flag(arguments, "-strict");
     common.quiet = dn_take_flag(arguments, "-quiet");
-    dn_take_flag(arguments, "-nogpu");
-    if (dn_take_int(arguments, "-i", -1, -1, INT32_MAX) > 0)
-        fprintf(stderr, "-i: networks run on the CPU in this version\n");
+    take_device(arguments, common.device, sizeof common.device);
     return common;
 }
 
@@ -48,11 +86,14 @@ dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_argum
         .threads = common->threads,
         .strict = common->strict,
         .seed = common->seed,
+        .device = common->device,
         .warn = dn_print_warning,
     };
     dn_network *network = NULL;
     dn_must(dn_network_create(arguments->cfg, &options, &network));
     if (!common->quiet) dn_print_layers(network);
+    if (!common->quiet && strcmp(dn_network_device(network), "cpu") != 0)
+        fprintf(stderr, "Runs on %s\n", dn_network_device(network));
     if (!arguments->weights) return network;
     dn_weights_report report;
     if (!common->quiet) fprintf(stderr, "Loading weights from %s...", arguments->weights);

@@ -7,6 +7,7 @@
 /* Options that every command with a network knows. */
 typedef struct dn_common_arguments {
     int32_t threads, width, height;
+    char device[16]; /* of dn_network_options */
     bool strict, quiet;
     uint64_t seed;
 } dn_common_arguments;

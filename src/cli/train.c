@@ -190,9 +190,9 @@ static dn_stage stage_named(const char *name)
     dn_die("-stage %s: one of mask, detector, joint", name);
 }
 
-static dn_train_options take_options(dn_arguments *arguments, dn_screen *screen)
+static dn_train_options take_options(dn_arguments *arguments, const dn_common_arguments *common,
+                                     dn_screen *screen)
 {
-    const dn_common_arguments common = dn_take_common(arguments);
     const char *usual = strcmp(arguments->task, "segmenter") == 0  ? NULL /* the schedule */
                         : strcmp(arguments->task, "detector") == 0 ? "detector"
                                                                    : "joint";
@@ -201,15 +201,16 @@ static dn_train_options take_options(dn_arguments *arguments, dn_screen *screen)
     return (dn_train_options){
         .schedule = !stage,
         .stage = stage ? stage_named(stage) : DN_STAGE_ALL,
-        .seed = common.seed,
-        .threads = common.threads,
+        .seed = common->seed,
+        .threads = common->threads,
+        .device = common->device,
         .workers = (int32_t)dn_take_int(arguments, "-workers", 1, 1, 256),
         .max_iterations = dn_take_int(arguments, "-iterations", 0, 1, INT32_MAX),
         .save_every = dn_take_int(arguments, "-save_every", 0, 1, INT32_MAX),
         .valid_every = dn_take_int(arguments, "-valid_every", 0, 1, INT32_MAX),
         .patience = (int32_t)dn_take_int(arguments, "-patience", 0, 1, INT32_MAX),
         .clear = dn_take_flag(arguments, "-clear"),
-        .strict = common.strict,
+        .strict = common->strict,
         .plain = dn_take_flag(arguments, "-no_augmentation"),
         .backup_folder = dn_take_text(arguments, "-backup", NULL),
         .context = screen,
@@ -253,7 +254,8 @@ int dn_command_train(dn_arguments *arguments)
     dn_screen screen = {.terminal = isatty(STDOUT_FILENO) == 1};
     char state[4096], command[8192];
     write_command(arguments, command, sizeof command);
-    dn_train_options options = take_options(arguments, &screen);
+    const dn_common_arguments common = dn_take_common(arguments);
+    dn_train_options options = take_options(arguments, &common, &screen);
     const bool resume = dn_take_flag(arguments, "-resume");
     dn_take_flag(arguments, "-map"); /* it validates anyway */
     const bool validates = !dn_take_flag(arguments, "-no_valid");

@@ -96,9 +96,16 @@ static const dn_backend *find(const char *name, size_t length)
     return NULL;
 }
 
+static bool has_gpu(void)
+{
+    const dn_backend *cuda = find("cuda", strlen("cuda"));
+    return cuda && cuda->select(0) == DN_OK;
+}
+
 dn_status dn_backend_open(const char *device, const dn_backend **backend, int32_t *number)
 {
     if (!device || !*device) device = "cpu";
+    if (strcmp(device, "auto") == 0) device = has_gpu() ? "cuda" : "cpu";
     const size_t length = strcspn(device, ":");
     int64_t index = 0;
     if (device[length] && (!dn_parse_int(device + length + 1, &index) || index < 0 || index > 1023))
@@ -109,9 +116,17 @@ dn_status dn_backend_open(const char *device, const dn_backend **backend, int32_
                        "device %s: this library was built without GPU=1 and runs on the CPU only",
                        device);
     if (!found)
-        return dn_fail(DN_ERROR_DEVICE, "device %s: devices are cpu, cuda and cuda:N", device);
+        return dn_fail(DN_ERROR_DEVICE, "device %s: devices are cpu, cuda, cuda:N and auto",
+                       device);
     DN_TRY(found->select((int32_t)index));
     *backend = found;
     *number = (int32_t)index;
     return DN_OK;
+}
+
+dn_status dn_device_check(const char *device)
+{
+    const dn_backend *backend;
+    int32_t index;
+    return dn_backend_open(device, &backend, &index);
 }

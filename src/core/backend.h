@@ -77,8 +77,9 @@ typedef struct dn_backend {
     const dn_layer_kernels *(*kernels)(const dn_layer_type *type);
 } dn_backend;
 
-/* "cpu" (also NULL and ""), "cuda" or "cuda:1": *backend is its table, with that device selected;
- * *index is the number. DN_ERROR_DEVICE where the build or the machine has none. */
+/* "cpu" (also NULL and ""), "cuda", "cuda:1" or "auto" (the first GPU, or the CPU where none can be
+ * used): *backend is its table, with that device selected; *index is the number. DN_ERROR_DEVICE
+ * where the build or the machine has none. */
 dn_status dn_backend_open(const char *device, const dn_backend **backend, int32_t *index);
 
 /* dn_<name>_cuda of every layer with a CUDA form. */

@@ -229,7 +229,13 @@ static dn_status open_device(dn_network *network)
 {
     const char *device = network->options.device;
     network->options.device = NULL; /* the caller's text */
-    return dn_backend_open(device, &network->backend, &network->device);
+    DN_TRY(dn_backend_open(device, &network->backend, &network->device));
+    const char *name = network->backend->name;
+    if (network->backend == &dn_cpu_backend)
+        snprintf(network->device_name, sizeof network->device_name, "%s", name);
+    else
+        snprintf(network->device_name, sizeof network->device_name, "%s:%d", name, network->device);
+    return DN_OK;
 }
 
 /* Published networks need up to .72 trillion operations an image at their own sizes. */

@@ -36,6 +36,7 @@ struct dn_network {
     dn_network_options options;
     const dn_backend *backend; /* holds arena, parameters and gradients, and runs the layers */
     int32_t device;            /* the backend's, 0: the first */
+    char device_name[16];      /* "cpu", "cuda:1" */
     dn_host *host;             /* what the host holds of a network elsewhere; NULL on the CPU */
     int32_t layer_count;
     dn_layer *layers;

@@ -84,6 +84,11 @@ dn_status dn_network_get_param(dn_network *network, int32_t index, int32_t k, dn
     return DN_OK;
 }
 
+const char *dn_network_device(const dn_network *network)
+{
+    return network->device_name;
+}
+
 void dn_network_touch(dn_network *network)
 {
     network->weights_version++;
