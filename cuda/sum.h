@@ -30,7 +30,7 @@ static __device__ inline int64_t dn_part_begin(int64_t count, int32_t parts, int
     return count / parts * part + (part < count % parts ? part : count % parts);
 }
 
-/* The sum of `value` over the block's threads; all call it, thread 0 gets it. */
+/* The sum of `value` over the block's threads; all call it, thread 0 gets it, the others 0. */
 static __device__ inline double dn_block_sum(double value)
 {
     __shared__ double sums[DN_BLOCK];
@@ -41,7 +41,7 @@ static __device__ inline double dn_block_sum(double value)
         __syncthreads();
         if (t < live / 2) sums[t] += sums[t + (live + 1) / 2];
     }
-    return sums[0];
+    return t == 0 ? sums[0] : 0.0; /* the others would read while thread 0 writes */
 }
 
 /* Adds the parts of sum `index`: parts lie `step` apart, those of one sum side by side. */
