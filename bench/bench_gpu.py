@@ -109,12 +109,16 @@ def images_of(batch: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).random((batch, 3, size, size), np.float32)
 
 
-def forward(cfg: str, batch: int, size: int, device: str, weights: str = "") -> Step:
-    path = ROOT / f"cfg/{cfg}.cfg"
-    network = make_network(path, batch=batch, width=size, height=size, device=device)
+def load_weights(network, weights: str) -> None:
     if weights:
         read = ffi.new("dn_weights_report *")
         check(lib.dn_network_load_weights(network, weights.encode(), read))
+
+
+def forward(cfg: str, batch: int, size: int, device: str, weights: str = "") -> Step:
+    path = ROOT / f"cfg/{cfg}.cfg"
+    network = make_network(path, batch=batch, width=size, height=size, device=device)
+    load_weights(network, weights)
     images = images_of(batch, size)
     data = ffi.from_buffer("float[]", images)
     return lambda: check(lib.dn_network_forward(network, data, batch, 0.25))
@@ -129,18 +133,19 @@ def find_weights() -> str:
 
 def photo(device: str, batch: int) -> Step:
     """The segmenter on the shipped photo, from decoded pixels."""
-    from yolomask import Network
-    from yolomask.images import as_pixels
+    network = make_network(ROOT / "cfg/yolomask-v4-tiny.cfg", batch=batch, device=device)
+    load_weights(network, find_weights())
+    image = ffi.gc(ffi.new("dn_image *"), lib.dn_image_free)
+    check(lib.dn_image_load(str(ROOT / "data/astronaut.jpg").encode(), image))
+    images = ffi.new("dn_image[]", [image[0]] * batch)
+    options, results = ffi.new("dn_predict_options *"), ffi.new("dn_result *[]", batch)
 
-    pixels = as_pixels(str(ROOT / "data/astronaut.jpg"), False)[0]
-    weights = find_weights()
-    network = Network(
-        ROOT / "cfg/yolomask-v4-tiny.cfg",
-        weights.split(",") if weights else None,
-        batch=batch,
-        device=device,
-    )
-    return lambda: network.predict([pixels] * batch)
+    def predict(_keep=image):
+        check(lib.dn_network_predict_batch(network, images, batch, options, results))
+        for result in results:
+            lib.dn_result_free(result)
+
+    return predict
 
 
 def training(batch: int, size: int, device: str) -> Step:

@@ -6,7 +6,7 @@ Steps, each timed, limited in time, and of no consequence for the others:
   wheels     installs WHEELS=<folder>'s packages beside this check (no network, nothing permanent)
   build      GPU=1 and GPU=1 CUDNN=1, by make with the variables given, e.g. DEPS=build/deps
   tests      tests/test_cuda_*.py with both libraries
-  sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers (SANITIZE=<pytest's -k>)
+  sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers (SANITIZER=<pytest's -k>)
   bench      bench/bench_gpu.py with both libraries, PyTorch beside the second; then
              bench/bench_layers.py: kernels that move and pool, and the layers of whole networks
 Tests and sanitizer run at the same time, the benchmark alone. The report is a page of markdown; it
@@ -37,7 +37,7 @@ FOLDER = ROOT / "build/gpu-check"
 SITE = FOLDER / "site"
 LIBRARIES = {"cuBLAS": FOLDER / "libdarknet.so", "cuDNN": FOLDER / "cudnn/libdarknet.so"}
 PARTS = ["wheels", "build", "tests", "sanitizer", "bench"]
-SANITIZE = "against_cpu"
+SANITIZER = "against_cpu"
 
 
 @dataclass
@@ -178,7 +178,7 @@ def sanitizer(tool: str) -> None:
         steps.append(Step(f"sanitizer, {tool}", words="no compute-sanitizer on this machine"))
         return
     options = ["--tool", tool, "--report-api-errors", "no", "--error-exitcode", "9"]
-    chosen = os.environ.get("SANITIZE") or SANITIZE
+    chosen = os.environ.get("SANITIZER") or SANITIZER
     run(f"sanitizer, {tool}", [program, *options, *pytest("-k", chosen)], tool, 200,
         sanitizer_words, YOLOMASK_LIBRARY=LIBRARIES["cuBLAS"])  # fmt: skip
 
