@@ -3,6 +3,7 @@
  * As in yolo.cu: the objects come from the host in one copy, each object's anchor and cell are
  * found, then every place does by itself, in the objects' order, all that it learns.
  */
+#include "decode.h"
 #include "head.h"
 #include "sums.h"
 
@@ -14,6 +15,7 @@
 
 typedef struct dn_region_device {
     dn_staging truth;
+    dn_decoder decoder;
     dn_staging anchors;
     dn_region_head head; /* points to the anchors on the device */
 } dn_region_device;
@@ -35,6 +37,7 @@ static dn_status setup(dn_layer *layer, dn_network *)
     DN_TRY(dn_staging_send(&device->anchors, anchors));
     device->head = state->head;
     device->head.anchors = (const float *)(const void *)device->anchors.block;
+    DN_TRY(dn_decode_reserve(&device->decoder, layer->out.n, device->head.num, &device->head));
     if (!layer->trains) return DN_OK;
     layer->workspace_floats =
         dn_cuda_sum_floats(layer->out.n * (int64_t)threads_an_image(&state->head), DN_HEAD_SUMS);
@@ -46,6 +49,7 @@ static void destroy(dn_layer *layer)
     dn_region_device *device = (dn_region_device *)layer->device;
     if (!device) return;
     dn_staging_free(&device->truth);
+    dn_staging_free(&device->decoder.staging);
     dn_staging_free(&device->anchors);
     free(device);
     layer->device = nullptr;
@@ -152,7 +156,7 @@ static dn_status find_loss(dn_layer *layer, const dn_pass *pass)
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
-    const dn_region_device *device = (const dn_region_device *)layer->device;
+    dn_region_device *device = (dn_region_device *)layer->device;
     const dn_region_head *head = &device->head;
     const float *in = dn_input(layer, pass, 0)->data;
     const int64_t count = pass->batch * dn_tensor_size(&layer->out);
@@ -161,6 +165,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     DN_CUDA_TRY(cudaGetLastError());
     if (head->softmax) DN_LAUNCH(activate_classes, places, *head, in, layer->out.data, places);
     DN_CUDA_TRY(cudaGetLastError());
+    device->decoder.done = false;
     return pass->training ? find_loss(layer, pass) : DN_OK;
 }
 
@@ -179,4 +184,12 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     return DN_OK;
 }
 
-const dn_layer_kernels dn_region_cuda = {forward, backward, setup, destroy};
+static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
+                        dn_detections *detections)
+{
+    dn_region_device *device = (dn_region_device *)layer->device;
+    return dn_decode_detect(&device->decoder, &device->head, device->head.num, layer, pass, image,
+                            detections);
+}
+
+const dn_layer_kernels dn_region_cuda = {forward, backward, setup, destroy, detect};

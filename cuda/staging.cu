@@ -46,3 +46,11 @@ dn_status dn_staging_send(dn_staging *staging, size_t bytes)
     DN_CUDA_TRY(cudaEventRecord(staging->sent, cudaStreamPerThread));
     return DN_OK;
 }
+
+dn_status dn_staging_fetch(dn_staging *staging, size_t start, size_t bytes)
+{
+    DN_CUDA_TRY(cudaMemcpyAsync(staging->host + start, staging->block + start, bytes,
+                                cudaMemcpyDeviceToHost));
+    DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
+    return DN_OK;
+}

@@ -1,4 +1,5 @@
-/* What travels from the host to the device in a pass: a few bytes that the host writes, one copy.
+/* Bytes that exist twice, for the host and on the device: what travels to the device in a pass, in
+ * one copy, or comes back from there.
  *
  * The host's part is page-locked, so that nobody waits for the copy; `begin` waits for the one
  * before, which has long arrived. The block stays as it is until the next `send`. Room is made in a
@@ -22,6 +23,10 @@ dn_status dn_staging_begin(dn_staging *staging, size_t bytes);
 
 /* Copies the first `bytes` of the host's part into the block. */
 dn_status dn_staging_send(dn_staging *staging, size_t bytes);
+
+/* Copies so many bytes of the block, from `start` on, to the same place of the host's part, and
+ * waits for them. */
+dn_status dn_staging_fetch(dn_staging *staging, size_t start, size_t bytes);
 
 void dn_staging_free(dn_staging *staging);
 

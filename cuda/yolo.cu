@@ -7,6 +7,7 @@
  * meet in one place as on the CPU. Loss and statistics are sums of fixed order (sums.h); they come
  * back to the host in one copy a head.
  */
+#include "decode.h"
 #include "head.h"
 #include "sums.h"
 
@@ -18,6 +19,7 @@
 
 typedef struct dn_yolo_device {
     dn_staging truth;
+    dn_decoder decoder;
     dn_staging constants; /* what the pointers of `head` lead to */
     dn_yolo_head head;
 } dn_yolo_device;
@@ -54,6 +56,7 @@ static dn_status setup(dn_layer *layer, dn_network *)
     dn_yolo_device *device = (dn_yolo_device *)layer->device;
     if (!device) return DN_ERROR_MEMORY;
     DN_TRY(set_head(state, device));
+    DN_TRY(dn_decode_reserve(&device->decoder, layer->out.n, device->head.slots, &device->head));
     if (!layer->trains) return DN_OK;
     layer->workspace_floats =
         dn_cuda_sum_floats(layer->out.n * (int64_t)threads_an_image(&state->head), DN_HEAD_SUMS);
@@ -65,6 +68,7 @@ static void destroy(dn_layer *layer)
     dn_yolo_device *device = (dn_yolo_device *)layer->device;
     if (!device) return;
     dn_staging_free(&device->truth);
+    dn_staging_free(&device->decoder.staging);
     dn_staging_free(&device->constants);
     free(device);
     layer->device = nullptr;
@@ -170,11 +174,12 @@ static dn_status find_loss(dn_layer *layer, const dn_pass *pass)
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
-    const dn_yolo_device *device = (const dn_yolo_device *)layer->device;
+    dn_yolo_device *device = (dn_yolo_device *)layer->device;
     const int64_t count = pass->batch * dn_tensor_size(&layer->out);
     DN_LAUNCH(activate, count, device->head, dn_input(layer, pass, 0)->data, layer->out.data,
               count);
     DN_CUDA_TRY(cudaGetLastError());
+    device->decoder.done = false;
     return pass->training ? find_loss(layer, pass) : DN_OK;
 }
 
@@ -194,4 +199,12 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     return DN_OK;
 }
 
-const dn_layer_kernels dn_yolo_cuda = {forward, backward, setup, destroy};
+static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
+                        dn_detections *detections)
+{
+    dn_yolo_device *device = (dn_yolo_device *)layer->device;
+    return dn_decode_detect(&device->decoder, &device->head, device->head.slots, layer, pass, image,
+                            detections);
+}
+
+const dn_layer_kernels dn_yolo_cuda = {forward, backward, setup, destroy, detect};

@@ -23,6 +23,7 @@ from test_heads import (
     YOLO_VARIANTS,
     channels_of,
     in_pixels,
+    instances,
     random_logits,
     random_objects,
     region_section,
@@ -180,6 +181,38 @@ def test_class_that_the_head_does_not_have(device):  # noqa: F811
     net._objects[1][0].class_id = 4
     with pytest.raises(DataError, match=r"object 0 has class 4; layer 1 \[yolo\] has 0..3"):
         run_last(device, net)
+
+
+def found_by(net, image: int, threshold: float) -> list:
+    """Instances by class and place in the list, which suppression with nms=1 leaves as it is."""
+    result = net.result(image, 112, 80, fit=lib.DN_FIT_STRETCH, threshold=threshold, nms=1)
+    return sorted(instances(result), key=lambda r: (r[4], r[0]))
+
+
+@pytest.mark.parametrize("name", heads())
+def test_boxes_on_the_device(device, name):  # noqa: F811
+    """The same boxes in the same order, of few and of more than there is room for at first."""
+    head = heads()[name]
+    anchors = ANCHORS * 4 if name == "yolo" else head.anchors * 9
+    more = {"mask": list(range(24))} if name == "yolo" else {}
+    head = type(head)(*((112, 80) if name == "yolo" else ()), 4, anchors, **more)
+    logits = random_logits(head, n=3)
+    logits.reshape(3, len(anchors), 9, 5, 7)[1, :, 4] = -20  # nothing in the second image
+    nets = [
+        build_head(section_of(head), channels_of(head), 112, 80, batch=3, device=where)
+        for where in (b"cpu", device.encode())
+    ]
+    for threshold, batch in ((0.6, 3), (0.01, 3), (0.6, 3), (0.3, 2)):
+        for net in nets:
+            net.forward(spread(logits[:batch]), threshold)
+        for image in range(batch):
+            wanted, found = (found_by(net, image, threshold) for net in nets)
+            assert [r[::4] for r in found] == [r[::4] for r in wanted]
+            for k in (1, 2, 3):
+                actual = np.array([r[k] for r in found])
+                np.testing.assert_allclose(actual, [r[k] for r in wanted], rtol=1e-5, atol=1e-4)
+            assert (len(wanted) == 0) == (image == 1)
+            assert threshold != 0.01 or image == 1 or len(wanted) > 3 * 128
 
 
 # ---- [mask] ----

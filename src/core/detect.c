@@ -52,6 +52,16 @@ static void set_best_classes(dn_detections *detections)
     }
 }
 
+/* Appends what the layer, if it is a head, found; where it can, on the device. */
+static dn_status detect_layer(const dn_layer *layer, const dn_pass *pass, int32_t image,
+                              dn_detections *detections)
+{
+    if (!layer->type->detect) return DN_OK;
+    const dn_layer_kernels *kernels = pass->network->backend->kernels(layer->type);
+    if (kernels && kernels->detect) return kernels->detect(layer, pass, image, detections);
+    return layer->type->detect(layer, pass, image, detections);
+}
+
 dn_status dn_detect(dn_network *network, const dn_pass *pass, int32_t before, int32_t image,
                     dn_detections *detections)
 {
@@ -62,10 +72,8 @@ dn_status dn_detect(dn_network *network, const dn_pass *pass, int32_t before, in
         detections->classes = info.classes;
     }
     detections->count = 0;
-    for (int32_t i = 0; i < before && i < network->run_count; i++) {
-        const dn_layer *layer = &network->layers[i];
-        if (layer->type->detect) DN_TRY(layer->type->detect(layer, pass, image, detections));
-    }
+    for (int32_t i = 0; i < before && i < network->run_count; i++)
+        DN_TRY(detect_layer(&network->layers[i], pass, image, detections));
     const float threshold = pass->nms < 0.0f ? DN_DEFAULT_NMS : pass->nms;
     DN_TRY(dn_nms(detections, threshold, info.nms_kind, info.beta_nms));
     set_best_classes(detections);

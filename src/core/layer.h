@@ -74,6 +74,10 @@ typedef struct dn_layer_kernels {
      * layer->device what it derives (descriptors, plans); `destroy` frees that. */
     dn_status (*setup)(dn_layer *layer, dn_network *network);
     void (*destroy)(dn_layer *layer);
+    /* Of a head's form other than the CPU's, or NULL: what the type's `detect` does, from values
+     * that stay on the device. */
+    dn_status (*detect)(const dn_layer *layer, const dn_pass *pass, int32_t image,
+                        dn_detections *detections);
 } dn_layer_kernels;
 
 typedef struct dn_layer_type {

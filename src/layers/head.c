@@ -74,20 +74,11 @@ dn_status dn_head_check_filters(const dn_layer *layer, const dn_network *network
                          in->c, slots, entries, (long long)wanted);
 }
 
-/* Relative coordinates up to there are still numbers as pixels of the largest image, enlarged. */
-static const float farthest = 1e6f;
-
-static bool is_sane(dn_box box)
-{
-    return fabsf(box.x0) <= farthest && fabsf(box.y0) <= farthest && fabsf(box.x1) <= farthest &&
-           fabsf(box.y1) <= farthest;
-}
-
 dn_status dn_head_add_box(const dn_pass *pass, dn_candidate candidate, const float *classes,
                           int32_t class_count, int64_t plane, dn_detections *detections)
 {
     float *probs;
-    if (!(candidate.objectness > pass->threshold) || !is_sane(candidate.box)) return DN_OK;
+    if (!(candidate.objectness > pass->threshold) || !dn_head_is_sane(candidate.box)) return DN_OK;
     DN_TRY(dn_detections_add(detections, candidate, &probs));
     memset(probs, 0, (size_t)detections->classes * sizeof *probs);
     for (int32_t c = 0; c < class_count; c++) {

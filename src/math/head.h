@@ -14,6 +14,16 @@ typedef struct dn_head_object {
     bool usable;      /* boxes learn it: no crowd, not empty */
 } dn_head_object;
 
+/* Relative coordinates up to there are still numbers as pixels of the largest image, enlarged. */
+#define DN_HEAD_FARTHEST 1e6f
+
+/* Whether the box's sizes did not explode. */
+DN_HD bool dn_head_is_sane(dn_box box)
+{
+    return fabsf(box.x0) <= DN_HEAD_FARTHEST && fabsf(box.y0) <= DN_HEAD_FARTHEST &&
+           fabsf(box.x1) <= DN_HEAD_FARTHEST && fabsf(box.y1) <= DN_HEAD_FARTHEST;
+}
+
 /* How a box lies to the objects of its image. */
 typedef struct dn_head_overlap {
     float iou;      /* the largest one with an object that is no crowd */

@@ -1,0 +1,211 @@
+/* The boxes of a head on the device: those above the threshold come to the host in two small
+ * copies, how many and which, instead of all that the head says.
+ *
+ * Order: image, row, column, slot, as the CPU's. One thread a run of boxes counts those that pass,
+ * the counts are added up, the boxes listed, and their values gathered: no atomics, so that the
+ * list is the same every time. A head says with `box_of`, below, where its boxes are; both heads
+ * lay out x, y, w, h, objectness and classes alike.
+ *
+ * Room is made for DN_BOXES_AN_IMAGE boxes; when more pass there is more, and all is done again.
+ */
+#ifndef DN_CUDA_DECODE_H
+#define DN_CUDA_DECODE_H
+
+#include "layers/head.h"
+#include "math/region.h"
+#include "math/yolo.h"
+#include "staging.h"
+
+enum { DN_BOXES_A_RUN = 16, DN_BOXES_AN_IMAGE = 128 };
+
+/* In the device part of a head; zeroed at first. */
+typedef struct dn_decoder {
+    dn_staging staging; /* both sides hold the boxes of the last decoding */
+    int32_t capacity;   /* boxes of the batch that there is room for */
+    bool done;          /* those of the last forward, at this threshold: */
+    float threshold;
+} dn_decoder;
+
+/* How a head's values lie, and where the boxes go. All in device memory. */
+typedef struct dn_decoding {
+    int32_t images, slots, h, w, entries; /* entries: 5 + classes */
+    int32_t runs;                         /* of an image */
+    int32_t capacity;
+    float threshold;
+    const float *out; /* (images, slots, entries, h, w) */
+    int32_t *starts;  /* (images + 1): an image's boxes are starts[i]..starts[i+1]-1 */
+    int32_t *counts;  /* (images, runs): boxes that pass; then: of the image, before the run */
+    int32_t *found;   /* (capacity): image * places + place of each box, in order */
+    float *boxes;     /* (capacity, entries): x0, y0, x1, y1, objectness, classes */
+} dn_decoding;
+
+/* Bytes before `boxes`; all of the staging. */
+size_t dn_decode_head_bytes(const dn_decoding *d);
+size_t dn_decode_bytes(const dn_decoding *d);
+
+/* The pointers into `base`, which is either side of the staging. */
+void dn_decode_lay_out(dn_decoding *d, char *base);
+
+/* counts become what lies before each run; starts. */
+dn_status dn_decode_add_up(const dn_decoding *d);
+
+/* Copies the boxes that were found to the host; *total = how many passed, which is more than the
+ * capacity where not all could be listed. */
+dn_status dn_decode_fetch(dn_decoder *decoder, const dn_decoding *d, int32_t *total);
+
+/* Appends the image's boxes, which have been fetched. */
+dn_status dn_decode_give(const dn_decoder *decoder, dn_decoding d, const dn_pass *pass,
+                         int32_t image, dn_detections *detections);
+
+static inline __device__ dn_box box_of(const dn_yolo_head *head, const float *cell, int32_t slot,
+                                       int32_t at)
+{
+    const int32_t row = at / head->w;
+    return dn_yolo_box(head, cell, slot, row, at - row * head->w);
+}
+
+static inline __device__ dn_box box_of(const dn_region_head *head, const float *cell, int32_t slot,
+                                       int32_t at)
+{
+    return dn_region_box(head, cell, slot, at);
+}
+
+/* The values of place `place` of an image: cell by cell, slot by slot. */
+static inline __device__ const float *dn_decode_values(const dn_decoding *d, int32_t image,
+                                                       int32_t place)
+{
+    const int64_t plane = (int64_t)d->h * d->w, cell = place / d->slots, slot = place % d->slots;
+    return d->out + ((int64_t)image * d->slots + slot) * d->entries * plane + cell;
+}
+
+template <class Head>
+static inline __device__ bool dn_decode_passes(const Head *head, const dn_decoding *d,
+                                               int32_t image, int32_t place)
+{
+    const float *values = dn_decode_values(d, image, place);
+    const int64_t plane = (int64_t)d->h * d->w;
+    return values[DN_YOLO_OBJECTNESS * plane] > d->threshold &&
+           dn_head_is_sane(box_of(head, values, place % d->slots, place / d->slots));
+}
+
+static inline __device__ int32_t dn_decode_run_end(const dn_decoding *d, int32_t run)
+{
+    const int32_t places = d->slots * d->h * d->w, end = (run + 1) * DN_BOXES_A_RUN;
+    return end < places ? end : places;
+}
+
+template <class Head>
+static __global__ void dn_decode_count(Head head, dn_decoding d, int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const int32_t image = (int32_t)(i / d.runs), run = (int32_t)(i % d.runs);
+        int32_t passed = 0;
+        for (int32_t k = run * DN_BOXES_A_RUN; k < dn_decode_run_end(&d, run); k++)
+            passed += dn_decode_passes(&head, &d, image, k);
+        d.counts[i] = passed;
+    }
+}
+
+template <class Head> static __global__ void dn_decode_list(Head head, dn_decoding d, int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const int32_t image = (int32_t)(i / d.runs), run = (int32_t)(i % d.runs);
+        int32_t at = d.starts[image] + d.counts[i];
+        for (int32_t k = run * DN_BOXES_A_RUN; k < dn_decode_run_end(&d, run); k++) {
+            if (!dn_decode_passes(&head, &d, image, k)) continue;
+            if (at < d.capacity) d.found[at] = image * d.slots * d.h * d.w + k;
+            at++;
+        }
+    }
+}
+
+/* One thread a value of a box. */
+template <class Head>
+static __global__ void dn_decode_gather(Head head, dn_decoding d, int64_t count)
+{
+    const int32_t total = d.starts[d.images];
+    DN_GRID_STRIDE(i, count) {
+        const int32_t r = (int32_t)(i / d.entries), entry = (int32_t)(i % d.entries);
+        if (r >= total) continue;
+        const int32_t places = d.slots * d.h * d.w;
+        const int32_t image = d.found[r] / places, place = d.found[r] % places;
+        const float *values = dn_decode_values(&d, image, place);
+        float value = values[(int64_t)entry * d.h * d.w];
+        if (entry < DN_YOLO_OBJECTNESS) {
+            const dn_box box = box_of(&head, values, place % d.slots, place / d.slots);
+            value = entry == 0 ? box.x0 : entry == 1 ? box.y0 : entry == 2 ? box.x1 : box.y1;
+        }
+        d.boxes[i] = value;
+    }
+}
+
+/* Finds the boxes of all images at the pass's threshold, and brings them to the host. */
+template <class Head>
+static dn_status dn_decode(dn_decoder *decoder, const Head *head, dn_decoding *d)
+{
+    const int64_t runs = (int64_t)d->images * d->runs;
+    int32_t total;
+    for (;;) {
+        d->capacity = decoder->capacity;
+        DN_TRY(dn_staging_begin(&decoder->staging, dn_decode_bytes(d)));
+        dn_decode_lay_out(d, decoder->staging.block);
+        DN_LAUNCH(dn_decode_count<Head>, runs, *head, *d, runs);
+        DN_CUDA_TRY(cudaGetLastError());
+        DN_TRY(dn_decode_add_up(d));
+        DN_LAUNCH(dn_decode_list<Head>, runs, *head, *d, runs);
+        DN_CUDA_TRY(cudaGetLastError());
+        DN_LAUNCH(dn_decode_gather<Head>, (int64_t)d->capacity * d->entries, *head, *d,
+                  (int64_t)d->capacity * d->entries);
+        DN_CUDA_TRY(cudaGetLastError());
+        DN_TRY(dn_decode_fetch(decoder, d, &total));
+        if (total <= decoder->capacity) break;
+        decoder->capacity = total + total / 2;
+    }
+    decoder->done = true;
+    decoder->threshold = d->threshold;
+    return DN_OK;
+}
+
+/* How the head's values of `images` images lie. */
+template <class Head>
+static dn_decoding dn_decoding_of(const dn_decoder *decoder, int32_t images, int32_t slots,
+                                  const Head *head)
+{
+    dn_decoding d = dn_decoding();
+    d.images = images;
+    d.slots = slots;
+    d.h = head->h;
+    d.w = head->w;
+    d.entries = DN_YOLO_CLASSES + head->classes;
+    d.runs = (slots * d.h * d.w + DN_BOXES_A_RUN - 1) / DN_BOXES_A_RUN;
+    d.capacity = decoder->capacity;
+    return d;
+}
+
+/* A head's setup: room for the boxes of `images` images. */
+template <class Head>
+static dn_status dn_decode_reserve(dn_decoder *decoder, int32_t images, int32_t slots,
+                                   const Head *head)
+{
+    const int32_t capacity = images * DN_BOXES_AN_IMAGE;
+    if (decoder->capacity < capacity) decoder->capacity = capacity;
+    const dn_decoding d = dn_decoding_of(decoder, images, slots, head);
+    decoder->done = false;
+    return dn_staging_begin(&decoder->staging, dn_decode_bytes(&d));
+}
+
+/* A head's `detect`: `head` and `decoder` are the device's. */
+template <class Head>
+static dn_status dn_decode_detect(dn_decoder *decoder, const Head *head, int32_t slots,
+                                  const dn_layer *layer, const dn_pass *pass, int32_t image,
+                                  dn_detections *detections)
+{
+    dn_decoding d = dn_decoding_of(decoder, pass->batch, slots, head);
+    d.threshold = pass->threshold;
+    d.out = layer->out.data;
+    if (!decoder->done || decoder->threshold != pass->threshold)
+        DN_TRY(dn_decode(decoder, head, &d));
+    return dn_decode_give(decoder, d, pass, image, detections);
+}
+
+#endif
