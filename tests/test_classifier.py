@@ -6,6 +6,7 @@ NumPy for the crop, the colours and names that this file gives to its images.
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
@@ -522,6 +523,11 @@ def test_validation_on_the_way_keeps_the_best(folder):
     found = re.findall(r"^validation: classifier (\d), top 1: ([0-9.]+), top 3: 1.0+, ", out, re.M)
     assert [int(iteration) for iteration, _ in found] == [2, 4, 6]
     shares = [float(share) for _, share in found]
+    with open(folder.path / "backup/net/results.csv") as file:
+        rows = [row for row in csv.DictReader(file) if not row["loss"]]
+    assert [float(row["top_1"]) for row in rows] == pytest.approx(shares, abs=1e-5)
+    assert [row["top_5"] for row in rows] == ["1"] * 3  # of three classes
+    assert not any(row["box_ap"] or row["mask_ap50"] for row in rows)
     best = max(shares)
     assert out.count("New best top 1: ") == len({max(shares[: i + 1]) for i in range(3)})
     for name, share in (("final", shares[-1]), ("best", best)):

@@ -25,16 +25,16 @@ from yolomask.results_csv import COLUMNS, read_results
 from yolomask.samples import draw_batches
 
 ROWS = """\
-10,detector,80,8,8,.0001,.5,,,,,
-20,detector,160,4,7.6,.001,.5,,,,,
-20,detector,160,,,,,,.25,.5,,
-30,detector,240,3,7,.001,.5,,,,,
-30,detector,240,,,,,,.5,.75,,
-10,mask,80,.5,.5,.001,.5,.4,,,,
-20,mask,160,.4,.49,.001,.5,.6,,,,
-20,mask,160,,,,,,.5,.75,.25,.5
-30,mask,240,.3,.47,.001,.5,.7,,,,
-30,mask,240,,,,,,.5,.75,.125,.375
+10,detector,80,8,8,.0001,.5,,,,,,,
+20,detector,160,4,7.6,.001,.5,,,,,,,
+20,detector,160,,,,,,.25,.5,,,,
+30,detector,240,3,7,.001,.5,,,,,,,
+30,detector,240,,,,,,.5,.75,,,,
+10,mask,80,.5,.5,.001,.5,.4,,,,,,
+20,mask,160,.4,.49,.001,.5,.6,,,,,,
+20,mask,160,,,,,,.5,.75,.25,.5,,
+30,mask,240,.3,.47,.001,.5,.7,,,,,,
+30,mask,240,,,,,,.5,.75,.125,.375,,
 """
 NAN = float("nan")
 
@@ -102,7 +102,7 @@ def test_rows_of_one_iteration_are_one(tmp_path):
 
 
 def test_a_resumed_training_replaces_what_it_did_again(tmp_path):
-    again = ROWS + "20,mask,160,.45,.4,.001,.5,.65,,,,\n30,mask,240,.35,.41,.001,.5,.7,,,,\n"
+    again = ROWS + "20,mask,160,.45,.4,.001,.5,.65,,,,,,\n30,mask,240,.35,.41,.001,.5,.7,,,,,,\n"
     run = read_results(write_results(tmp_path / "results.csv", again))
     np.testing.assert_array_equal(run["iteration"], [10, 20, 30, 10, 20, 30])
     np.testing.assert_array_equal(run["loss"][3:], [0.5, 0.45, 0.35])
@@ -118,7 +118,7 @@ def test_a_line_that_was_cut_is_passed_over(tmp_path):
     "text, words",
     [
         ("iteration,loss\n1,2\n", r":1: the first line must be iteration,stage,images"),
-        (",".join(COLUMNS) + "\n10,mask,8,abc,,,,,,,,\n", r":2: loss is 'abc', a number"),
+        (",".join(COLUMNS) + "\n10,mask,8,abc,,,,,,,,,,\n", r":2: loss is 'abc', a number"),
     ],
 )
 def test_what_is_no_results_file(tmp_path, text, words):
@@ -149,8 +149,25 @@ def test_the_chart_shows_the_numbers(tmp_path, figures):
     assert_readable(figure)
 
 
+def test_the_chart_of_a_classifier(tmp_path, figures):
+    rows = "".join(f"{i}0,classifier,80,{9 - i},8,.001,.5,,,,,,,\n" for i in range(1, 4))
+    rows += "30,classifier,240,,,,,,,,,,.5,.75\n40,classifier,320,,,,,,,,,,.25,1\n"
+    run = read_results(write_results(tmp_path / "results.csv", rows))
+    assert run.best() == ("top_1", 2)
+    charts.draw_run(run, "shapes", tmp_path / "chart.png")
+    quality = figures[0].axes[1]
+    lines = {line.get_label(): line.get_xydata().tolist() for line in quality.get_lines()}
+    assert lines == {
+        "top 1": [[30, 50], [40, 25]],
+        "top 5": [[30, 75], [40, 100]],
+        "best top 1: 50.0": [[30, 50]],
+    }
+    assert quality.get_ylabel() == "right (%)"
+    assert_readable(figures[0])
+
+
 def test_a_chart_without_validation(tmp_path, figures):
-    rows = "".join(f"{i}0,detector,80,{9 - i},{9 - i},.001,.5,,,,,\n" for i in range(1, 6))
+    rows = "".join(f"{i}0,detector,80,{9 - i},{9 - i},.001,.5,,,,,,,\n" for i in range(1, 6))
     run = read_results(write_results(tmp_path / "results.csv", rows))
     charts.draw_run(run, "run", tmp_path / "chart.png")
     assert [axis.get_ylabel() for axis in figures[0].axes] == ["loss", "learning\nrate"]

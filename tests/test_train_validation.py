@@ -142,6 +142,23 @@ def test_an_interrupted_validation_is_done_again(bench):
     assert rows[0] == rows[1]
 
 
+def test_the_end_between_two_validations_chooses_no_best_weights(bench):
+    """It is better than what was due before; the whole training will never have looked at it."""
+    words = ("-stage", "detector", "-iterations")
+    train(bench, "first", *words, 40)
+    train(bench, "parts", *words, 50)
+    rows = validations(bench, "parts")
+    assert [row["iteration"] for row in rows] == ["20", "40", "50"]
+    assert float(rows[2]["box_ap50"]) > max(float(row["box_ap50"]) for row in rows[:2])
+    assert bench.bytes("parts/two_best.weights") == bench.bytes("first/two_best.weights")
+    train(bench, "parts", "-resume", *words, 60)
+    train(bench, "whole", *words, 60)
+    names = ("two_best.weights", "two_final.weights")
+    assert bench.finals("parts", names) == bench.finals("whole", names)
+    train(bench, "short", *words, 7)
+    assert bench.bytes("short/two_best.weights") == bench.bytes("short/two_final.weights")
+
+
 @pytest.mark.parametrize("max_rois, most", [(10, 100), (250, 250)])
 def test_as_many_objects_as_there_are_masks_for(bench, max_rois, most):
     bench.edit("two.cfg", ("max_rois=10", f"max_rois={max_rois}"), source="two.cfg")

@@ -353,7 +353,7 @@ def test_the_folder_of_a_run(bench):
     header = (bench.path / "out/two/results.csv").read_text().splitlines()[0]
     assert header == (
         "iteration,stage,images,loss,average_loss,rate,seconds,mask_iou,"
-        "box_ap,box_ap50,mask_ap,mask_ap50"
+        "box_ap,box_ap50,mask_ap,mask_ap50,top_1,top_5"
     )
     rows = bench.rows("out")
     place = [(row["iteration"], row["stage"], row["images"]) for row in rows]

@@ -14,11 +14,13 @@ from .results_csv import Run
 
 BLUE, VERMILION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 SKY, PURPLE, GRAY = "#56b4e9", "#cc79a7", "#777777"
-AP_LINES = {
+QUALITY_LINES = {
     "box_ap50": ("box AP50", SKY, "--", "v"),
     "box_ap": ("box AP", BLUE, "-", "o"),
     "mask_ap50": ("mask AP50", ORANGE, "--", "^"),
     "mask_ap": ("mask AP", VERMILION, "-", "s"),
+    "top_5": ("top 5", SKY, "--", "v"),
+    "top_1": ("top 1", BLUE, "-", "o"),
 }
 
 
@@ -105,8 +107,14 @@ def _loss_panel(axis, run: Run) -> None:
     _legend(axis)
 
 
+def _quality_label(best: tuple[str, int] | None) -> str:
+    if best and best[0] == "top_1":
+        return "right (%)"
+    return "AP, IoU (%)" if best else "IoU (%)"
+
+
 def _quality_panel(axis, run: Run) -> None:
-    for name, (label, colour, dash, marker) in AP_LINES.items():
+    for name, (label, colour, dash, marker) in QUALITY_LINES.items():
         style = {"color": colour, "linestyle": dash, "marker": marker, "markersize": 4}
         _line(axis, run, name, 100, label=label, **style)
     _line(axis, run, "mask_iou", 100, color=GRAY, linewidth=0.8, label="mask IoU in training")
@@ -114,17 +122,17 @@ def _quality_panel(axis, run: Run) -> None:
     if best:
         name, row = best
         value = 100 * run[name][row]
-        label = f"best {AP_LINES[name][0]}: {value:.1f}"
+        label = f"best {QUALITY_LINES[name][0]}: {value:.1f}"
         axis.plot(run.x[row], value, "*", color="black", markersize=12, zorder=5, label=label)
     axis.set_ylim(0, 100)
-    axis.set_ylabel("AP, IoU (%)" if best else "IoU (%)")
+    axis.set_ylabel(_quality_label(best))
     _legend(axis)
 
 
 def draw_run(run: Run, title: str, path: Path) -> None:
     """chart.png: losses, what validation measured, the learning rate, over iterations."""
     plt = require_pyplot()
-    measured = [*AP_LINES, "mask_iou"]
+    measured = [*QUALITY_LINES, "mask_iou"]
     quality = not all(np.isnan(run[name]).all() for name in measured)
     heights = [3, 3, 1] if quality else [3, 1]
     figure, axes = plt.subplots(

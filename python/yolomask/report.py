@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ._native import DataError
-from .charts import AP_LINES, draw_run
+from .charts import QUALITY_LINES, draw_run
 from .datasets import Dataset
 from .network import Network
 from .results_csv import Run, read_results
@@ -112,7 +112,7 @@ def summarize(run: Run) -> str:
         name, row = best
         stage = [stage for stage, first in run.stages if first <= row][-1]
         where = f"iteration {run['iteration'][row]:.0f} of stage {stage}"
-        lines.append(f"best {AP_LINES[name][0]}: {100 * run[name][row]:.1f} at {where}")
+        lines.append(f"best {QUALITY_LINES[name][0]}: {100 * run[name][row]:.1f} at {where}")
     return "\n".join(lines)
 
 

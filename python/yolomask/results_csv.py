@@ -13,7 +13,7 @@ from ._native import DataError
 
 COLUMNS = (
     *("iteration", "stage", "images", "loss", "average_loss", "rate", "seconds"),
-    *("mask_iou", "box_ap", "box_ap50", "mask_ap", "mask_ap50"),
+    *("mask_iou", "box_ap", "box_ap50", "mask_ap", "mask_ap50", "top_1", "top_5"),
 )
 
 
@@ -42,8 +42,8 @@ class Run:
 
     def best(self) -> tuple[str, int] | None:
         """The column that chooses the best weights and the row where it is highest: mask AP where
-        masks were measured, else AP50 of boxes."""
-        for name in ("mask_ap", "box_ap50"):
+        masks were measured, else AP50 of boxes; of a classifier top 1."""
+        for name in ("mask_ap", "box_ap50", "top_1"):
             if not np.isnan(self[name]).all():
                 return name, int(np.nanargmax(self[name]))
         return None

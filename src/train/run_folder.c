@@ -17,7 +17,7 @@
 enum { DN_LOG_EVERY = 10, DN_RESULTS_LIMIT = 1 << 30 };
 
 static const char header[] = "iteration,stage,images,loss,average_loss,rate,seconds,mask_iou,"
-                             "box_ap,box_ap50,mask_ap,mask_ap50\n";
+                             "box_ap,box_ap50,mask_ap,mask_ap50,top_1,top_5\n";
 
 /* ---- args.txt ---- */
 
@@ -146,7 +146,7 @@ dn_status dn_run_folder_log(dn_trainer *trainer, const dn_train_progress *progre
     if (progress->rois > 0) sums->mask_iou += progress->mask_iou * (double)progress->rois;
     if (progress->iteration % DN_LOG_EVERY != 0) return DN_OK;
     if (sums->rois > 0) snprintf(iou, sizeof iou, "%.6g", sums->mask_iou / (double)sums->rois);
-    snprintf(line, sizeof line, "%lld,%s,%lld,%.6g,%.6g,%.6g,%.4g,%s,,,,\n",
+    snprintf(line, sizeof line, "%lld,%s,%lld,%.6g,%.6g,%.6g,%.4g,%s,,,,,,\n",
              (long long)progress->iteration, progress->stage, (long long)progress->images,
              sums->loss / (double)sums->iterations, progress->average_loss, (double)progress->rate,
              trainer->seconds / (double)trainer->timed, iou);
@@ -166,16 +166,32 @@ static void print_number(char text[32], const dn_evaluation *evaluation, dn_kind
         snprintf(text, 32, "%.6g", metrics->numbers[number]);
 }
 
-dn_status dn_run_folder_log_validation(const dn_trainer *trainer, const dn_evaluation *evaluation)
+static dn_status log_figures(const dn_trainer *trainer, const char *figures)
 {
-    char line[512], boxes[32], boxes_50[32], masks[32], masks_50[32];
+    char line[512];
     const int64_t iteration = trainer->state.iteration;
+    snprintf(line, sizeof line, "%lld,%s,%lld,,,,,,%s\n", (long long)iteration,
+             dn_stage_name(trainer, dn_trainer_stage(trainer)),
+             (long long)(iteration * trainer->batch), figures);
+    return append(trainer, line);
+}
+
+dn_status dn_run_folder_log_objects(const dn_trainer *trainer, const dn_evaluation *evaluation)
+{
+    char figures[256], boxes[32], boxes_50[32], masks[32], masks_50[32];
     print_number(boxes, evaluation, DN_BOXES, DN_AP);
     print_number(boxes_50, evaluation, DN_BOXES, DN_AP50);
     print_number(masks, evaluation, DN_MASKS, DN_AP);
     print_number(masks_50, evaluation, DN_MASKS, DN_AP50);
-    snprintf(line, sizeof line, "%lld,%s,%lld,,,,,,%s,%s,%s,%s\n", (long long)iteration,
-             dn_stage_name(trainer, dn_trainer_stage(trainer)),
-             (long long)(iteration * trainer->batch), boxes, boxes_50, masks, masks_50);
-    return append(trainer, line);
+    snprintf(figures, sizeof figures, "%s,%s,%s,%s,,", boxes, boxes_50, masks, masks_50);
+    return log_figures(trainer, figures);
+}
+
+dn_status dn_run_folder_log_classes(const dn_trainer *trainer, const dn_class_accuracy *accuracy)
+{
+    const double images = (double)accuracy->images;
+    char figures[128];
+    snprintf(figures, sizeof figures, ",,,,%.6g,%.6g", (double)accuracy->first / images,
+             (double)accuracy->among / images);
+    return log_figures(trainer, figures);
 }

@@ -127,7 +127,7 @@ static dn_status iterate(dn_trainer *trainer, bool *cancelled)
 /* A validation, and a checkpoint that knows of it. */
 static dn_status validate(dn_trainer *trainer, bool *cancelled)
 {
-    const dn_status status = dn_trainer_validate(trainer);
+    const dn_status status = dn_trainer_validate(trainer, DN_VALIDATION_DUE);
     *cancelled = status == DN_ERROR_CANCELLED;
     if (*cancelled) return DN_OK;
     DN_TRY(status);
@@ -263,11 +263,12 @@ static dn_status begin(dn_trainer *trainer)
 /* ---- the whole ---- */
 
 /* Where max_iterations ends a training between two validations: how good is it? The state that is
- * saved does not know of it, so that a training in pieces stays the same as one in one piece. */
+ * saved does not know of it and the best weights stay, so that a training in pieces stays the same
+ * as one in one piece. */
 static dn_status close_with_figures(dn_trainer *trainer, bool *cancelled)
 {
     if (!trainer->judge || trainer->state.validated == trainer->state.iteration) return DN_OK;
-    const dn_status status = dn_trainer_validate(trainer);
+    const dn_status status = dn_trainer_validate(trainer, DN_VALIDATION_BETWEEN);
     *cancelled = status == DN_ERROR_CANCELLED;
     return *cancelled ? DN_OK : status;
 }

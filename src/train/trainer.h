@@ -120,7 +120,8 @@ dn_status dn_run_folder_open(dn_trainer *trainer, bool resumed);
 
 /* Adds an iteration to the sums; writes their means every ten iterations. */
 dn_status dn_run_folder_log(dn_trainer *trainer, const dn_train_progress *progress);
-dn_status dn_run_folder_log_validation(const dn_trainer *trainer, const dn_evaluation *evaluation);
+dn_status dn_run_folder_log_objects(const dn_trainer *trainer, const dn_evaluation *evaluation);
+dn_status dn_run_folder_log_classes(const dn_trainer *trainer, const dn_class_accuracy *accuracy);
 
 /* ---- validation.c ---- */
 
@@ -133,9 +134,13 @@ bool dn_validation_is_due(const dn_trainer *trainer);
 /* Validations without a better one that end the stage; 0: none do. */
 int32_t dn_trainer_patience(const dn_trainer *trainer);
 
+/* What a validation is for: one that is due chooses the best weights; one outside of that order
+ * only where none was before, so that the next one that is due chooses as if it had not been. */
+typedef enum dn_validation_kind { DN_VALIDATION_DUE, DN_VALIDATION_BETWEEN } dn_validation_kind;
+
 /* Measures, writes the figures, and the weights where they are the best so far.
  * DN_ERROR_CANCELLED: it was left off, and counts as not done. */
-dn_status dn_trainer_validate(dn_trainer *trainer);
+dn_status dn_trainer_validate(dn_trainer *trainer, dn_validation_kind kind);
 
 /* "best"; of a stage that another one follows "detector_best". */
 const char *dn_best_name(const dn_trainer *trainer);

@@ -182,7 +182,7 @@ static double second_quality(const dn_figures *figures)
 static dn_status save_evaluation(dn_trainer *trainer, const dn_evaluation *evaluation, bool is_best)
 {
     char stem[DN_PATH_SIZE];
-    DN_TRY(dn_run_folder_log_validation(trainer, evaluation));
+    DN_TRY(dn_run_folder_log_objects(trainer, evaluation));
     dn_trainer_path(trainer, "/last", stem);
     DN_TRY(dn_evaluation_save(evaluation, stem));
     if (!is_best) return DN_OK;
@@ -192,7 +192,10 @@ static dn_status save_evaluation(dn_trainer *trainer, const dn_evaluation *evalu
 
 static dn_status save_figures(dn_trainer *trainer, const dn_figures *figures, bool is_best)
 {
-    if (figures->evaluation) DN_TRY(save_evaluation(trainer, figures->evaluation, is_best));
+    if (figures->evaluation)
+        DN_TRY(save_evaluation(trainer, figures->evaluation, is_best));
+    else
+        DN_TRY(dn_run_folder_log_classes(trainer, &figures->accuracy));
     return is_best ? dn_checkpoint_export(trainer, dn_best_name(trainer)) : DN_OK;
 }
 
@@ -201,7 +204,7 @@ const char *dn_best_name(const dn_trainer *trainer)
     return trainer->stage_index + 1 < trainer->stage_count ? "detector_best" : "best";
 }
 
-dn_status dn_trainer_validate(dn_trainer *trainer)
+dn_status dn_trainer_validate(dn_trainer *trainer, dn_validation_kind kind)
 {
     const dn_train_options *options = trainer->options;
     dn_train_state *state = &trainer->state;
@@ -209,8 +212,9 @@ dn_status dn_trainer_validate(dn_trainer *trainer)
     dn_figures figures = {0};
     DN_TRY(compare(trainer, &figures));
     const double found = quality(&figures), second = second_quality(&figures);
-    const bool is_best =
-        found > state->best || (found == state->best && second > state->best_box_ap);
+    const bool may_be_best = kind == DN_VALIDATION_DUE || state->best < 0;
+    const bool is_best = may_be_best && (found > state->best ||
+                                         (found == state->best && second > state->best_box_ap));
     state->validated = state->iteration;
     state->last = found;
     state->stale = is_best ? 0 : state->stale + 1;
