@@ -313,7 +313,7 @@ def main() -> int:
     if "bench" in only:
         torch = ["--torch"] if importlib.util.find_spec("torch") else []
         for kind in built:
-            bench(kind, torch if kind == built[-1] else [])
+            bench(kind, ["--limit", "140", *torch] if kind == built[-1] else ["--batches", "8,64"])
         if built:
             layers("kernels", built[-1])
             layers("layers of networks", built[-1], "cfg/yolov3.cfg", "cfg/yolomask.cfg")
