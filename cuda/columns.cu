@@ -6,18 +6,19 @@
 #include "columns.h"
 
 #include "launch.h"
+#include "place.h"
 
 static __global__ void im2col(dn_columns to, const float *image, float *matrix, int64_t count)
 {
     const dn_conv_geometry *g = &to.geometry;
     DN_GRID_STRIDE(i, count) {
-        const int32_t x = (int32_t)(i % g->out_w), y = (int32_t)(i / g->out_w % to.rows);
-        const int64_t map = i / ((int64_t)g->out_w * to.rows);
-        const int64_t n = map / g->c, c = map % g->c;
-        const int32_t x0 = x * g->stride_x - g->pad, y0 = (y + to.first) * g->stride_y - g->pad;
+        const dn_place at = dn_place_of(i, g->out_w, to.rows);
+        const int64_t n = at.map / g->c, c = at.map - n * g->c;
+        const int32_t x0 = at.x * g->stride_x - g->pad;
+        const int32_t y0 = (at.y + to.first) * g->stride_y - g->pad;
         const float *plane = image + n * to.image_step + c * g->h * g->w;
         float *cell = matrix + n * to.column_step + c * g->size * g->size * to.pitch +
-                      (int64_t)y * g->out_w + x;
+                      (int64_t)at.y * g->out_w + at.x;
         for (int32_t ky = 0; ky < g->size; ky++) {
             const int32_t from_y = y0 + ky * g->dilation;
             for (int32_t kx = 0; kx < g->size; kx++, cell += to.pitch) {
@@ -53,21 +54,21 @@ static __global__ void col2im(dn_columns from, const float *matrix, bool accumul
 {
     const dn_conv_geometry *g = &from.geometry;
     DN_GRID_STRIDE(i, count) {
-        const int32_t x = (int32_t)(i % g->w), y = (int32_t)(i / g->w % g->h);
-        const int64_t map = i / ((int64_t)g->h * g->w), n = map / g->c, c = map % g->c;
+        const dn_place at = dn_place_of(i, g->w, g->h);
+        const int64_t n = at.map / g->c, c = at.map - n * g->c;
         const float *cell = matrix + n * from.column_step + c * g->size * g->size * from.pitch;
         float sum = 0.0f;
         for (int32_t ky = 0; ky < g->size; ky++) {
-            const int32_t out_y = reader(y + g->pad, ky * g->dilation, g->stride_y, from.first,
+            const int32_t out_y = reader(at.y + g->pad, ky * g->dilation, g->stride_y, from.first,
                                          from.first + from.rows);
             for (int32_t kx = 0; kx < g->size; kx++, cell += from.pitch) {
                 const int32_t out_x =
-                    reader(x + g->pad, kx * g->dilation, g->stride_x, 0, g->out_w);
+                    reader(at.x + g->pad, kx * g->dilation, g->stride_x, 0, g->out_w);
                 if (out_y >= 0 && out_x >= 0)
                     sum += cell[(int64_t)(out_y - from.first) * g->out_w + out_x];
             }
         }
-        float *to = image + n * from.image_step + (c * g->h + y) * g->w + x;
+        float *to = image + n * from.image_step + (c * g->h + at.y) * g->w + at.x;
         *to = accumulate ? *to + sum : sum;
     }
 }

@@ -1,11 +1,12 @@
 /* Depthwise convolutions on CUDA: see conv_depthwise.h.
  *
  * Forward and the input's gradient: a thread an element, which gathers its taps. The weights'
- * gradient: a block adds one part of the products of one tap (sum.h).
+ * gradient: a block adds one part of the products of some taps (sum.h).
  */
 #include "conv_depthwise.h"
 
 #include "launch.h"
+#include "place.h"
 #include "sum.h"
 
 typedef struct dn_maps {
@@ -18,11 +19,10 @@ static __global__ void convolve(dn_maps maps, const float *in, const float *weig
 {
     const dn_conv_geometry *g = &maps.geometry;
     DN_GRID_STRIDE(i, count) {
-        const int32_t x = (int32_t)(i % g->out_w), y = (int32_t)(i / g->out_w % g->out_h);
-        const int64_t map = i / ((int64_t)g->out_w * g->out_h);
-        const float *plane = in + map * g->h * g->w;
-        const float *tap = weights + map % maps.channels * g->size * g->size;
-        const int32_t x0 = x * g->stride_x - g->pad, y0 = y * g->stride_y - g->pad;
+        const dn_place at = dn_place_of(i, g->out_w, g->out_h);
+        const float *plane = in + at.map * g->h * g->w;
+        const float *tap = weights + at.map % maps.channels * g->size * g->size;
+        const int32_t x0 = at.x * g->stride_x - g->pad, y0 = at.y * g->stride_y - g->pad;
         float sum = 0.0f;
         for (int32_t ky = 0; ky < g->size; ky++) {
             const int32_t from_y = y0 + ky * g->dilation;
@@ -57,10 +57,10 @@ static __global__ void gather_gradient(dn_maps maps, const float *grad_out, cons
 {
     const dn_conv_geometry *g = &maps.geometry;
     DN_GRID_STRIDE(i, count) {
-        const int32_t x = (int32_t)(i % g->w) + g->pad, y = (int32_t)(i / g->w % g->h) + g->pad;
-        const int64_t map = i / ((int64_t)g->w * g->h);
-        const float *plane = grad_out + map * g->out_h * g->out_w;
-        const float *taps = weights + map % maps.channels * g->size * g->size;
+        const dn_place at = dn_place_of(i, g->w, g->h);
+        const int32_t x = at.x + g->pad, y = at.y + g->pad;
+        const float *plane = grad_out + at.map * g->out_h * g->out_w;
+        const float *taps = weights + at.map % maps.channels * g->size * g->size;
         float sum = 0.0f;
         for (int32_t ky = 0; ky < g->size; ky++) {
             const int32_t begin_y = y - ky * g->dilation, out_y = begin_y / g->stride_y;
@@ -87,37 +87,57 @@ dn_status dn_depthwise_cuda_backward_input(const dn_conv_args *args, int32_t ima
     return DN_OK;
 }
 
-/* What output value `at` of channel `channel` contributes to the gradient of tap `tap`. */
-static __device__ double contribution(const dn_maps *maps, const float *in, const float *grad_out,
-                                      int32_t channel, int32_t tap, int64_t at)
+/* sums[k] += what output (n, y, x) of one channel contributes to the gradients of taps first ..
+ * first + count - 1. */
+template <int count>
+static __device__ void contribute(const dn_conv_geometry *g, const float *plane, dn_place at,
+                                  float grad, int32_t first, double *sums)
 {
-    const dn_conv_geometry *g = &maps->geometry;
-    const int64_t plane = (int64_t)g->out_h * g->out_w, n = at / plane;
-    const int32_t pixel = (int32_t)(at - n * plane), y = pixel / g->out_w, x = pixel % g->out_w;
-    const int32_t from_y = y * g->stride_y - g->pad + tap / g->size * g->dilation;
-    const int32_t from_x = x * g->stride_x - g->pad + tap % g->size * g->dilation;
-    if (from_y < 0 || from_y >= g->h || from_x < 0 || from_x >= g->w) return 0.0;
-    const int64_t map = n * maps->channels + channel;
-    return (double)(in[(map * g->h + from_y) * g->w + from_x] * grad_out[map * plane + pixel]);
+    const int32_t x0 = at.x * g->stride_x - g->pad, y0 = at.y * g->stride_y - g->pad;
+    int32_t ky = first / g->size, kx = first - ky * g->size;
+    for (int k = 0; k < count; k++) {
+        const int32_t y = y0 + ky * g->dilation, x = x0 + kx * g->dilation;
+        const bool there = ky < g->size && y >= 0 && y < g->h && x >= 0 && x < g->w;
+        if (there) sums[k] += (double)(plane[(int64_t)y * g->w + x] * grad);
+        if (++kx == g->size) {
+            kx = 0;
+            ky++;
+        }
+    }
 }
 
+/* Taps that a thread adds up beside each other, in registers. */
+enum { TAPS = 9 };
+
+static __host__ __device__ int32_t tap_groups(const dn_conv_geometry *g)
+{
+    return (g->size * g->size + TAPS - 1) / TAPS;
+}
+
+/* Block b: one part of the sums of one group of taps of one channel. */
 static __global__ void sum_parts(dn_maps maps, const float *in, const float *grad_out,
                                  int32_t parts, double *sums, int64_t blocks)
 {
     const dn_conv_geometry *g = &maps.geometry;
-    const int32_t taps = g->size * g->size;
-    const int64_t count = (int64_t)maps.images * g->out_h * g->out_w;
+    const int32_t taps = g->size * g->size, groups = tap_groups(g);
+    const int64_t out_plane = (int64_t)g->out_h * g->out_w, count = maps.images * out_plane;
     DN_BLOCK_STRIDE(b, blocks)
     {
-        const int64_t weight = b / parts;
-        const int32_t part = (int32_t)(b % parts);
-        const int64_t end = dn_part_begin(count, parts, part + 1);
-        double sum = 0.0;
-        for (int64_t i = dn_part_begin(count, parts, part) + threadIdx.x; i < end; i += blockDim.x)
-            sum += contribution(&maps, in, grad_out, (int32_t)(weight / taps),
-                                (int32_t)(weight % taps), i);
-        sum = dn_block_sum(sum);
-        if (threadIdx.x == 0) sums[b] = sum;
+        const int32_t part = (int32_t)(b % parts), group = (int32_t)(b / parts % groups);
+        const int64_t channel = b / parts / groups, end = dn_part_begin(count, parts, part + 1);
+        double own[TAPS] = {};
+        for (int64_t i = dn_part_begin(count, parts, part) + threadIdx.x; i < end;
+             i += blockDim.x) {
+            const dn_place at = dn_place_of(i, g->out_w, g->out_h);
+            const int64_t map = at.map * maps.channels + channel;
+            const float grad = grad_out[map * out_plane + (int64_t)at.y * g->out_w + at.x];
+            contribute<TAPS>(g, in + map * g->h * g->w, at, grad, group * TAPS, own);
+        }
+        for (int32_t k = 0; k < TAPS; k++) {
+            const int32_t tap = group * TAPS + k;
+            const double sum = dn_block_sum(own[k]);
+            if (threadIdx.x == 0 && tap < taps) sums[(channel * taps + tap) * parts + part] = sum;
+        }
     }
 }
 
@@ -135,7 +155,7 @@ static int64_t weights_of(const dn_conv_args *args)
 static int32_t parts_of(const dn_conv_args *args, int32_t images)
 {
     const int64_t count = (int64_t)images * args->geometry.out_h * args->geometry.out_w;
-    return dn_sum_parts(weights_of(args), count);
+    return dn_sum_parts((int64_t)args->groups * tap_groups(&args->geometry), count);
 }
 
 int64_t dn_depthwise_cuda_workspace(const dn_conv_args *args, int32_t images)
@@ -148,7 +168,8 @@ dn_status dn_depthwise_cuda_backward_weights(const dn_conv_args *args, int32_t i
                                              float *grad_weights, float *workspace)
 {
     const int32_t parts = parts_of(args, images);
-    const int64_t weights = weights_of(args), blocks = weights * parts;
+    const int64_t weights = weights_of(args);
+    const int64_t blocks = (int64_t)args->groups * tap_groups(&args->geometry) * parts;
     double *sums = (double *)workspace;
     DN_LAUNCH_BLOCKS(sum_parts, blocks, maps_of(args, images), in, grad_out, parts, sums, blocks);
     DN_CUDA_TRY(cudaGetLastError());
