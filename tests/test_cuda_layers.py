@@ -433,16 +433,16 @@ def convolution(of, activation="leaky") -> dict[str, Case]:
 def convolutions() -> dict[str, Case]:
     names = ["linear", "leaky", "relu", "relu6", "logistic", "mish", "swish", "hard_mish", "tanh",
              "elu", "selu", "gelu"]  # fmt: skip
-    shapes = {
-        f"{name}, {kind}": case
-        for name, of in CONVOLUTIONS.items()
-        for kind, case in convolution(of).items()
-    }
-    return shapes | {
-        f"{name}, {kind}": case
-        for name in names
-        for kind, case in convolution((6, 3, 1, 1, 1, 1, 1, (2, 3, 6, 6)), name).items()
-    }
+    cases = {}
+    for name, of in CONVOLUTIONS.items():
+        ways = convolution(of)
+        pair = ["norm, training", "bias, inference"]
+        cases |= {f"{name}, {kind}": ways[kind] for kind in (ways if name == "3x3" else pair)}
+    for name in names:
+        ways = convolution((6, 3, 1, 1, 1, 1, 1, (2, 3, 6, 6)), name)
+        pair = ["norm, training", "bias, training"]
+        cases |= {f"{name}, {kind}": ways[kind] for kind in pair}
+    return cases
 
 
 def deconvolutions() -> dict[str, Case]:
