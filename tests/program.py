@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,20 @@ def write_weights(path: Path, seed: int = 0, seen: int = 640) -> bytes:
     return content
 
 
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Pixels (height, width, 3) in the order of RGB; machines with a GPU may have no OpenCV."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + np.ascontiguousarray(row, np.uint8).tobytes() for row in pixels)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+
+
 def floats(path: Path) -> np.ndarray:
     return np.frombuffer(path.read_bytes()[20:], "<f4")
 
@@ -109,8 +125,6 @@ class Folder:
     """A working folder with a small detector, images and labels."""
 
     def __init__(self, path: Path):
-        import cv2
-
         self.path = path
         (path / "tiny.cfg").write_text(NET + LAYERS)
         (path / "tiny.names").write_text("cat\ndog\n")
@@ -119,7 +133,7 @@ class Folder:
         images, annotations = [], []
         for i in range(6):
             pixels = random.integers(0, 256, (48 + 4 * i, 80, 3), np.uint8)
-            cv2.imwrite(str(path / f"photo_{i + 1:06}.png"), pixels)
+            write_png(path / f"photo_{i + 1:06}.png", pixels[..., ::-1])
             size = {"width": 80, "height": 48 + 4 * i}
             images.append({"id": i + 1, "file_name": f"photo_{i + 1:06}.png", **size})
             box = [10 + i, 8, 20, 24]

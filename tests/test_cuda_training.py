@@ -12,11 +12,11 @@ import json
 import os
 import struct
 
-import cv2
 import numpy as np
 import pytest
 
 from dataset_tools import Dataset
+from program import write_png
 from test_cuda_layers import NO_CUDA
 from training_support import Bench
 from yolomask import DataError, train
@@ -235,7 +235,7 @@ def test_a_classifier_follows_the_cpus(bench):
     rng = np.random.default_rng(5)
     for i in range(8):
         pixels = rng.integers(0, 128, (20, 24, 3)) + 100 * (i % 2)
-        cv2.imwrite(str(bench.path / f"{('dark', 'light')[i % 2]}_{i}.png"), pixels)
+        write_png(bench.path / f"{('dark', 'light')[i % 2]}_{i}.png", pixels)
     files = sorted(path.name for path in bench.path.glob("*_?.png"))
     (bench.path / "images.txt").write_text("\n".join(files) + "\n")
     (bench.path / "labels.txt").write_text("dark\nlight\n")

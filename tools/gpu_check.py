@@ -164,7 +164,8 @@ def tests(kind: str) -> None:
     workers = max(1, min(6, (os.cpu_count() or 1) // 3))
     spread = ["-n", str(workers)] if importlib.util.find_spec("xdist") else []
     log = f"tests-{kind.lower()}"
-    run(f"tests, {kind}", pytest(*spread), log, 200, tests_words, YOLOMASK_LIBRARY=LIBRARIES[kind])
+    run(f"tests, {kind}", pytest(*spread), log, 200, tests_words, YOLOMASK_LIBRARY=LIBRARIES[kind],
+        YOLOMASK_PROGRAM=LIBRARIES[kind].parent / "darknet")  # fmt: skip
 
 
 def find_sanitizer() -> str | None:
