@@ -10,6 +10,7 @@ GPU        ?= 0
 CUDNN      ?= 0
 CUDNN_HALF ?= 0
 OPENMP     ?= 1
+MPI        ?= 0
 DEBUG      ?= 0
 SANITIZE   ?= 0
 TORCH      ?= 0
@@ -56,6 +57,16 @@ SOURCES := $(filter-out %_avx2.c %_avx512.c,$(SOURCES))
 endif
 LIB_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 CLI_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
+
+# ---- MPI (MPI=1) -----------------------------------------------------------------------------
+# One file is compiled for it. mpicc says how, Open MPI's and MPICH's in words of their own.
+
+ifneq ($(call on,MPI),)
+mpicc = $(or $(shell mpicc $(1) 2>/dev/null),$(filter $(3),$(shell mpicc $(2) 2>/dev/null)))
+MPI_COMPILE := $(patsubst -I%,-isystem %,$(call mpicc,-showme:compile,-compile_info,-I%))
+LIBS        := $(call mpicc,-showme:link,-link_info,-L% -l% -Wl%) $(LIBS)
+LIB_OBJECTS := $(filter-out $(BUILD)/src/train/parallel.o,$(LIB_OBJECTS)) $(BUILD)/mpi/parallel.o
+endif
 
 # ---- CUDA (GPU=1) ----------------------------------------------------------------------------
 # CUDA's static runtime is linked, so the result needs the driver, cuBLAS and, with CUDNN=1, cuDNN:
@@ -122,6 +133,10 @@ $(CUDA)/backend.o: src/core/backend.c $(BUILD)/flags | $(BUILD)/libraries
 	@mkdir -p $(@D)
 	$(call quiet,cc $<)$(COMPILE) -DDN_GPU -MMD -MP -c -o $@ $<
 
+$(BUILD)/mpi/parallel.o: src/train/parallel.c $(BUILD)/flags | $(BUILD)/libraries $(BUILD)/mpi/libraries
+	@mkdir -p $(@D)
+	$(call quiet,cc $<)$(COMPILE) -DDN_MPI $(MPI_COMPILE) -MMD -MP -c -o $@ $<
+
 $(CUDA)/cuda/%.o: cuda/%.cu $(CUDA)/flags | $(CUDA)/libraries
 	@mkdir -p $(@D)
 	$(call quiet,nvcc $<)$(CUDA_COMPILE) $(if $(filter %_cudnn.cu,$<),$(filter -isystem=%,$(CUDNN_AT))) \
@@ -142,6 +157,9 @@ $(BUILD)/libraries: tools/needs.sh
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' DEPS='$(DEPS)' \
 	    tools/needs.sh $(INSTALL) $(NEEDS)
 	@touch $@
+$(BUILD)/mpi/libraries: tools/needs.sh always
+	@mkdir -p $(@D)
+	@CC='$(CC)' tools/needs.sh $(INSTALL) mpi
 $(CUDA)/libraries: tools/needs.sh always
 	@mkdir -p $(@D)
 	@CC='$(CC)' PYTHON='$(PYTHON)' NVCC='$(NVCC)' CUDNN_HOME='$(CUDNN_HOME)' \
@@ -232,6 +250,11 @@ host-cuda-check: env
 	DN_HOST_CUDA_REVERSE=1 \
 	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_CUDA)/libdarknet.so $(CUDA_TESTS)
 
+# Trainings of several processes, where mpirun is; a build of its own beside ./darknet.
+mpi-check: env
+	+@$(MAKE) --no-print-directory MPI=1 PLACE=$(BUILD)/mpi/ $(BUILD)/mpi/darknet
+	YOLOMASK_MPI_PROGRAM=$(CURDIR)/$(BUILD)/mpi/darknet $(PYTEST) -rs tests/test_parallel.py $(ARGS)
+
 lint: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -261,6 +284,7 @@ help:
 #: make gpu-check        build, tests, sanitizer and benchmark on this machine's GPU, and a report:
 #:                       docs/gpu.md
 #: make host-cuda-check  tests them without a GPU: as C++, on the CPU
+#: make mpi-check        MPI=1 apart, and its tests with mpirun
 #: make bench            times the kernels and the networks
 #: make lint             ruff and clang-format
 #: make docs             writes docs/cfg-reference.md anew
@@ -270,9 +294,9 @@ help:
 #:
 #: make V=1              prints the commands, too
 #:
-#: Switches: GPU=1 CUDNN=1 CUDNN_HALF=1 ARCH='-gencode ...'  OPENMP=0  DEBUG=1  SANITIZE=1
+#: Switches: GPU=1 CUDNN=1 CUDNN_HALF=1 ARCH='-gencode ...'  MPI=1  OPENMP=0  DEBUG=1  SANITIZE=1
 #:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV= (none: the
 #:           packages of PYTHON)  DEPS=build/deps  CUDNN_HOME=
 
-.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check lint bench docs \
-        deps gpu-libraries clean help always
+.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check mpi-check lint bench \
+        docs deps gpu-libraries clean help always

@@ -3,7 +3,7 @@
 # and the line that installs it. With --install, root on Debian or Ubuntu installs it at once.
 #
 # usage: [CC=...] [NVCC=...] [DEPS=...] tools/needs.sh [--install] what...
-# what:  jpeg png yajl openmp venv nvcc cublas cudnn
+# what:  jpeg png yajl openmp venv mpi nvcc cublas cudnn
 # Libraries are looked for by compiling and linking a line, so the compiler's own paths count; with
 # DEPS those of that prefix are (`make deps`), and with cuBLAS and cuDNN cuda_libraries.sh.
 set -u
@@ -73,6 +73,7 @@ check() {
             missing "$python of version 3.10 or newer (or: make PYTHON=python3.12 ...)" python3
         $python -c 'import venv, ensurepip' 2>/dev/null ||
             missing "$python's venv module, which makes the Python environment" python3-venv ;;
+    mpi) command -v mpicc >/dev/null || missing "MPI=1 needs mpicc of Open MPI or MPICH" libopenmpi-dev ;;
     nvcc) command -v "$nvcc" >/dev/null ||
         missing "GPU=1 needs nvcc, CUDA's compiler: install NVIDIA's CUDA toolkit (Debian, Ubuntu: \
 apt-get install nvidia-cuda-toolkit), or say where it is (make GPU=1 \
@@ -84,7 +85,7 @@ apt-get install libcublas-dev-$(cuda_version | tr . -)" ;;
 nvidia-cudnn-cu$(cuda_major), or with NVIDIA's package repository apt-get install \
 libcudnn9-dev-cuda-$(cuda_major), or say where it is (CUDNN_HOME=/opt/cudnn), or build without \
 CUDNN=1" ;;
-    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv nvcc cublas cudnn" >&2
+    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv mpi nvcc cublas cudnn" >&2
         exit 2 ;;
     esac
 }

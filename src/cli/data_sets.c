@@ -4,6 +4,7 @@
 #include "cli/open_network.h"
 #include "core/cfg.h"
 #include "data/path.h"
+#include "train/parallel.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +53,7 @@ dn_dataset *dn_open_data_set(const dn_data_file *data, dn_data_part part, bool s
     }
     dn_must(status);
     const dn_dataset_view *view = dn_dataset_get(dataset);
+    if (!dn_parallel_leads()) return dataset;
     fprintf(stderr, "%s: %lld images, %lld objects, %d classes\n", source.path,
             (long long)view->image_count, (long long)view->object_count, view->class_count);
     print_faults(view);
@@ -71,6 +73,7 @@ dn_dataset *dn_open_class_set(const dn_data_file *data, dn_data_part part, bool 
     source.strict = strict;
     dn_must(dn_dataset_load(&source, &dataset));
     const dn_dataset_view *view = dn_dataset_get(dataset);
+    if (!dn_parallel_leads()) return dataset;
     fprintf(stderr, "%s: %lld images, %d classes\n", source.path, (long long)view->image_count,
             view->class_count);
     print_faults(view);

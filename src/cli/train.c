@@ -10,6 +10,7 @@
 #include "cli/data_sets.h"
 #include "cli/open_network.h"
 #include "cli/report.h"
+#include "train/parallel.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -251,9 +252,13 @@ static dn_dataset *open_valid(dn_arguments *arguments, const dn_data_file *data,
 
 int dn_command_train(dn_arguments *arguments)
 {
-    dn_screen screen = {.terminal = isatty(STDOUT_FILENO) == 1};
     char state[4096], command[8192];
     write_command(arguments, command, sizeof command);
+    dn_must(dn_parallel_start());
+    /* mpirun hands on what it reads from terminals that it makes */
+    dn_screen screen = {.terminal = isatty(STDOUT_FILENO) == 1 && dn_parallel_size() == 1};
+    if (!dn_parallel_leads() && !freopen("/dev/null", "w", stdout))
+        dn_die("/dev/null cannot be opened");
     const dn_common_arguments common = dn_take_common(arguments);
     dn_train_options options = take_options(arguments, &common, &screen);
     const bool resume = dn_take_flag(arguments, "-resume");
@@ -279,11 +284,15 @@ int dn_command_train(dn_arguments *arguments)
     signal(SIGTERM, on_signal);
     signal(SIGXFSZ, SIG_IGN); /* a file may not grow: an error as any other */
     dn_train_report report;
-    dn_must(dn_train(&options, &report));
+    const dn_status status = dn_train(&options, &report);
+    const bool leads = dn_parallel_leads();
+    dn_parallel_stop();
+    if (status != DN_OK && !leads) return 1; /* the leading process says why */
+    dn_must(status);
     if (screen.terminal) printf("\n");
     printf("%s after %lld iterations, average loss %f\n", report.cancelled ? "Stopped" : "Done",
            (long long)report.iterations, report.average_loss);
-    if (!report.cancelled) dn_run_report(screen.folder);
+    if (!report.cancelled && leads) dn_run_report(screen.folder);
     dn_dataset_free(valid);
     dn_dataset_free(dataset);
     dn_data_file_free(data);

@@ -82,6 +82,13 @@ static int64_t image_of(dn_loader *loader, int64_t sample)
     return image;
 }
 
+/* The run's number of the index-th sample that is made here. */
+static int64_t number_of(const dn_loader *loader, int64_t index)
+{
+    const dn_loader_options *o = &loader->options;
+    return o->first_sample + index / o->own * o->sizes.samples + o->own_first + index % o->own;
+}
+
 /* How sample `number` is made: in the size of its iteration. */
 static dn_sample_options options_of(const dn_loader *loader, int64_t number)
 {
@@ -118,7 +125,7 @@ static void *work(void *context)
         pthread_mutex_unlock(&loader->lock);
         dn_ring_place *place = &loader->ring[at % DN_RING];
         const int64_t slot = index % batch;
-        const dn_status status = load(loader, loader->options.first_sample + index, place, slot);
+        const dn_status status = load(loader, number_of(loader, index), place, slot);
         pthread_mutex_lock(&loader->lock);
         place->truth[slot] = place->samples[slot].truth;
         place->filled++;
@@ -175,6 +182,7 @@ dn_status dn_loader_create(const dn_dataset *dataset, const dn_loader_options *o
     if (!loader) return DN_ERROR_MEMORY;
     loader->dataset = dataset;
     loader->options = *options;
+    if (options->own == 0) loader->options.own = (int32_t)options->sizes.samples;
     loader->image_count = dn_dataset_get(dataset)->image_count;
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->changed, NULL);
@@ -217,8 +225,8 @@ dn_status dn_loader_next(dn_loader *loader, dn_batch *batch)
     report_faults(loader);
     pthread_mutex_unlock(&loader->lock);
     if (failure != DN_OK) return dn_fail(failure, "%s", loader->failure_text);
-    const dn_sample_options made = options_of(
-        loader, loader->options.first_sample + (loader->next_batch - 1) * loader->options.batch);
+    const dn_sample_options made =
+        options_of(loader, number_of(loader, (loader->next_batch - 1) * loader->options.batch));
     *batch = (dn_batch){made.width, made.height, place->input, place->truth, place->samples};
     return DN_OK;
 }

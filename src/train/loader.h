@@ -2,8 +2,9 @@
  *
  * Every epoch visits every image once, in an order that is a function of (seed, epoch). Sample
  * number k of a run is the (k mod images)-th of epoch k / images, whichever thread makes it and
- * wherever the run was resumed. An image that cannot be used is reported once and the next one of
- * the data set takes its place; with `strict` the loader stops there.
+ * wherever the run was resumed; of several processes each makes its own part of every iteration. An
+ * image that cannot be used is reported once and the next one of the data set takes its place; with
+ * `strict` the loader stops there.
  */
 #ifndef DN_TRAIN_LOADER_H
 #define DN_TRAIN_LOADER_H
@@ -20,7 +21,8 @@ typedef struct dn_loader_options {
     const dn_backend *backend; /* to which the images go */
     int32_t batch;             /* samples of a batch */
     int32_t workers;           /* threads, 1..256 */
-    int64_t first_sample;      /* number of the first one */
+    int64_t first_sample;      /* number of the first iteration's first one */
+    int32_t own, own_first;    /* the samples of each iteration to make; own = 0: all of them */
     bool strict;
     void (*fault)(void *context, const char *sentence); /* called by dn_loader_next; may be NULL */
     void *context;

@@ -118,6 +118,7 @@ static dn_status start_results(dn_trainer *trainer, bool resumed)
 dn_status dn_run_folder_open(dn_trainer *trainer, bool resumed)
 {
     char path[DN_PATH_SIZE];
+    if (!dn_parallel_leads()) return DN_OK;
     dn_trainer_path(trainer, "", path);
     DN_TRY(dn_make_folder(path, "folder of the run"));
     DN_TRY(write_args(trainer, resumed));
@@ -138,6 +139,7 @@ dn_status dn_run_folder_log(dn_trainer *trainer, const dn_train_progress *progre
 {
     dn_train_sums *sums = &trainer->state.sums;
     char iou[32] = "", line[512];
+    if (!trainer->results) return DN_OK;
     sums->iterations++;
     sums->loss += progress->loss;
     sums->rois += progress->rois;

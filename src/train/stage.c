@@ -60,6 +60,23 @@ static void schedule_stages(dn_trainer *trainer, const dn_net_options *net)
     if (net->mask_from < 0) trainer->stages[0] = DN_STAGE_ALL;
 }
 
+/* Each process takes an equal share of a batch, in as many parts as the cfg says. */
+static dn_status deal_out(const dn_trainer *trainer, const dn_net_options *net, bool mask,
+                          int32_t *images)
+{
+    int32_t batch, subdivisions;
+    const int32_t processes = dn_parallel_size();
+    *images = 0;
+    if (processes == 1) return DN_OK;
+    dn_net_batch(net, mask, &batch, &subdivisions);
+    *images = batch / (subdivisions * processes);
+    if (*images * subdivisions * processes == batch) return DN_OK;
+    return dn_fail(DN_ERROR_CONFIG,
+                   "%s: %sbatch=%d cannot be dealt out to %d processes with %ssubdivisions=%d each",
+                   trainer->options->cfg, mask ? "mask_" : "", batch, processes,
+                   mask ? "mask_" : "", subdivisions);
+}
+
 static dn_status check_stages(dn_trainer *trainer, const dn_network *network)
 {
     const dn_train_options *options = trainer->options;
@@ -70,6 +87,7 @@ static dn_status check_stages(dn_trainer *trainer, const dn_network *network)
         DN_TRY(check_dataset(trainer, network, trainer->stages[i]));
         const dn_status status = dn_schedule_make(net, mask, options->seed, &schedule);
         if (status != DN_OK) return dn_fail_prefix(status, "%s", options->cfg);
+        DN_TRY(deal_out(trainer, net, mask, &trainer->stage_batches[i]));
         trainer->stage_ends[i] = schedule.max_batches;
         if (i + 1 < trainer->stage_count && net->mask_from < schedule.max_batches)
             trainer->stage_ends[i] = net->mask_from;
@@ -159,6 +177,7 @@ static dn_status open_network(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
     const dn_network_options network_options = {
+        .batch = trainer->stage_batches[trainer->stage_index],
         .threads = options->threads,
         .stage = dn_trainer_stage(trainer),
         .training = true,
@@ -177,7 +196,9 @@ static dn_status set_schedule(dn_trainer *trainer)
     const bool mask_stage = dn_trainer_stage(trainer) == DN_STAGE_MASK;
     const bool last_stage = trainer->stage_index + 1 == trainer->stage_count;
     const int64_t limit = trainer->options->max_iterations - trainer->state.earlier;
-    dn_net_batch(net, mask_stage, &trainer->batch, &trainer->subdivisions);
+    dn_net_batch(net, mask_stage, &trainer->batch, &trainer->parts);
+    trainer->subdivisions = trainer->parts * dn_parallel_size();
+    trainer->first_part = trainer->parts * dn_parallel_rank();
     DN_TRY(dn_schedule_make(net, mask_stage, trainer->state.seed, &trainer->schedule));
     trainer->last_iteration = trainer->stage_ends[trainer->stage_index];
     if (trainer->options->max_iterations > 0 && (last_stage || limit < trainer->last_iteration))
@@ -236,6 +257,8 @@ static dn_status open_loader(dn_trainer *trainer)
         .batch = network->batch,
         .workers = options->workers == 0 ? 1 : options->workers,
         .first_sample = trainer->state.iteration * trainer->batch,
+        .own = trainer->parts * network->batch,
+        .own_first = trainer->first_part * network->batch,
         .strict = options->strict,
         .fault = note_skipped,
         .context = trainer,
@@ -246,9 +269,10 @@ static dn_status open_loader(dn_trainer *trainer)
     return dn_loader_create(options->dataset, &loader_options, &trainer->loader);
 }
 
-dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const float *params)
+/* The network with the parameters that the stage begins with. */
+static dn_status open_parameters(dn_trainer *trainer, const dn_state_file *file,
+                                 const float *params)
 {
-    trainer->pace = 0;
     DN_TRY(open_network(trainer));
     dn_network *network = trainer->network;
     if (file) DN_TRY(dn_state_check_cfg(file, network->cfg));
@@ -262,6 +286,16 @@ dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const fl
     } else if (!file) {
         DN_TRY(load_weights(trainer));
     }
+    return DN_OK;
+}
+
+dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const float *params)
+{
+    trainer->pace = 0;
+    DN_TRY(dn_parallel_agree(open_parameters(trainer, file, params)));
+    dn_network *network = trainer->network;
+    DN_TRY(dn_parallel_share_block(network->backend, network->params, network->param_floats));
+    dn_network_touch(network);
     DN_TRY(dn_optimizer_create(network, &trainer->optimizer)); /* an average begins here */
     if (file) DN_TRY(dn_state_apply(file, network, trainer->optimizer));
     DN_TRY(reserve_notes(trainer));

@@ -12,9 +12,13 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum dn_statistics_way { DN_STATISTICS_KEEP, DN_STATISTICS_PUT_BACK } dn_statistics_way;
+typedef enum dn_statistics_way {
+    DN_STATISTICS_KEEP,
+    DN_STATISTICS_PUT_BACK,
+    DN_STATISTICS_AVERAGE, /* over all processes */
+} dn_statistics_way;
 
-static dn_status move_statistics(dn_trainer *trainer, dn_statistics_way way)
+static dn_status move_statistics(const dn_trainer *trainer, dn_statistics_way way)
 {
     const dn_network *network = trainer->network;
     const dn_backend *backend = network->backend;
@@ -26,8 +30,11 @@ static dn_status move_statistics(dn_trainer *trainer, dn_statistics_way way)
             const size_t bytes = (size_t)param->count * sizeof *kept;
             if (way == DN_STATISTICS_KEEP)
                 DN_TRY(backend->copy(kept, param->data, bytes));
-            else
+            else if (way == DN_STATISTICS_PUT_BACK)
                 DN_TRY(backend->copy(param->data, kept, bytes));
+            else
+                DN_TRY(dn_parallel_sum_block(backend, param->data, param->count,
+                                             1.0f / (float)dn_parallel_size()));
             kept += param->count;
         }
     return DN_OK;
@@ -145,7 +152,8 @@ static dn_status run_part(dn_trainer *trainer, int32_t part, dn_train_progress *
     DN_TRY(dn_network_set_input(network, batch.input, network->batch));
     dn_pass pass = {.batch = network->batch,
                     .nms = -1.0f,
-                    .iteration = trainer->state.iteration * trainer->subdivisions + part,
+                    .iteration = trainer->state.iteration * trainer->subdivisions +
+                                 trainer->first_part + part,
                     .truth = batch.truth};
     DN_TRY(dn_run_forward(network, &pass));
     const double part_loss = dn_network_loss(network);
@@ -160,14 +168,27 @@ static dn_status run_part(dn_trainer *trainer, int32_t part, dn_train_progress *
 static dn_status run_parts(dn_trainer *trainer, dn_train_progress *progress, double *loss)
 {
     if (trainer->subdivisions > 1) DN_TRY(move_statistics(trainer, DN_STATISTICS_KEEP));
-    for (int32_t part = 0; part < trainer->subdivisions; part++) {
-        if (part > 0 && dn_trainer_cancelled(trainer)) {
-            DN_TRY(move_statistics(trainer, DN_STATISTICS_PUT_BACK));
+    for (int32_t part = 0; part < trainer->parts; part++) {
+        if (part > 0 && dn_trainer_cancelled(trainer))
             return dn_fail(DN_ERROR_CANCELLED, "cancelled");
-        }
         DN_TRY(run_part(trainer, part, progress, loss));
     }
     return DN_OK;
+}
+
+/* What the processes have found becomes that of the whole batch: sums of losses and gradients, the
+ * average of the rolling statistics. */
+static dn_status combine(const dn_trainer *trainer, dn_train_progress *progress, double *loss)
+{
+    const dn_network *network = trainer->network;
+    double sums[] = {*loss, progress->mask_iou, (double)progress->rois};
+    dn_parallel_sum(sums, 3);
+    *loss = sums[0];
+    progress->mask_iou = sums[1];
+    progress->rois = (int64_t)sums[2];
+    DN_TRY(dn_parallel_sum_block(network->backend, network->param_grads,
+                                 network->param_floats - network->param_grad_start, 1.0f));
+    return move_statistics(trainer, DN_STATISTICS_AVERAGE);
 }
 
 dn_status dn_trainer_step(dn_trainer *trainer, dn_train_progress *progress)
@@ -179,12 +200,14 @@ dn_status dn_trainer_step(dn_trainer *trainer, dn_train_progress *progress)
     dn_network_thaw(network, state->iteration + 1);
     network->mask_scale_factor = mask_scale_factor(trainer);
     network->mask_statistics = (dn_mask_statistics){0};
-    DN_TRY(run_parts(trainer, progress, &loss));
+    dn_status status = dn_parallel_agree(run_parts(trainer, progress, &loss));
+    if (status == DN_ERROR_CANCELLED) DN_TRY(move_statistics(trainer, DN_STATISTICS_PUT_BACK));
+    DN_TRY(status);
+    DN_TRY(combine(trainer, progress, &loss));
     progress->rate = dn_schedule_rate(&trainer->schedule, state->iteration + 1);
-    const dn_status status =
-        dn_optimizer_step(trainer->optimizer, network, progress->rate, trainer->batch);
+    status = dn_optimizer_step(trainer->optimizer, network, progress->rate, trainer->batch);
     if (status != DN_OK) {
-        tell_images(trainer, trainer->subdivisions);
+        tell_images(trainer, trainer->parts);
         return stop_at_iteration(trainer, status);
     }
     state->iteration++;

@@ -101,10 +101,20 @@ static bool is_done(const dn_trainer *trainer)
     return trainer->state.iteration >= trainer->last_iteration || has_lost_patience(trainer);
 }
 
-static dn_status iterate(dn_trainer *trainer, bool *cancelled)
+/* What is written behind an iteration. */
+static dn_status write_files(dn_trainer *trainer, dn_train_progress *progress)
 {
     const dn_train_options *options = trainer->options;
     const int64_t save_every = options->save_every > 0 ? options->save_every : DN_SAVE_EVERY;
+    DN_TRY(dn_trainer_forgive(trainer, dn_run_folder_log(trainer, progress)));
+    if (options->keep_every > 0 && progress->iteration % options->keep_every == 0)
+        DN_TRY(dn_trainer_forgive(trainer, keep(trainer)));
+    return progress->iteration % save_every == 0 ? save(trainer, progress) : DN_OK;
+}
+
+static dn_status iterate(dn_trainer *trainer, bool *cancelled)
+{
+    const dn_train_options *options = trainer->options;
     dn_train_progress progress = {.max_iterations = trainer->last_iteration};
     const dn_status status = dn_trainer_step(trainer, &progress);
     *cancelled = status == DN_ERROR_CANCELLED;
@@ -115,12 +125,9 @@ static dn_status iterate(dn_trainer *trainer, bool *cancelled)
     progress.last = trainer->state.last;
     progress.best = trainer->state.best;
     progress.eta_seconds = *pace * (double)(trainer->last_iteration - progress.iteration);
-    DN_TRY(dn_trainer_forgive(trainer, dn_run_folder_log(trainer, &progress)));
-    if (options->keep_every > 0 && progress.iteration % options->keep_every == 0)
-        DN_TRY(dn_trainer_forgive(trainer, keep(trainer)));
-    if (progress.iteration % save_every == 0) DN_TRY(save(trainer, &progress));
+    DN_TRY(dn_parallel_agree(write_files(trainer, &progress)));
     if (options->progress) options->progress(options->context, &progress);
-    *cancelled = dn_trainer_cancelled(trainer);
+    *cancelled = dn_parallel_any(dn_trainer_cancelled(trainer));
     return DN_OK;
 }
 
@@ -191,14 +198,19 @@ static dn_train_state state_of_next_stage(const dn_trainer *trainer)
     };
 }
 
+static dn_status leave_stage(dn_trainer *trainer)
+{
+    DN_TRY(save(trainer, NULL));
+    DN_TRY(dn_trainer_forgive(trainer, dn_checkpoint_export(trainer, "detector")));
+    return choose_parameters(trainer);
+}
+
 /* The parameters go on; counter, optimizer and schedule begin anew. */
 static dn_status enter_next_stage(dn_trainer *trainer)
 {
     dn_network *network = trainer->network;
     const dn_backend *backend = network->backend;
-    DN_TRY(save(trainer, NULL));
-    DN_TRY(dn_trainer_forgive(trainer, dn_checkpoint_export(trainer, "detector")));
-    DN_TRY(choose_parameters(trainer));
+    DN_TRY(dn_parallel_agree(leave_stage(trainer)));
     float *params = network->params;
     const dn_train_state state = state_of_next_stage(trainer);
     network->params = NULL; /* outlive their network */
@@ -239,13 +251,16 @@ static dn_status begin(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
     dn_state_file file = {0};
-    DN_TRY(dn_trainer_plan(trainer));
+    DN_TRY(dn_parallel_agree(dn_trainer_plan(trainer)));
     trainer->state = (dn_train_state){.stage = (int64_t)dn_trainer_stage(trainer),
                                       .images = dn_dataset_get(options->dataset)->image_count,
                                       .seed = options->seed,
                                       .average_loss = -1,
                                       .last = -1,
                                       .best = -1};
+    dn_parallel_share(&trainer->state.seed, sizeof trainer->state.seed);
+    if (dn_parallel_any(options->state != NULL) && !options->state)
+        return dn_fail(DN_ERROR_IO, "the state that others resume from is not there");
     if (options->state) DN_TRY(dn_state_open(options->state, &file));
     dn_status status = options->state ? take_position(trainer, &file) : DN_OK;
     if (status == DN_OK) status = dn_stage_open(trainer, options->state ? &file : NULL, NULL);
@@ -267,7 +282,8 @@ static dn_status begin(dn_trainer *trainer)
  * as one in one piece. */
 static dn_status close_with_figures(dn_trainer *trainer, bool *cancelled)
 {
-    if (!trainer->judge || trainer->state.validated == trainer->state.iteration) return DN_OK;
+    if (!trainer->options->valid || trainer->state.validated == trainer->state.iteration)
+        return DN_OK;
     const dn_status status = dn_trainer_validate(trainer, DN_VALIDATION_BETWEEN);
     *cancelled = status == DN_ERROR_CANCELLED;
     return *cancelled ? DN_OK : status;
@@ -295,17 +311,28 @@ static void list_skipped(const dn_trainer *trainer)
         dn_trainer_say(trainer, "  %s", trainer->skipped[i]);
 }
 
+/* Of several processes one speaks. */
+static dn_train_options without_voice(const dn_train_options *options)
+{
+    dn_train_options silent = *options;
+    silent.progress = NULL;
+    silent.message = NULL;
+    return silent;
+}
+
 dn_status dn_train(const dn_train_options *options, dn_train_report *report)
 {
     if (!options->cfg || !options->backup_folder || !options->dataset)
         return dn_fail(DN_ERROR_ARGUMENT, "training needs a cfg, a backup folder and a data set");
     dn_trainer *trainer = dn_alloc(sizeof *trainer);
     if (!trainer) return DN_ERROR_MEMORY;
-    trainer->options = options;
+    const dn_train_options silent = without_voice(options);
+    trainer->options = dn_parallel_leads() ? options : &silent;
     bool cancelled = false;
     set_base(trainer);
     dn_status status = open_backup(trainer);
     if (status == DN_OK) status = run(trainer, &cancelled);
+    status = dn_parallel_agree(status);
     list_skipped(trainer);
     if (status == DN_OK) status = trainer->skipped_status;
     if (status == DN_OK && report)

@@ -8,12 +8,14 @@
  *   run_folder.c  args.txt and results.csv
  *   validation.c  the valid set on the way, and which weights are the best
  *   sizes.c       multi-scale training
+ *   parallel.c    several processes
  */
 #ifndef DN_TRAIN_TRAINER_H
 #define DN_TRAIN_TRAINER_H
 
 #include "core/schedule.h"
 #include "train/loader.h"
+#include "train/parallel.h"
 #include "train/state.h"
 
 enum {
@@ -27,7 +29,8 @@ typedef struct dn_trainer {
     const dn_train_options *options;
     char base[DN_BASE_SIZE]; /* of the cfg's name: the first part of the files' names */
     dn_stage stages[DN_STAGES_MAX];
-    int64_t stage_ends[DN_STAGES_MAX]; /* iterations of each, as the cfg says */
+    int64_t stage_ends[DN_STAGES_MAX];    /* iterations of each, as the cfg says */
+    int32_t stage_batches[DN_STAGES_MAX]; /* images of a part; 0: as the cfg says */
     int32_t stage_count, stage_index;
     bool classifier;
 
@@ -35,11 +38,12 @@ typedef struct dn_trainer {
     dn_optimizer *optimizer;
     dn_schedule schedule;
     dn_loader *loader;
-    dn_network *judge; /* validates; NULL: nobody does */
-    int32_t batch, subdivisions;
-    int64_t last_iteration; /* of this stage */
-    int64_t *images;        /* (batch, DN_SAMPLE_IMAGES) of the running iteration; -1: none */
-    float *statistics;      /* rolling statistics before it: a block of the network's backend */
+    dn_network *judge;           /* validates; NULL: nobody does */
+    int32_t batch, subdivisions; /* of an update, by all processes together (parallel.h) */
+    int32_t parts, first_part;   /* of the subdivisions, here */
+    int64_t last_iteration;      /* of this stage */
+    int64_t *images;             /* (batch, DN_SAMPLE_IMAGES) of the running iteration; -1: none */
+    float *statistics; /* rolling statistics before it: a block of the network's backend */
     dn_train_state state;
     double pace;    /* seconds of an iteration, averaged */
     double seconds; /* since the last line of results.csv; no part of the state, which is exact */

@@ -38,7 +38,7 @@ int32_t dn_trainer_patience(const dn_trainer *trainer)
 bool dn_validation_is_due(const dn_trainer *trainer)
 {
     const dn_train_state *state = &trainer->state;
-    if (!trainer->judge || state->iteration == 0 || state->validated == state->iteration)
+    if (!trainer->options->valid || state->iteration == 0 || state->validated == state->iteration)
         return false;
     return state->iteration % valid_every(trainer) == 0 ||
            state->iteration >= trainer->stage_ends[trainer->stage_index];
@@ -58,7 +58,7 @@ static void borrow_parameters(dn_network *judge, dn_network *from)
 dn_status dn_validation_open(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
-    if (!options->valid) return DN_OK;
+    if (!options->valid || !dn_parallel_leads()) return DN_OK;
     const dn_network_options network_options = {
         .batch = 1,
         .threads = options->threads,
@@ -204,7 +204,7 @@ const char *dn_best_name(const dn_trainer *trainer)
     return trainer->stage_index + 1 < trainer->stage_count ? "detector_best" : "best";
 }
 
-dn_status dn_trainer_validate(dn_trainer *trainer, dn_validation_kind kind)
+static dn_status measure(dn_trainer *trainer, dn_validation_kind kind)
 {
     const dn_train_options *options = trainer->options;
     dn_train_state *state = &trainer->state;
@@ -235,4 +235,11 @@ dn_status dn_trainer_validate(dn_trainer *trainer, dn_validation_kind kind)
     if (status == DN_OK && options->validated) options->validated(options->context, &told);
     dn_evaluation_free(figures.evaluation);
     return status;
+}
+
+dn_status dn_trainer_validate(dn_trainer *trainer, dn_validation_kind kind)
+{
+    DN_TRY(dn_parallel_agree(dn_parallel_leads() ? measure(trainer, kind) : DN_OK));
+    dn_parallel_share(&trainer->state, sizeof trainer->state);
+    return DN_OK;
 }
