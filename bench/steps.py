@@ -27,6 +27,25 @@ def make_network(path: Path, **options):
     return ffi.gc(out[0], lib.dn_network_free)
 
 
+def quiet_heads(network) -> None:
+    """Lowers the objectness of every [yolo] layer, so that random weights find few boxes, as a
+    trained detector does, and not all of them."""
+    info, layer = ffi.new("dn_network_info *"), ffi.new("dn_layer_info *")
+    param, classes = ffi.new("dn_param_info *"), lib.dn_network_classes(network)
+    check(lib.dn_network_get_info(network, info))
+    for index in range(1, info.layer_count):
+        check(lib.dn_network_get_layer(network, index, layer))
+        if ffi.string(layer.type) != b"yolo":
+            continue
+        check(lib.dn_network_get_layer(network, index - 1, layer))
+        for k in range(layer.param_count):
+            check(lib.dn_network_get_param(network, index - 1, k, param))
+            if ffi.string(param.name) == b"biases":
+                biases = np.frombuffer(ffi.buffer(param.data, 4 * param.count), np.float32)
+                biases.reshape(-1, 5 + classes)[:, 4] = -7
+    lib.dn_network_touch(network)
+
+
 def make_truth(batch: int, height: int, width: int):
     """(what the library reads, what must live as long)."""
     pixels = np.zeros((height, width), np.uint8)
@@ -48,6 +67,7 @@ def our_step(path: Path, images: np.ndarray, **options):
     batch, _, height, width = images.shape
     sizes = {"training": True, "batch": batch, "width": width, "height": height, "seed": 1}
     network, optimizer = make_network(path, **sizes | options), ffi.new("dn_optimizer **")
+    quiet_heads(network)
     check(lib.dn_optimizer_create(network, optimizer))
     optimizer = ffi.gc(optimizer[0], lib.dn_optimizer_free)
     truth, keep = make_truth(batch, height, width)
