@@ -17,7 +17,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from steps import check, ffi, lib, make_truth  # first: it knows where the next ones lie
+from steps import (
+    check,
+    ffi,
+    lib,
+    make_truth,
+    quiet_heads,
+)  # first: it knows where the next ones lie
 
 from layer_harness import net_section
 from networks import Net
@@ -48,6 +54,7 @@ def trained(cfg: str | Path, device: str, rois: list[dict] | None = None, **opti
     net = Net(cfg, training=True, input_grad=True, seed=1, device=device.encode(), **options)
     if rois is not None:
         set_rois(net, rois)
+    quiet_heads(net.handle)
     info = net.info
     shape = (info.batch, info.channels, info.height, info.width)
     images = np.random.default_rng(0).random(shape, np.float32)

@@ -10,8 +10,9 @@ Steps, each timed, limited in time, and of no consequence for the others:
   bench      bench/bench_gpu.py with both libraries, PyTorch beside the second; then
              bench/bench_layers.py: kernels that move and pool, and the layers of whole networks
 Tests and sanitizer run at the same time, the benchmark alone. The report is a page of markdown; it
-and the logs lie in build/gpu-check, and in the folder that --out names. Exits 1 where a step
-failed. Needs a Python (make's PYTHON) with numpy, pytest and cffi, of its own or out of WHEELS.
+and the logs lie in build/gpu-check; a folder that --out names gets it and all the logs in one file.
+Exits 1 where a step failed. Needs a Python (make's PYTHON) with numpy, pytest and cffi, of its own
+or out of WHEELS.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ def build(variables: list[str]) -> None:
     # As it was linked, without any search path.
     for kind, library in LIBRARIES.items():
         if library.is_file():
-            run(f"program, {kind}", [library.parent / "darknet", "version"], "program", 20,
+            run(f"program, {kind}", [library.parent / "darknet", "version"],
+                f"program-{kind.lower()}", 20,
                 LD_LIBRARY_PATH="")  # fmt: skip
 
 
@@ -268,14 +270,17 @@ def report(options, seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_title(step: Step) -> str:
+    """A step's log, its end where it is long, under the step's name."""
+    text = step.log.read_text(errors="replace") if step.log and step.log.is_file() else ""
+    return f"==== {step.name}\n{text[-500_000:]}"
+
+
 def write(options, text: str) -> None:
     (FOLDER / "report.md").write_text(text)
     if options.out and options.out.is_dir():
         (options.out / "report.md").write_text(text)
-        for step in steps:
-            dull = step.ok and step.name.startswith(("wheels", "build", "program"))
-            if step.log and step.log.is_file() and not dull:
-                shutil.copy(step.log, options.out)
+        (options.out / "logs.txt").write_text("\n".join(map(with_title, steps)))
     elif options.out:
         options.out.write_text(text)
 
@@ -314,7 +319,8 @@ def main() -> int:
     if "bench" in only:
         torch = ["--torch"] if importlib.util.find_spec("torch") else []
         for kind in built:
-            bench(kind, ["--limit", "140", *torch] if kind == built[-1] else ["--batches", "8,64"])
+            beside = [*torch, "--limit", "120"] if kind == built[-1] else ["--batches", "64"]
+            bench(kind, beside)
         if built:
             layers("kernels", built[-1])
             layers("layers of networks", built[-1], "cfg/yolov3.cfg", "cfg/yolomask.cfg")
