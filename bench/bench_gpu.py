@@ -91,10 +91,13 @@ def measure(what: str, batch: int, makers: dict[str, Callable[[], Step]], second
     steps: dict[str, Step] = {}
     for who, make in makers.items():
         try:
+            start = time.perf_counter()
             step = make()
             step()
             wait()
             steps[who] = step
+            used = time.perf_counter() - start
+            print(f"{what}, batch {batch}: {who}: made and run once in {used:.1f} s", flush=True)
         except Exception as error:  # what is not finished is reported, and the rest goes on
             failed(what, who, batch, error)
     if steps:

@@ -98,9 +98,8 @@ def last_line(text: str) -> str:
 
 def tests_words(text: str) -> str:
     """pytest's summary, and the first failures."""
-    ends = re.findall(
-        r"^=*\s*(.*\d+ (?:passed|failed|error|skipped|deselected).*?)\s*=*$", text, re.M
-    )
+    end = r"^=*\s*(.*\d+ (?:passed|failed|errors?|skipped|deselected).* in [\d.]+s.*?)\s*=*$"
+    ends = re.findall(end, text, re.M)
     failures = re.findall(r"^(?:FAILED|ERROR) (\S+)", text, re.M)
     return "; ".join([ends[-1] if ends else last_line(text)] + failures[:8])
 
@@ -120,7 +119,7 @@ def bench_words(numbers: Path) -> str:
 def build_words(text: str) -> str:
     """What was linked, and the first errors."""
     there = [name for name, library in LIBRARIES.items() if library.is_file()]
-    errors = re.findall(r"^.*(?:error|missing):.*$", text, re.M)
+    errors = re.findall(r"^.*(?:error:|missing:|undefined reference).*$", text, re.M)
     return "; ".join([f"libraries: {', '.join(there) or 'none'}"] + [e[:160] for e in errors[:4]])
 
 
