@@ -57,16 +57,16 @@ class Several(Bench):
         assert job.returncode == code, error
         return out, error
 
-    def learned(self, weights: str, cfg: str = "two.cfg") -> dict[tuple[int, str], np.ndarray]:
-        """The parameters of a weights file, without the rolling statistics."""
-        net = Net(self.path / cfg)
+    def params(self, weights: str, statistics: bool) -> dict[tuple[int, str], np.ndarray]:
+        """The learned parameters of a weights file, or its rolling statistics."""
+        net = Net(self.path / "two.cfg")
         report = ffi.new("dn_weights_report *")
         check(lib.dn_network_load_weights(net.handle, str(self.path / weights).encode(), report))
         return {
             (i, name): values.copy()
             for i in range(net.info.layer_count)
             for name, values in net.params(i).items()
-            if name not in ("mean", "variance")
+            if (name in ("mean", "variance")) == statistics
         }
 
 
@@ -86,12 +86,14 @@ def test_two_processes_equal_one_with_parts(several, stage):
     alone, _ = several.train("one", "tiny.weights", *options, cfg="four.cfg")
     assert len(losses(out)) == 6  # each line once
     np.testing.assert_allclose(losses(out), losses(alone), rtol=1e-4)
-    start, wanted = several.learned("tiny.weights"), several.learned("one/four_final.weights")
-    changed = 0
-    for key, values in several.learned("both/two_final.weights").items():
-        changed += not np.array_equal(start[key], wanted[key])
+    both, one = "both/two_final.weights", "one/four_final.weights"
+    start, wanted = (several.params(name, False) for name in ("tiny.weights", one))
+    for key, values in several.params(both, False).items():
         close(values, wanted[key], 1e-5)
-    assert changed >= 4
+    assert sum(not np.array_equal(start[key], wanted[key]) for key in wanted) >= 4
+    wanted = several.params(one, True)  # averages of those of half as many parts
+    for key, values in several.params(both, True).items():
+        np.testing.assert_allclose(values, wanted[key], rtol=0.3, atol=0.1)
 
 
 def test_stages_validation_and_resuming(several):

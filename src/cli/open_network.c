@@ -2,6 +2,7 @@
 #include "cli/open_network.h"
 
 #include "core/option.h"
+#include "train/parallel.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -12,21 +13,29 @@ void dn_print_warning(void *context, const char *sentence)
     fprintf(stderr, "%s\n", sentence);
 }
 
-/* "-gpus 0,1": the first; several at a time come later. -1: not given. */
-static int32_t first_gpu(const char *list)
+/* "-gpus 0,1": of several processes of a machine each takes one, in turn; one process takes the
+ * first. -1: not given. */
+static int32_t own_gpu(const char *list)
 {
-    char first[8] = "";
-    int64_t number = -1;
+    int64_t numbers[64];
+    int32_t count = 0;
+    const char *at = list;
     if (!list) return -1;
-    const size_t length = strcspn(list, ",");
-    if (length < sizeof first) memcpy(first, list, length);
-    if (strspn(list, "0123456789,") != strlen(list) || !dn_parse_int(first, &number))
-        dn_die("-gpus %s: numbers of GPUs with commas between them are wanted", list);
-    if (list[length])
-        fprintf(stderr,
-                "-gpus %s: several GPUs at a time come in a later version; GPU %s is used\n", list,
-                first);
-    return (int32_t)number;
+    do {
+        char number[8] = "";
+        const size_t length = strcspn(at, ",");
+        if (length < sizeof number) memcpy(number, at, length);
+        if (count == 64 || !dn_parse_int(number, &numbers[count]) || numbers[count] < 0)
+            dn_die("-gpus %s: numbers of GPUs with commas between them are wanted", list);
+        at += length;
+        count++;
+    } while (*at++ == ',');
+    if (count > 1 && dn_parallel_size() == 1)
+        fprintf(
+            stderr,
+            "-gpus %s: GPU %lld is used; a process for each of them: make MPI=1, mpirun -np %d\n",
+            list, (long long)numbers[0], count);
+    return (int32_t)numbers[dn_parallel_local_rank() % count];
 }
 
 /* Darknet's -nogpu, -i N and -gpus; without them the first GPU, or the CPU where there is none.
@@ -36,7 +45,7 @@ static void take_device(dn_arguments *arguments, char *device, size_t size)
     const bool no_gpu = dn_take_flag(arguments, "-nogpu");
     const char *list = dn_take_text(arguments, "-gpus", NULL);
     const int32_t single = (int32_t)dn_take_int(arguments, "-i", -1, -1, 1023);
-    const int32_t number = list ? first_gpu(list) : single;
+    const int32_t number = list ? own_gpu(list) : single;
     if (no_gpu) {
         snprintf(device, size, "cpu");
     } else if (number < 0) {

@@ -9,7 +9,7 @@
 
 enum { DN_MESSAGE_SIZE = 1024, DN_PIECE = 1 << 16 };
 
-static int32_t process_rank, process_size = 1;
+static int32_t process_rank, process_size = 1, local_rank;
 static bool stopped; /* a failure was agreed on */
 
 /* ---- MPI, or nothing ---- */
@@ -35,6 +35,11 @@ dn_status dn_parallel_start(void)
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     process_rank = rank;
     process_size = size;
+    MPI_Comm machine;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &machine);
+    MPI_Comm_rank(machine, &rank);
+    MPI_Comm_free(&machine);
+    local_rank = rank;
     return DN_OK;
 }
 
@@ -118,6 +123,11 @@ int32_t dn_parallel_rank(void)
 int32_t dn_parallel_size(void)
 {
     return process_size;
+}
+
+int32_t dn_parallel_local_rank(void)
+{
+    return local_rank;
 }
 
 dn_status dn_parallel_agree(dn_status status)

@@ -23,6 +23,7 @@ void dn_parallel_stop(void);
 
 int32_t dn_parallel_rank(void);
 int32_t dn_parallel_size(void);
+int32_t dn_parallel_local_rank(void); /* among those of this machine */
 static inline bool dn_parallel_leads(void)
 {
     return dn_parallel_rank() == 0;
