@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -334,6 +335,30 @@ def crosses(ring: np.ndarray) -> bool:
         for i, s in enumerate(edges)
         for t in edges[:i]
     )
+
+
+def strokes(count, slope):
+    """A comb of that many points: long strokes side by side that do not cross, and the way back."""
+    i = np.arange(count - 2)
+    x = np.where(i % 4 // 2 == i % 2, 1, 50) + 1e-9 * i
+    y = 1 + 30 * (i // 2) / count + slope * x
+    ring = [*np.stack([x, y], 1).tolist(), [58, y[-1]], [58, 0.5]]
+    return np.array(ring).reshape(-1).tolist()
+
+
+def test_many_edges_side_by_side(tmp_path):
+    """Swept along the axis on which they are short; where there is none, given up with a word."""
+    coco = Coco(tmp_path)
+    level, steep = strokes(30000, 0), strokes(30000, 0.6)
+    coco.annotations = [annotation(1, 2), annotation(3, 1, level), annotation(4, 1, steep)]
+    start = time.monotonic()
+    findings, _ = check(tmp_path, coco.write())
+    assert time.monotonic() - start < 30
+    texts = [f["text"] for f in findings if f["kind"] == "crossing"]
+    assert texts == [
+        "annotation 4 (cat): its outline has 30000 points whose edges lie side by side: too many "
+        "to tell whether it crosses itself"
+    ]
 
 
 def test_crossings_equal_a_brute_force_search(tmp_path):

@@ -537,8 +537,11 @@ def test_validation_on_the_way_keeps_the_best(folder):
     assert re.search(rf"^6: .*, top 1 {100 * shares[1]:.1f}, best ", out, re.M)
 
 
-def test_training_steps_against_pytorch(folder):
+@pytest.mark.parametrize("eps", [0, 0.2])
+def test_training_steps_against_pytorch(folder, eps):
     """Four updates of two parts each, without augmentation, from random weights."""
+    smooth = NET.replace("channels=3", f"channels=3\nlabel_smooth_eps={eps}")
+    (folder.path / "net.cfg").write_text(smooth)
     arrays = write_weights(folder.path / "net.weights", seed=5)
     out = train(folder, "net.weights", "-no_augmentation", "-iterations", 4, "-seed", 3)
     inputs, rows, _ = preview(folder.path, "net.cfg", 48, seed=3, plain=True)
@@ -560,7 +563,8 @@ def test_training_steps_against_pytorch(folder):
             x = (x - mean[None, :, None, None]) * factor + a["shift"][None, :, None, None]
             x = functional.max_pool2d(functional.leaky_relu(x, 0.1), 2, 2)
             x = functional.conv2d(x, a["second"], a["biases"]).mean(dim=(2, 3))
-            loss = functional.cross_entropy(x, torch.tensor(rows[at]), reduction="sum")
+            classes = torch.tensor(rows[at].argmax(axis=1))
+            loss = functional.cross_entropy(x, classes, reduction="sum", label_smoothing=eps)
             loss.backward()
             losses.append(loss.item() / 6)
         with torch.no_grad():

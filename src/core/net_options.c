@@ -43,6 +43,8 @@ const dn_option dn_net_option_table[] = {
     DN_FLOAT(S, angle, "angle", 0, 0, 360, "classifier: rotation in degrees"),
     DN_FLOAT(S, aspect, "aspect", 1, .01, 100,
              "classifier: the aspect changes by up to this factor"),
+    DN_FLOAT(S, label_smooth_eps, "label_smooth_eps", 0, 0, 1,
+             "classifier: that share of a truth is spread over all classes"),
     DN_FLOAT(S, saturation, "saturation", 1, 0, 100, "colour: saturation range"),
     DN_FLOAT(S, exposure, "exposure", 1, 0, 100, "colour: exposure range"),
     DN_FLOAT(S, hue, "hue", 0, 0, 1, "colour: hue range, share of the circle"),

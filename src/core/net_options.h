@@ -28,7 +28,7 @@ typedef struct dn_net_options {
     dn_floats scales;
     float learning_rate_min, sgdr_mult;
     int32_t sgdr_cycle;
-    float angle, aspect, saturation, exposure, hue;
+    float angle, aspect, saturation, exposure, hue, label_smooth_eps;
     bool flip, letter_box;
     bool mosaic, mosaic_bound;
     int32_t mixup;

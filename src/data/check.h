@@ -56,9 +56,13 @@ dn_status dn_check_image(const dn_dataset *dataset, int64_t image, dn_checked_im
 dn_status dn_check_objects(const dn_dataset *dataset, int64_t image, const dn_checked_image *file,
                            dn_finding_list *findings);
 
-/* A point where the closed ring (count points x, y) crosses itself; false: it does not. Edges that
- * only touch, or lie on each other as bridges do, are no crossing. */
-dn_status dn_ring_crossing(const double *xy, int64_t count, bool *crosses, double point[2]);
+typedef enum dn_ring_verdict { DN_RING_SIMPLE, DN_RING_CROSSES, DN_RING_UNKNOWN } dn_ring_verdict;
+
+/* A point where the closed ring (count points x, y) crosses itself, if it does. Edges that only
+ * touch, or lie on each other as bridges do, are no crossing. DN_RING_UNKNOWN: more than 20,000
+ * edges lie side by side, and no crossing was found in time. */
+dn_status dn_ring_crossing(const double *xy, int64_t count, dn_ring_verdict *verdict,
+                           double point[2]);
 
 /* Images that are there twice, by their bytes or by their names. Sorts them. */
 dn_status dn_check_repeated(dn_checked_image *images, int64_t count, const dn_finding_sink *sink);

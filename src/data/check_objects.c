@@ -67,10 +67,15 @@ static dn_status check_ring(const dn_object_check *check, const dn_dataset_objec
                          xy[2 * i + 1], (int)file->width, (int)file->height));
         break;
     }
-    bool crosses;
+    dn_ring_verdict verdict;
     double point[2];
-    DN_TRY(dn_ring_crossing(xy, count, &crosses, point));
-    if (!crosses) return DN_OK;
+    DN_TRY(dn_ring_crossing(xy, count, &verdict, point));
+    if (verdict == DN_RING_SIMPLE) return DN_OK;
+    if (verdict == DN_RING_UNKNOWN)
+        return DN_REPORT(check, object, DN_FINDING_CROSSING,
+                         "its outline has %lld points whose edges lie side by side: too many to "
+                         "tell whether it crosses itself",
+                         (long long)count);
     return DN_REPORT(check, object, DN_FINDING_CROSSING,
                      "its outline crosses itself at (%.1f, %.1f)", point[0], point[1]);
 }

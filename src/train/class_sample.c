@@ -11,7 +11,6 @@
 #include "train/colours.h"
 
 #include <math.h>
-#include <string.h>
 
 static const double degree = .017453292519943295;
 
@@ -68,13 +67,15 @@ static dn_status fill_pixels(const dn_sample_options *options, const dn_image *i
     return DN_OK;
 }
 
-static dn_status fill_truth(const dn_dataset_view *view, int64_t image, dn_sample *sample)
+/* (1 - eps) of the class itself, and eps of all (Szegedy et al. 2016). */
+static dn_status fill_truth(const dn_dataset_view *view, int64_t image, float eps,
+                            dn_sample *sample)
 {
-    const size_t bytes = (size_t)view->class_count * sizeof *sample->values;
-    if (!sample->values) sample->values = dn_alloc(bytes);
+    const int32_t count = view->class_count;
+    if (!sample->values) sample->values = dn_alloc((size_t)count * sizeof *sample->values);
     if (!sample->values) return DN_ERROR_MEMORY;
-    memset(sample->values, 0, bytes);
-    sample->values[view->images[image].class_id] = 1;
+    for (int32_t i = 0; i < count; i++) sample->values[i] = eps / (float)count;
+    sample->values[view->images[image].class_id] += 1 - eps;
     sample->images[0] = image;
     sample->image_count = 1;
     sample->truth = (dn_truth){.values = sample->values};
@@ -89,7 +90,8 @@ dn_status dn_class_sample_load(const dn_picture_source *source, const dn_sample_
     dn_rng rng = dn_rng_make(options->seed, (uint64_t)number, 0, DN_RNG_AUGMENT);
     dn_status status = fill_pixels(options, &picture.image, &rng, input);
     if (status == DN_OK)
-        status = fill_truth(dn_dataset_get(source->dataset), picture.index, sample);
+        status = fill_truth(dn_dataset_get(source->dataset), picture.index,
+                            options->label_smooth_eps, sample);
     dn_picture_free(&picture);
     return status;
 }

@@ -44,6 +44,7 @@ static dn_status fill(dn_preview_owner *owner, const dn_preview_options *options
         .sample = {.stretch = !network->net.letter_box,
                    .augment = augment,
                    .crop = dn_crop_of(network, options->plain),
+                   .label_smooth_eps = network->net.label_smooth_eps,
                    .seed = options->seed},
         .sizes = {.width = preview->width, .height = preview->height, .samples = preview->count},
         .backend = &dn_cpu_backend,

@@ -24,7 +24,8 @@ typedef struct dn_sample_options {
     int32_t width, height; /* of the network's input */
     bool stretch;          /* no letterbox */
     dn_augment augment;
-    dn_crop crop; /* of data sets whose images have classes */
+    dn_crop crop;           /* of data sets whose images have classes */
+    float label_smooth_eps; /* of these, too */
     uint64_t seed;
 } dn_sample_options;
 
@@ -36,7 +37,7 @@ typedef struct dn_sample {
     dn_truth_object *objects; /* (truth.object_count) */
     dn_rle *masks;            /* (truth.object_count), one an object; empty for boxes */
     int64_t capacity;         /* objects that both have room for */
-    float *values;            /* (classes) of a classifier: one 1; else NULL */
+    float *values;            /* (classes) of a classifier: sum 1; else NULL */
     int32_t image_count;
     int64_t images[DN_SAMPLE_IMAGES]; /* indices in the data set: whose sample it is, then others */
 } dn_sample;

@@ -251,6 +251,7 @@ static dn_status open_loader(dn_trainer *trainer)
         .sample = {.stretch = !network->net.letter_box,
                    .augment = augment,
                    .crop = dn_crop_of(network, options->plain),
+                   .label_smooth_eps = network->net.label_smooth_eps,
                    .seed = trainer->state.seed},
         .sizes = sizes,
         .backend = network->backend,
