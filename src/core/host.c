@@ -30,9 +30,9 @@ dn_status dn_host_create(dn_network *network)
     return all ? DN_OK : DN_ERROR_MEMORY;
 }
 
-static void free_mirrors(dn_mirror *mirrors, int64_t count)
+static void free_mirrors(const dn_backend *backend, dn_mirror *mirrors, int64_t count)
 {
-    for (int64_t i = 0; mirrors && i < count; i++) dn_free(mirrors[i].values);
+    for (int64_t i = 0; mirrors && i < count; i++) backend->free_host(mirrors[i].values);
     dn_free(mirrors);
 }
 
@@ -41,11 +41,12 @@ void dn_host_free(dn_network *network)
     dn_host *host = network->host;
     if (!host) return;
     const int64_t layers = network->layer_count;
-    free_mirrors(host->outs, layers);
-    free_mirrors(host->grads, layers);
-    free_mirrors(host->params, layers * DN_MAX_PARAMS);
-    free_mirrors(host->param_grads, layers * DN_MAX_PARAMS);
-    dn_free(host->input_grad.values);
+    const dn_backend *backend = network->backend;
+    free_mirrors(backend, host->outs, layers);
+    free_mirrors(backend, host->grads, layers);
+    free_mirrors(backend, host->params, layers * DN_MAX_PARAMS);
+    free_mirrors(backend, host->param_grads, layers * DN_MAX_PARAMS);
+    backend->free_host(host->input_grad.values);
     dn_free(host->arrays);
     dn_free(host->arena);
     dn_free(host);
@@ -59,9 +60,9 @@ static dn_status renew(const dn_network *network, dn_mirror *mirror, const float
                        int64_t floats, int64_t live, uint64_t version)
 {
     if (mirror->floats < floats || !mirror->values) {
-        float *values = dn_alloc((size_t)floats * sizeof *values);
-        if (!values) return DN_ERROR_MEMORY;
-        dn_free(mirror->values);
+        void *values;
+        DN_TRY(network->backend->alloc_host((size_t)floats * sizeof *mirror->values, &values));
+        network->backend->free_host(mirror->values);
         *mirror = (dn_mirror){values, floats, 0};
     }
     if (mirror->version == version) return DN_OK;

@@ -338,8 +338,8 @@ void dn_network_free(dn_network *network)
     dn_cfg_free(network->cfg);
     dn_free(network->grad_writer);
     dn_free(network->layers);
-    dn_free(network->prepared);
     if (backend) {
+        backend->free_host(network->prepared);
         backend->free(network->params);
         backend->free(network->param_grads);
         backend->free(network->arena);

@@ -38,11 +38,11 @@ dn_status dn_network_resize(dn_network *network, int32_t width, int32_t height)
     if (width == old_width && height == old_height) return DN_OK;
     DN_TRY(dn_network_enter(network));
     network->passes++;
-    dn_free(network->prepared);
+    network->backend->free_host(network->prepared);
     network->prepared = NULL;
     network->pass = (dn_pass){0};
     const dn_status status = set_up_at(network, width, height);
-    if (status == DN_OK) return DN_OK;
+    if (status == DN_OK) return network->backend->synchronise(); /* a new arena is zeroed */
     char reason[512];
     snprintf(reason, sizeof reason, "%s", dn_error_message());
     set_up_at(network, old_width, old_height); /* fits: it did before, in the same arena */

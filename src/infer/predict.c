@@ -96,9 +96,13 @@ static dn_status fill_result(dn_network *network, int32_t image, const dn_letter
 static dn_status fill_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
 {
     const int64_t size = dn_tensor_size(&network->input);
-    if (!network->prepared)
-        network->prepared = dn_alloc((size_t)(network->input.n * size) * sizeof *network->prepared);
-    if (!network->prepared) return DN_ERROR_MEMORY;
+    if (!network->prepared) {
+        void *memory;
+        DN_TRY(dn_network_enter(network));
+        DN_TRY(network->backend->alloc_host(
+            (size_t)(network->input.n * size) * sizeof *network->prepared, &memory));
+        network->prepared = memory;
+    }
     for (int32_t i = 0; i < count; i++) {
         const dn_letterbox letterbox = fit(network, images[i].width, images[i].height, how);
         DN_TRY(dn_image_to_input(&images[i], &letterbox, network->options.threads,
