@@ -45,7 +45,7 @@ static __device__ int32_t reader(int32_t at, int32_t distance, int32_t stride, i
 {
     const int32_t begin = at - distance;
     if (begin < 0) return -1;
-    const int32_t out = begin / stride;
+    const int32_t out = stride == 1 ? begin : begin / stride;
     return out * stride == begin && out >= first && out < end ? out : -1;
 }
 

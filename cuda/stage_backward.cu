@@ -1,8 +1,10 @@
 /* The output stage on CUDA, backward: see output_stage.h.
  *
- * The parts of the sums over a channel's gradients, then a thread a channel and, with batch
- * normalisation, a last launch for dL/dz. With batch normalisation the values before and behind the
- * activation are worked out again from z: reading z alone is faster than reading them too.
+ * With batch normalisation one launch for the parts of the sums over a channel's gradients, where
+ * there are several, and one in which each block adds the parts of its channel and goes over a part
+ * of it. The values before and behind the activation are worked out again from z: reading z alone
+ * is faster than reading them too. With a bias, one launch for dL/dz and the parts of its sums, and
+ * one that adds them, a thread a channel.
  */
 #include "output_stage.h"
 
@@ -21,70 +23,94 @@ static __device__ float through_activation(const dn_stage_view *view, dn_channel
 
 /* ---- Batch normalisation ---- */
 
+/* What the values of a channel share. */
+typedef struct dn_norm_channel {
+    dn_channel_line line;
+    float scale, mean, inverse;
+} dn_norm_channel;
+
+static __device__ dn_norm_channel channel_at(const dn_stage_view *view, int32_t channel)
+{
+    const float inverse = 1.0f / dn_batchnorm_deviation(view->variance[channel]);
+    const dn_norm_channel made = {dn_line_of(view, channel), view->scales[channel],
+                                  view->mean[channel], inverse};
+    return made;
+}
+
+/* The block's sums of g = dL/dy and of g * h over a part of a channel. */
+template <typename Value>
+static __device__ dn_stage_sums gradients(const dn_stage_view *view, const dn_norm_channel *c,
+                                          const Value *z, const Value *grad, int32_t channel,
+                                          int32_t part)
+{
+    const int width = sizeof(Value) / sizeof(float);
+    dn_stage_sums sums = {0.0, 0.0};
+    dn_walk walk = dn_begin_walk(view, part);
+    for (; walk.at < walk.end; dn_step_walk(view, &walk)) {
+        const int64_t place = dn_walk_place(view, &walk, channel);
+        const Value before = z[place], behind = grad[place];
+        for (int k = 0; k < width; k++) {
+            const float at = ((const float *)&before)[k];
+            const float g =
+                through_activation(view, c->line, at, 0.0f, ((const float *)&behind)[k]);
+            sums.first += (double)g;
+            sums.second += (double)g * (double)dn_batchnorm_unit(at, c->mean, c->inverse);
+        }
+    }
+    sums.first = dn_block_sum(sums.first);
+    sums.second = dn_block_sum(sums.second);
+    return sums;
+}
+
 template <typename Value>
 static __global__ void sum_gradients(dn_stage_view view, const Value *z, const Value *grad,
-                                     double *sums, int64_t blocks)
+                                     double *parts, int64_t blocks)
 {
-    const int width = sizeof(Value) / sizeof(float);
     DN_BLOCK_STRIDE(b, blocks)
     {
-        const int32_t channel = (int32_t)(b / view.parts);
-        const dn_channel_line line = dn_line_of(&view, channel);
-        const float mean = view.mean[channel];
-        const float inverse = 1.0f / dn_batchnorm_deviation(view.variance[channel]);
-        double sum = 0.0, dot = 0.0;
-        dn_walk walk = dn_begin_walk(&view, (int32_t)(b % view.parts));
-        for (; walk.at < walk.end; dn_step_walk(&view, &walk)) {
-            const int64_t at = dn_walk_place(&view, &walk, channel);
-            const Value before = z[at], behind = grad[at];
-            for (int k = 0; k < width; k++) {
-                const float zk = ((const float *)&before)[k];
-                const float g =
-                    through_activation(&view, line, zk, 0.0f, ((const float *)&behind)[k]);
-                sum += (double)g;
-                dot += (double)g * (double)dn_batchnorm_unit(zk, mean, inverse);
-            }
-        }
-        sum = dn_block_sum(sum);
-        dot = dn_block_sum(dot);
-        if (threadIdx.x > 0) continue;
-        sums[2 * b] = sum;
-        sums[2 * b + 1] = dot;
+        const int32_t channel = (int32_t)(b / view.parts), part = (int32_t)(b % view.parts);
+        const dn_norm_channel c = channel_at(&view, channel);
+        dn_put_sums(parts, b, gradients(&view, &c, z, grad, channel, part));
     }
 }
 
-static __global__ void finish_gradients(dn_stage_view view, const double *sums, float *grad_scales,
-                                        float *grad_biases, dn_batchnorm_slopes *slopes)
-{
-    DN_GRID_STRIDE(c, view.channels) {
-        const double sum = dn_parts_sum(sums, c, view.parts, 2);
-        const double dot = dn_parts_sum(sums + 1, c, view.parts, 2);
-        if (grad_scales) grad_scales[c] += (float)dot;
-        if (grad_biases) grad_biases[c] += (float)sum;
-        slopes[c] = dn_batchnorm_slopes_of(sum, dot, view.values);
-    }
-}
-
+/* Block b: dL/dz of one part of one channel; the first part's block adds the parameters' gradients.
+ * grad_z may be grad: a block reads all that it needs of a channel before it writes, or the launch
+ * before has. */
 template <typename Value>
-static __global__ void set_gradients(dn_stage_view view, const dn_batchnorm_slopes *slopes,
-                                     const Value *z, const Value *grad, Value *grad_z, bool add,
-                                     int64_t count)
+static __global__ void set_gradients(dn_stage_view view, const Value *z, const Value *grad,
+                                     const double *parts, float *grad_scales, float *grad_biases,
+                                     Value *grad_z, bool add, int64_t blocks)
 {
     const int width = sizeof(Value) / sizeof(float);
-    DN_GRID_STRIDE(i, count) {
-        const int32_t c = dn_channel_of(&view, i);
-        const dn_channel_line line = dn_line_of(&view, c);
-        const float inverse = 1.0f / dn_batchnorm_deviation(view.variance[c]);
-        const Value before = z[i];
-        Value value = grad[i];
-        for (int k = 0; k < width; k++) {
-            const float zk = ((const float *)&before)[k];
-            float *at = (float *)&value + k;
-            const float g = through_activation(&view, line, zk, 0.0f, *at);
-            *at = dn_batchnorm_gradient(view.scales[c], inverse, g,
-                                        dn_batchnorm_unit(zk, view.mean[c], inverse), slopes[c]);
+    __shared__ dn_batchnorm_slopes slopes;
+    DN_BLOCK_STRIDE(b, blocks)
+    {
+        const int32_t channel = (int32_t)(b / view.parts), part = (int32_t)(b % view.parts);
+        const dn_norm_channel c = channel_at(&view, channel);
+        const dn_stage_sums sums = view.parts == 1 ? gradients(&view, &c, z, grad, channel, part)
+                                                   : dn_add_sums(&view, parts, channel);
+        if (threadIdx.x == 0) {
+            slopes = dn_batchnorm_slopes_of(sums.first, sums.second, view.values);
+            if (part == 0 && grad_scales) grad_scales[channel] += (float)sums.second;
+            if (part == 0 && grad_biases) grad_biases[channel] += (float)sums.first;
         }
-        grad_z[i] = add ? grad_z[i] + value : value;
+        __syncthreads();
+        if (!grad_z) continue;
+        dn_walk walk = dn_begin_walk(&view, part);
+        for (; walk.at < walk.end; dn_step_walk(&view, &walk)) {
+            const int64_t place = dn_walk_place(&view, &walk, channel);
+            const Value before = z[place];
+            Value value = grad[place];
+            for (int k = 0; k < width; k++) {
+                const float at = ((const float *)&before)[k];
+                float *to = (float *)&value + k;
+                const float g = through_activation(&view, c.line, at, 0.0f, *to);
+                const float h = dn_batchnorm_unit(at, c.mean, c.inverse);
+                *to = dn_batchnorm_gradient(c.scale, c.inverse, g, h, slopes);
+            }
+            grad_z[place] = add ? grad_z[place] + value : value;
+        }
     }
 }
 
@@ -93,16 +119,12 @@ static dn_status backward_norm(dn_stage_view view, const dn_pass *pass,
                                const dn_output_stage *stage, const Value *z, const Value *grad,
                                Value *grad_z, bool add)
 {
-    const int64_t blocks = (int64_t)view.channels * view.parts, count = view.count * view.channels;
-    double *sums = (double *)pass->workspace;
-    dn_batchnorm_slopes *slopes = (dn_batchnorm_slopes *)(sums + 2 * blocks);
-    DN_LAUNCH_BLOCKS(sum_gradients, blocks, view, z, grad, sums, blocks);
+    const int64_t blocks = (int64_t)view.channels * view.parts;
+    double *parts = (double *)pass->workspace;
+    if (view.parts > 1) DN_LAUNCH_BLOCKS(sum_gradients, blocks, view, z, grad, parts, blocks);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH(finish_gradients, view.channels, view, sums, stage->scales->grad, stage->biases->grad,
-              slopes);
-    DN_CUDA_TRY(cudaGetLastError());
-    if (!grad_z) return DN_OK;
-    DN_LAUNCH(set_gradients, count, view, slopes, z, grad, grad_z, add, count);
+    DN_LAUNCH_BLOCKS(set_gradients, blocks, view, z, grad, parts, stage->scales->grad,
+                     stage->biases->grad, grad_z, add, blocks);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

@@ -1,56 +1,113 @@
 /* The output stage on CUDA, forward: see output_stage.h.
  *
- * In training two launches for the batch's statistics (parts of sums, then a thread a channel) and
- * one for the rest; in inference that one alone. Statistics are sums of differences from the
- * channel's first value, in double: one reading of z is enough, and nothing is lost where the mean
- * is large.
+ * In inference one launch. With the batch's statistics one launch for the parts of the sums, where
+ * there are several, and one in which each block adds the parts of its channel and goes over a part
+ * of it. Statistics are sums of differences from the channel's first value, in double: one reading
+ * of z is enough, and nothing is lost where the mean is large.
  */
 #include "output_stage.h"
 
 #include "stage_view.h"
 
 template <typename Value>
-static __global__ void sum_differences(dn_stage_view view, const Value *z, double *sums,
-                                       int64_t blocks)
+static __device__ float first_of(const dn_stage_view *view, const Value *z, int32_t channel)
 {
-    const int width = sizeof(Value) / sizeof(float);
-    DN_BLOCK_STRIDE(b, blocks)
-    {
-        const int32_t channel = (int32_t)(b / view.parts);
-        const double first = (double)*(const float *)(z + channel * view.spatial);
-        double sum = 0.0, squares = 0.0;
-        dn_walk walk = dn_begin_walk(&view, (int32_t)(b % view.parts));
-        for (; walk.at < walk.end; dn_step_walk(&view, &walk)) {
-            const Value value = z[dn_walk_place(&view, &walk, channel)];
-            for (int k = 0; k < width; k++) {
-                const double difference = (double)((const float *)&value)[k] - first;
-                sum += difference;
-                squares += difference * difference;
-            }
-        }
-        sum = dn_block_sum(sum);
-        squares = dn_block_sum(squares);
-        if (threadIdx.x > 0) continue;
-        sums[2 * b] = sum;
-        sums[2 * b + 1] = squares;
-    }
+    return *(const float *)(z + channel * view->spatial);
 }
 
-/* z at its first channel's first value; one map is `spatial` floats. */
-static __global__ void finish_statistics(dn_stage_view view, const float *z, const double *sums,
-                                         dn_stage_kept kept, float *rolling_mean,
-                                         float *rolling_variance)
+/* The block's sums of differences from the channel's first value and of their squares. */
+template <typename Value>
+static __device__ dn_stage_sums differences(const dn_stage_view *view, const Value *z,
+                                            int32_t channel, int32_t part)
 {
-    DN_GRID_STRIDE(c, view.channels) {
-        const double sum = dn_parts_sum(sums, c, view.parts, 2);
-        const double squares = dn_parts_sum(sums + 1, c, view.parts, 2);
-        const double shift = sum / (double)view.values;
-        const float mean = (float)((double)z[c * view.spatial] + shift);
-        const float variance = dn_batchnorm_variance(fmax(squares - shift * sum, 0.0), view.values);
-        kept.mean[c] = mean;
-        kept.variance[c] = variance;
-        rolling_mean[c] = dn_batchnorm_roll(rolling_mean[c], mean);
-        rolling_variance[c] = dn_batchnorm_roll(rolling_variance[c], variance);
+    const int width = sizeof(Value) / sizeof(float);
+    const double first = (double)first_of(view, z, channel);
+    dn_stage_sums sums = {0.0, 0.0};
+    dn_walk walk = dn_begin_walk(view, part);
+    for (; walk.at < walk.end; dn_step_walk(view, &walk)) {
+        const Value value = z[dn_walk_place(view, &walk, channel)];
+        for (int k = 0; k < width; k++) {
+            const double difference = (double)((const float *)&value)[k] - first;
+            sums.first += difference;
+            sums.second += difference * difference;
+        }
+    }
+    sums.first = dn_block_sum(sums.first);
+    sums.second = dn_block_sum(sums.second);
+    return sums;
+}
+
+template <typename Value>
+static __global__ void sum_differences(dn_stage_view view, const Value *z, double *parts,
+                                       int64_t blocks)
+{
+    DN_BLOCK_STRIDE(b, blocks)
+    dn_put_sums(parts, b,
+                differences(&view, z, (int32_t)(b / view.parts), (int32_t)(b % view.parts)));
+}
+
+typedef struct dn_statistics {
+    float mean, variance;
+} dn_statistics;
+
+static __device__ dn_statistics statistics_of(const dn_stage_view *view, dn_stage_sums sums,
+                                              float first)
+{
+    const double shift = sums.first / (double)view->values;
+    const double squares = sums.second - shift * sums.first;
+    const dn_statistics made = {(float)((double)first + shift),
+                                dn_batchnorm_variance(squares < 0.0 ? 0.0 : squares, view->values)};
+    return made;
+}
+
+static __device__ float finished(const dn_stage_view *view, dn_channel_line line, float z)
+{
+    return dn_activate(view->activation, line.factor * z + line.shift);
+}
+
+typedef struct dn_stage_rolling {
+    float *mean, *variance;
+} dn_stage_rolling;
+
+static __device__ void keep(const dn_stage_kept *kept, const dn_stage_rolling *rolling,
+                            int32_t channel, dn_statistics now)
+{
+    kept->mean[channel] = now.mean;
+    kept->variance[channel] = now.variance;
+    rolling->mean[channel] = dn_batchnorm_roll(rolling->mean[channel], now.mean);
+    rolling->variance[channel] = dn_batchnorm_roll(rolling->variance[channel], now.variance);
+}
+
+/* Block b: one part of one channel, with the batch's statistics; the first part's block keeps them.
+ */
+template <typename Value>
+static __global__ void normalise(dn_stage_view view, const Value *z, const double *parts,
+                                 dn_stage_kept kept, dn_stage_rolling rolling, Value *out,
+                                 int64_t blocks)
+{
+    const int width = sizeof(Value) / sizeof(float);
+    __shared__ dn_channel_line line;
+    DN_BLOCK_STRIDE(b, blocks)
+    {
+        const int32_t channel = (int32_t)(b / view.parts), part = (int32_t)(b % view.parts);
+        const dn_stage_sums sums = view.parts == 1 ? differences(&view, z, channel, part)
+                                                   : dn_add_sums(&view, parts, channel);
+        if (threadIdx.x == 0) {
+            const dn_statistics now = statistics_of(&view, sums, first_of(&view, z, channel));
+            line = dn_line_with(&view, channel, now.mean, now.variance);
+            if (part == 0) keep(&kept, &rolling, channel, now);
+        }
+        __syncthreads();
+        dn_walk walk = dn_begin_walk(&view, part);
+        for (; walk.at < walk.end; dn_step_walk(&view, &walk)) {
+            const int64_t place = dn_walk_place(&view, &walk, channel);
+            Value value = z[place];
+            for (int k = 0; k < width; k++) {
+                float *at = (float *)&value + k;
+                *at = finished(&view, line, *at);
+            }
+            out[place] = value;
+        }
     }
 }
 
@@ -63,35 +120,41 @@ static __global__ void finish(dn_stage_view view, const Value *z, Value *out, in
         Value value = z[i];
         for (int k = 0; k < width; k++) {
             float *at = (float *)&value + k;
-            *at = dn_activate(view.activation, line.factor * *at + line.shift);
+            *at = finished(&view, line, *at);
         }
         out[i] = value;
     }
 }
 
-/* For each channel the parts of two sums, in double, then two floats. */
+/* For each channel the parts of two sums, in double. */
 int64_t dn_stage_cuda_workspace(const dn_layer *layer)
 {
     const int64_t spatial = (int64_t)layer->out.h * layer->out.w;
     const int32_t parts = dn_sum_parts(layer->out.c, layer->out.n * spatial);
-    return layer->trains ? layer->out.c * (4 * (int64_t)parts + 2) : 0;
+    return layer->trains ? 4 * (int64_t)layer->out.c * parts : 0;
+}
+
+template <typename Value>
+static dn_status launch_normalise(dn_stage_view view, const dn_pass *pass,
+                                  const dn_output_stage *stage, const Value *z,
+                                  const dn_stage_kept *kept, Value *out)
+{
+    const int64_t blocks = (int64_t)view.channels * view.parts;
+    const dn_stage_rolling rolling = {stage->mean->data, stage->variance->data};
+    double *parts = (double *)pass->workspace;
+    if (view.parts > 1) DN_LAUNCH_BLOCKS(sum_differences, blocks, view, z, parts, blocks);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_LAUNCH_BLOCKS(normalise, blocks, view, z, parts, *kept, rolling, out, blocks);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
 }
 
 template <typename Value>
 static dn_status launch(dn_stage_view view, const dn_pass *pass, const dn_output_stage *stage,
                         const Value *z, const dn_stage_kept *kept, Value *out)
 {
-    const int64_t blocks = (int64_t)view.channels * view.parts, count = view.count * view.channels;
-    double *sums = (double *)pass->workspace;
-    if (kept && view.norm) {
-        dn_stage_view floats = view;
-        floats.spatial *= sizeof(Value) / sizeof(float);
-        DN_LAUNCH_BLOCKS(sum_differences, blocks, view, z, sums, blocks);
-        DN_CUDA_TRY(cudaGetLastError());
-        DN_LAUNCH(finish_statistics, view.channels, floats, (const float *)z, sums, *kept,
-                  stage->mean->data, stage->variance->data);
-        DN_CUDA_TRY(cudaGetLastError());
-    }
+    const int64_t count = view.count * view.channels;
+    if (kept && view.norm) return launch_normalise(view, pass, stage, z, kept, out);
     DN_LAUNCH(finish, count, view, z, out, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;

@@ -62,18 +62,47 @@ typedef struct dn_channel_line {
     float factor, shift;
 } dn_channel_line;
 
+static __device__ inline dn_channel_line dn_line_with(const dn_stage_view *view, int32_t channel,
+                                                      float mean, float variance)
+{
+    dn_channel_line line;
+    line.factor = dn_batchnorm_factor(view->scales[channel], variance);
+    line.shift = dn_batchnorm_shift(view->biases[channel], line.factor, mean);
+    return line;
+}
+
 static __device__ inline dn_channel_line dn_line_of(const dn_stage_view *view, int32_t channel)
 {
-    dn_channel_line line = {1.0f, view->biases[channel]};
-    if (!view->norm) return line;
-    line.factor = dn_batchnorm_factor(view->scales[channel], view->variance[channel]);
-    line.shift = dn_batchnorm_shift(line.shift, line.factor, view->mean[channel]);
-    return line;
+    const dn_channel_line bias = {1.0f, view->biases[channel]};
+    if (!view->norm) return bias;
+    return dn_line_with(view, channel, view->mean[channel], view->variance[channel]);
 }
 
 static __device__ inline int32_t dn_channel_of(const dn_stage_view *view, int64_t i)
 {
     return dn_place_of(i, (int32_t)view->spatial, view->channels).y;
+}
+
+/* Two sums over a channel, or over a part of it. Only thread 0 of a block has them. */
+typedef struct dn_stage_sums {
+    double first, second;
+} dn_stage_sums;
+
+/* The parts of a channel's sums lie side by side: block b's two at 2 b. */
+static __device__ inline void dn_put_sums(double *parts, int64_t b, dn_stage_sums sums)
+{
+    if (threadIdx.x > 0) return;
+    parts[2 * b] = sums.first;
+    parts[2 * b + 1] = sums.second;
+}
+
+static __device__ inline dn_stage_sums dn_add_sums(const dn_stage_view *view, const double *parts,
+                                                   int32_t channel)
+{
+    dn_stage_sums sums;
+    sums.first = dn_block_parts_sum(parts, channel, view->parts, 2);
+    sums.second = dn_block_parts_sum(parts + 1, channel, view->parts, 2);
+    return sums;
 }
 
 /* A thread's way over a part of a channel: for (walk = begin; walk.at < walk.end; step). */

@@ -1,8 +1,8 @@
 /* Sums over many values in double, by blocks, in one order whatever the GPU.
  *
  * Method: the values are cut into parts by their number alone. A block adds one part, every thread
- * its stride of it, then the threads' sums in a tree; the parts are added in order by whoever
- * finishes the sum (dn_parts_sum). No atomics.
+ * its stride of it, then the threads' sums in a tree; the parts are added by whoever finishes the
+ * sum, a thread (dn_parts_sum) or a block. No atomics.
  */
 #ifndef DN_CUDA_SUM_H
 #define DN_CUDA_SUM_H
@@ -18,7 +18,7 @@
  * GPU, few enough parts for one thread to add. */
 static inline int32_t dn_sum_parts(int64_t sums, int64_t count)
 {
-    const int64_t blocks = 1024, most = 128;
+    const int64_t blocks = 2048, most = 128;
     const int64_t wanted = (blocks + sums - 1) / sums, possible = count / DN_SUM_PART;
     const int64_t parts = wanted < possible ? wanted : possible;
     return (int32_t)(parts < 1 ? 1 : parts > most ? most : parts);
@@ -44,13 +44,24 @@ static __device__ inline double dn_block_sum(double value)
     return t == 0 ? sums[0] : 0.0; /* the others would read while thread 0 writes */
 }
 
-/* Adds the parts of sum `index`: parts lie `step` apart, those of one sum side by side. */
+/* Adds the parts of sum `index` by one thread: parts lie `step` apart, those of one sum side by
+ * side. */
 static __device__ inline double dn_parts_sum(const double *sums, int64_t index, int32_t parts,
                                              int32_t step)
 {
     double total = 0.0;
     for (int32_t part = 0; part < parts; part++) total += sums[(index * parts + part) * step];
     return total;
+}
+
+/* The same by a block, as dn_block_sum. */
+static __device__ inline double dn_block_parts_sum(const double *sums, int64_t index, int32_t parts,
+                                                   int32_t step)
+{
+    double own = 0.0;
+    for (int32_t part = (int32_t)threadIdx.x; part < parts; part += (int32_t)blockDim.x)
+        own += sums[(index * parts + part) * step];
+    return dn_block_sum(own);
 }
 
 #endif
