@@ -95,6 +95,7 @@ static __device__ void contribute(const dn_conv_geometry *g, const float *plane,
 {
     const int32_t x0 = at.x * g->stride_x - g->pad, y0 = at.y * g->stride_y - g->pad;
     int32_t ky = first / g->size, kx = first - ky * g->size;
+    DN_UNROLL
     for (int k = 0; k < count; k++) {
         const int32_t y = y0 + ky * g->dilation, x = x0 + kx * g->dilation;
         const bool there = ky < g->size && y >= 0 && y < g->h && x >= 0 && x < g->w;
@@ -133,6 +134,7 @@ static __global__ void sum_parts(dn_maps maps, const float *in, const float *gra
             const float grad = grad_out[map * out_plane + (int64_t)at.y * g->out_w + at.x];
             contribute<TAPS>(g, in + map * g->h * g->w, at, grad, group * TAPS, own);
         }
+        DN_UNROLL
         for (int32_t k = 0; k < TAPS; k++) {
             const int32_t tap = group * TAPS + k;
             const double sum = dn_block_sum(own[k]);

@@ -42,6 +42,11 @@ static inline unsigned dn_blocks(int64_t count)
 
 #define DN_BLOCK_STRIDE(b, blocks) for (int64_t b = blockIdx.x; b < (blocks); b += gridDim.x)
 
+/* Before a short loop over the parts of a value that is to stay in registers. */
+#ifndef DN_UNROLL
+#define DN_UNROLL _Pragma("unroll")
+#endif
+
 /* Returns DN_ERROR_DEVICE with file, line and CUDA's words from the calling function where `call`,
  * a cudaError_t, is not cudaSuccess. After a launch: DN_CUDA_TRY(cudaGetLastError()). */
 #define DN_CUDA_TRY(call)                                                                          \

@@ -49,6 +49,7 @@ static __device__ dn_stage_sums gradients(const dn_stage_view *view, const dn_no
     for (; walk.at < walk.end; dn_step_walk(view, &walk)) {
         const int64_t place = dn_walk_place(view, &walk, channel);
         const Value before = z[place], behind = grad[place];
+        DN_UNROLL
         for (int k = 0; k < width; k++) {
             const float at = ((const float *)&before)[k];
             const float g =
@@ -102,6 +103,7 @@ static __global__ void set_gradients(dn_stage_view view, const Value *z, const V
             const int64_t place = dn_walk_place(&view, &walk, channel);
             const Value before = z[place];
             Value value = grad[place];
+            DN_UNROLL
             for (int k = 0; k < width; k++) {
                 const float at = ((const float *)&before)[k];
                 float *to = (float *)&value + k;
@@ -149,6 +151,7 @@ static __global__ void pass_gradients(dn_stage_view view, const Value *z, const 
             Value value = grad[place], before = {}, behind = {};
             if (view.needs_input) before = z[place];
             if (!linear && !view.needs_input) behind = out[place];
+            DN_UNROLL
             for (int k = 0; k < width; k++) {
                 float *at = (float *)&value + k;
                 *at = through_activation(&view, line, ((const float *)&before)[k],

@@ -26,6 +26,7 @@ static __device__ dn_stage_sums differences(const dn_stage_view *view, const Val
     dn_walk walk = dn_begin_walk(view, part);
     for (; walk.at < walk.end; dn_step_walk(view, &walk)) {
         const Value value = z[dn_walk_place(view, &walk, channel)];
+        DN_UNROLL
         for (int k = 0; k < width; k++) {
             const double difference = (double)((const float *)&value)[k] - first;
             sums.first += difference;
@@ -102,6 +103,7 @@ static __global__ void normalise(dn_stage_view view, const Value *z, const doubl
         for (; walk.at < walk.end; dn_step_walk(&view, &walk)) {
             const int64_t place = dn_walk_place(&view, &walk, channel);
             Value value = z[place];
+            DN_UNROLL
             for (int k = 0; k < width; k++) {
                 float *at = (float *)&value + k;
                 *at = finished(&view, line, *at);
@@ -118,6 +120,7 @@ static __global__ void finish(dn_stage_view view, const Value *z, Value *out, in
     DN_GRID_STRIDE(i, count) {
         const dn_channel_line line = dn_line_of(&view, dn_channel_of(&view, i));
         Value value = z[i];
+        DN_UNROLL
         for (int k = 0; k < width; k++) {
             float *at = (float *)&value + k;
             *at = finished(&view, line, *at);

@@ -19,7 +19,7 @@
 #define __device__
 #define __host__
 #define __shared__ static thread_local
-#define __launch_bounds__(threads)
+#define DN_UNROLL
 
 /* Small, so that small tests meet sums of several parts and convolutions of several slices. */
 #define DN_SUM_PART          8
