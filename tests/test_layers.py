@@ -277,18 +277,27 @@ def test_maxpool_takes_the_first_maximum_with_its_bits(tmp_path, isa, case):
         x = rng.choice(some, case[-1], p=share)
         hint = "a" if share[-1] else "b"
         (tmp_path / hint).mkdir()
-        out = Net(tmp_path / hint, pool_cfg("maxpool", case), case[-1]).forward(x)
+        net = Net(tmp_path / hint, pool_cfg("maxpool", case), case[-1], training=True)
+        out = net.forward(x)
         cells = windows(torch.tensor(x), case, torch.inf).numpy()
         outside = windows(torch.zeros(case[-1]), case, 1.0).numpy() == 1
         most, empty = np.full(out.shape, -np.finfo(np.float32).max), np.ones(out.shape, bool)
+        first = np.zeros(out.shape, int)
         for k in range(cells.shape[-1]):
             value, inside = cells[..., k], ~outside[..., k]
             with np.errstate(invalid="ignore"):
-                most = np.where(inside & (empty | (value > most)), value, most)
+                better = inside & (empty | (value > most))
+            most, first = np.where(better, value, most), np.where(better, k, first)
             empty &= ~inside
         np.testing.assert_array_equal(np.isnan(out), np.isnan(most))
         known = ~np.isnan(most)
         assert out[known].tobytes() == most[known].astype(np.float32).tobytes()
+        net.backward(np.arange(1, out.size + 1).reshape(out.shape))  # whole numbers: exact sums
+        at = windows(torch.arange(x.size).reshape(x.shape).double(), case, -1.0).numpy()
+        at = np.take_along_axis(at, first[..., None], -1)[..., 0].astype(int)
+        wanted = np.zeros(x.size)
+        np.add.at(wanted, at[~empty], np.arange(1, out.size + 1).reshape(out.shape)[~empty])
+        np.testing.assert_array_equal(net.input_grad().ravel(), wanted)
 
 
 @pytest.mark.parametrize("case", POOLS, ids=str)

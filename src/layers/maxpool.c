@@ -38,15 +38,12 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     if (!in->grad) return DN_OK;
     const int64_t planes = (int64_t)dn_live(layer, pass) * layer->out.c;
     const int64_t plane_in = (int64_t)g->h * g->w, plane_out = (int64_t)g->out_h * g->out_w;
+    const int64_t window_floats = dn_maxpool_window_floats(g);
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t plane = 0; plane < planes; plane++)
-        for (int32_t y = 0; y < g->out_h; y++)
-            for (int32_t x = 0; x < g->out_w; x++) {
-                const int32_t at = dn_maxpool_argmax(g, in->data + plane * plane_in, y, x);
-                if (at >= 0)
-                    in->grad[plane * plane_in + at] +=
-                        layer->out.grad[plane * plane_out + y * g->out_w + x];
-            }
+        dn_maxpool_plane_backward(g, in->data + plane * plane_in,
+                                  pass->workspace + dn_thread_number() * window_floats,
+                                  layer->out.grad + plane * plane_out, in->grad + plane * plane_in);
     return DN_OK;
 }
 
