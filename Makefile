@@ -238,17 +238,19 @@ gpu-libraries:
 	    all build/gpu-check/cuda/conv_gemm.o
 	+@$(MAKE) --no-print-directory GPU=1 CUDA=build/gpu-check PLACE=build/gpu-check/ all
 
-# The same tests with the kernels compiled as C++ and run by the CPU, in two orders of the threads.
+# The same tests with the kernels compiled as C++ and run by the CPU, in two orders of the threads;
+# with CUDNN=1 through a cuDNN of plain loops.
 HOST_CUDA = $(BUILD)/host-cuda
+HOST_LIBRARY = $(call place,$(HOST_CUDA))libdarknet.so
 CUDA_TESTS = $(PYTEST) -rs $(wildcard tests/test_cuda_*.py) $(ARGS)
 host-cuda-check: env
 	+@$(call gpu,$(HOST_CUDA)) CUDA_LIBS=-lstdc++ CUDA_NEEDS= CUDA_COMPILE='$(CXX) -x c++ \
 	    -std=c++17 -O2 -g1 -Itests/host_cuda -Isrc -Icuda -fPIC -fvisibility=hidden \
 	    -ffp-contract=off -Wall -Wextra -Wno-missing-field-initializers -Wshadow \
 	    -Wdouble-promotion -Werror'
-	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_CUDA)/libdarknet.so $(CUDA_TESTS)
+	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_LIBRARY) $(CUDA_TESTS)
 	DN_HOST_CUDA_REVERSE=1 \
-	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_CUDA)/libdarknet.so $(CUDA_TESTS)
+	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_LIBRARY) $(CUDA_TESTS)
 
 # Trainings of several processes, where mpirun is; a build of its own beside ./darknet.
 mpi-check: env

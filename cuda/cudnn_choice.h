@@ -25,6 +25,18 @@ typedef struct dn_cudnn_conv {
     cudnnConvolutionDescriptor_t conv;
 } dn_cudnn_conv;
 
+/* Memory of the device to try algorithms in. */
+typedef struct dn_cudnn_trial {
+    float *in, *weights, *out; /* begin in one block, `in` its address */
+    void *workspace;
+    size_t bytes; /* of the workspace */
+} dn_cudnn_trial;
+
+/* For args->images images, with as much workspace as there is, to DN_CUDNN_WORKSPACE. False where
+ * the device has no room for it. */
+bool dn_cudnn_trial_make(const dn_conv_args *args, dn_cudnn_trial *trial);
+void dn_cudnn_trial_free(dn_cudnn_trial *trial);
+
 /* The three passes for cuDNN: names of the same things, and an algorithm that does every shape. */
 struct dn_cudnn_forward {
     typedef cudnnConvolutionFwdAlgo_t algorithm;
@@ -32,11 +44,12 @@ struct dn_cudnn_forward {
     static const int NUMBER = 0;
     static const algorithm SAFE = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM;
 
-    static cudnnStatus_t measure(cudnnHandle_t handle, const dn_cudnn_conv *c, int room, int *count,
-                                 found *list)
+    static cudnnStatus_t measure(cudnnHandle_t handle, const dn_cudnn_conv *c,
+                                 const dn_cudnn_trial *t, int room, int *count, found *list)
     {
-        return cudnnFindConvolutionForwardAlgorithm(handle, c->in, c->weights, c->conv, c->out,
-                                                    room, count, list);
+        return cudnnFindConvolutionForwardAlgorithmEx(handle, c->in, t->in, c->weights, t->weights,
+                                                      c->conv, c->out, t->out, room, count, list,
+                                                      t->workspace, t->bytes);
     }
     static cudnnStatus_t rules(cudnnHandle_t handle, const dn_cudnn_conv *c, int room, int *count,
                                found *list)
@@ -58,11 +71,12 @@ struct dn_cudnn_weights {
     static const int NUMBER = 1;
     static const algorithm SAFE = CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
 
-    static cudnnStatus_t measure(cudnnHandle_t handle, const dn_cudnn_conv *c, int room, int *count,
-                                 found *list)
+    static cudnnStatus_t measure(cudnnHandle_t handle, const dn_cudnn_conv *c,
+                                 const dn_cudnn_trial *t, int room, int *count, found *list)
     {
-        return cudnnFindConvolutionBackwardFilterAlgorithm(handle, c->in, c->out, c->conv,
-                                                           c->weights, room, count, list);
+        return cudnnFindConvolutionBackwardFilterAlgorithmEx(handle, c->in, t->in, c->out, t->out,
+                                                             c->conv, c->weights, t->weights, room,
+                                                             count, list, t->workspace, t->bytes);
     }
     static cudnnStatus_t rules(cudnnHandle_t handle, const dn_cudnn_conv *c, int room, int *count,
                                found *list)
@@ -84,11 +98,12 @@ struct dn_cudnn_input {
     static const int NUMBER = 2;
     static const algorithm SAFE = CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
 
-    static cudnnStatus_t measure(cudnnHandle_t handle, const dn_cudnn_conv *c, int room, int *count,
-                                 found *list)
+    static cudnnStatus_t measure(cudnnHandle_t handle, const dn_cudnn_conv *c,
+                                 const dn_cudnn_trial *t, int room, int *count, found *list)
     {
-        return cudnnFindConvolutionBackwardDataAlgorithm(handle, c->weights, c->out, c->conv, c->in,
-                                                         room, count, list);
+        return cudnnFindConvolutionBackwardDataAlgorithmEx(handle, c->weights, t->weights, c->out,
+                                                           t->out, c->conv, c->in, t->in, room,
+                                                           count, list, t->workspace, t->bytes);
     }
     static cudnnStatus_t rules(cudnnHandle_t handle, const dn_cudnn_conv *c, int room, int *count,
                                found *list)
@@ -137,8 +152,12 @@ typename Pass::algorithm dn_cudnn_choose(cudnnHandle_t handle, const dn_conv_arg
     typename Pass::found list[ROOM];
     int known = 0, count = 0;
     if (dn_cudnn_recall(args, device, Pass::NUMBER, &known)) return (typename Pass::algorithm)known;
-    bool there = !dn_cudnn_by_rules() &&
-                 Pass::measure(handle, c, ROOM, &count, list) == CUDNN_STATUS_SUCCESS;
+    bool there = false;
+    dn_cudnn_trial trial;
+    if (!dn_cudnn_by_rules() && dn_cudnn_trial_make(args, &trial)) {
+        there = Pass::measure(handle, c, &trial, ROOM, &count, list) == CUDNN_STATUS_SUCCESS;
+        dn_cudnn_trial_free(&trial);
+    }
     there = there || Pass::rules(handle, c, ROOM, &count, list) == CUDNN_STATUS_SUCCESS;
     const typename Pass::algorithm chosen =
         dn_cudnn_first<Pass>(handle, c, there ? count : 0, list);
