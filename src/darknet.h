@@ -985,20 +985,22 @@ typedef struct dn_train_options {
     bool schedule;  /* the stages that the cfg's mask_from asks for, in the place of `stage` */
     dn_stage stage; /* the only one */
     uint64_t seed;
-    int32_t threads, workers; /* 0: all cores, one worker */
-    int64_t max_iterations;   /* stop there, counted through all stages; 0: as the cfg says */
-    int64_t save_every;       /* iterations between "_last" checkpoints; 0: 100 */
-    int64_t keep_every;       /* iterations between weights that are kept; 0: none */
-    int64_t valid_every;      /* iterations between validations; 0: an epoch, at least 100 */
-    int32_t patience;         /* validations without a better one that end a stage; 0: as the cfg
-                                 says */
-    bool clear;               /* set `seen` to 0 after loading */
-    bool strict;              /* unknown keys, bad images and a full disk stop the training */
-    bool plain;               /* no augmentation: the images as inference sees them, of one size */
-    const char *device;       /* where it runs, as in dn_network_options; NULL: the CPU */
-    const char *command;      /* for args.txt: what was asked for; may be NULL */
-    const char *data;         /* the same: the data file's path */
-    void *context;            /* of the callbacks, each of which may be NULL */
+    int32_t threads; /* 0: all cores */
+    int32_t workers; /* threads that prepare images; 0: one, or, where the network leaves the CPU to
+                        them, up to eight of its threads */
+    int64_t max_iterations; /* stop there, counted through all stages; 0: as the cfg says */
+    int64_t save_every;     /* iterations between "_last" checkpoints; 0: 100 */
+    int64_t keep_every;     /* iterations between weights that are kept; 0: none */
+    int64_t valid_every;    /* iterations between validations; 0: an epoch, at least 100 */
+    int32_t patience;       /* validations without a better one that end a stage; 0: as the cfg
+                               says */
+    bool clear;             /* set `seen` to 0 after loading */
+    bool strict;            /* unknown keys, bad images and a full disk stop the training */
+    bool plain;             /* no augmentation: the images as inference sees them, of one size */
+    const char *device;     /* where it runs, as in dn_network_options; NULL: the CPU */
+    const char *command;    /* for args.txt: what was asked for; may be NULL */
+    const char *data;       /* the same: the data file's path */
+    void *context;          /* of the callbacks, each of which may be NULL */
     void (*progress)(void *context, const dn_train_progress *progress);
     void (*validating)(void *context, int64_t done, int64_t count); /* images */
     void (*validated)(void *context, const dn_train_validation *validation);

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 
 import numpy as np
@@ -114,6 +115,35 @@ def test_other_kinds_of_trainings_follow_the_cpus(bench, kind):
     np.testing.assert_allclose(*map(losses, history), rtol=LOSS_TOLERANCE)
 
 
+def test_two_hundred_steps_follow_the_cpus(bench):
+    """Boxes and masks: the first 20 losses, and what they become."""
+    steps = 60 if ON_HOST else 200
+    joint = ("mask_from=12", "mask_from=-1\nmask_warmup=20"), ("=1000", f"={steps}")
+    bench.edit("two.cfg", *joint, source="two.cfg")
+    history = [bench.call(backup=d, device=d)[0] for d in ("cpu", "cuda")]
+    wanted, found = map(losses, history)
+    np.testing.assert_allclose(found[:20], wanted[:20], rtol=LOSS_TOLERANCE)
+    assert found[-steps // 4 :].mean() == pytest.approx(wanted[-steps // 4 :].mean(), rel=0.02)
+    assert wanted[-steps // 4 :].mean() < 0.2 * wanted[0]
+
+
+@pytest.mark.skipif(ON_HOST, reason="takes minutes without a GPU")
+def test_a_published_network_follows_and_repeats(bench, root):
+    """YOLOv3-tiny: 20 losses, and the same bytes once more."""
+    text = (root / "cfg/yolov3-tiny.cfg").read_text()
+    for key, value in {"batch": 4, "subdivisions": 2, "width": 96, "height": 96}.items():
+        text = re.sub(rf"^{key}=.*", f"{key}={value}", text, flags=re.MULTILINE)
+    (bench.path / "v3.cfg").write_text(text)
+    options = {"cfg": "v3.cfg", "schedule": False, "stage": lib.DN_STAGE_ALL, "plain": True}
+    options |= {"threads": 4, "max_iterations": 20}
+    history = [bench.call(backup=d, device=d, **options)[0] for d in ("cpu", "cuda")]
+    np.testing.assert_allclose(*map(losses, history), rtol=LOSS_TOLERANCE)
+    again, _ = bench.call(backup="again", device="cuda", **options)
+    assert again == history[1]
+    names = ("v3_final.weights", "v3_last.state")
+    assert bench.finals("again", names) == bench.finals("cuda", names)
+
+
 def averaged(bench) -> None:
     bench.edit(
         "two.cfg", ("mask_from", "ema_alpha=.9\nmask_ema_alpha=.9\nmask_from"), source="two.cfg"
@@ -134,6 +164,8 @@ def test_a_training_repeats_itself_and_resumes_with_the_same_bytes(bench):
     parts += bench.call(backup="cut", state=state, **cuda)[0]
     assert parts == whole
     assert bench.finals("cut", FINAL) == bench.finals("whole", FINAL)
+    facts = (bench.path / "cut/two/args.txt").read_text()
+    assert facts.count("\ndevice: cuda:0\nthreads: 1\nworkers: 2\n") == 4
 
 
 @pytest.mark.parametrize("first, second", [("cuda", "cpu"), ("cpu", "cuda")])

@@ -368,6 +368,7 @@ def test_the_folder_of_a_run(bench):
     assert args.startswith("command: ./darknet segmenter train two.cfg -threads 1 -backup out -no_")
     for line in ("cfg: two.cfg", "data: tiny.data", "seed: 1", "threads: 1", "images: 6"):
         assert f"\n{line}\n" in args
+    assert re.search(r"^device: (cpu|cuda:\d+)$", args, re.MULTILINE)
     facts, _, cfg = args.partition("\n\n")
     assert "\nstages: detector mask\n" in facts
     assert cfg.strip() == (bench.path / "two.cfg").read_text().strip()

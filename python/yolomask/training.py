@@ -126,7 +126,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     threads: int = 0,
-    workers: int = 1,
+    workers: int = 0,
     save_every: int = 0,
     valid_every: int = 0,
     patience: int = 0,

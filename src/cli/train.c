@@ -205,7 +205,7 @@ static dn_train_options take_options(dn_arguments *arguments, const dn_common_ar
         .seed = common->seed,
         .threads = common->threads,
         .device = common->device,
-        .workers = (int32_t)dn_take_int(arguments, "-workers", 1, 1, 256),
+        .workers = (int32_t)dn_take_int(arguments, "-workers", 0, 1, 256),
         .max_iterations = dn_take_int(arguments, "-iterations", 0, 1, INT32_MAX),
         .save_every = dn_take_int(arguments, "-save_every", 0, 1, INT32_MAX),
         .valid_every = dn_take_int(arguments, "-valid_every", 0, 1, INT32_MAX),

@@ -36,8 +36,9 @@ static void write_facts(FILE *file, const dn_trainer *trainer, bool resumed)
     fprintf(file, "images: %lld\nstages:", (long long)state->images);
     for (int32_t i = 0; i < trainer->stage_count; i++)
         fprintf(file, " %s", dn_stage_name(trainer, trainer->stages[i]));
-    fprintf(file, "\nseed: %llu\nthreads: %d\nworkers: %d\n", (unsigned long long)state->seed,
-            trainer->network->options.threads, options->workers > 0 ? options->workers : 1);
+    fprintf(file, "\nseed: %llu\ndevice: %s\nthreads: %d\nworkers: %d\n",
+            (unsigned long long)state->seed, dn_network_device(trainer->network),
+            trainer->network->options.threads, dn_trainer_workers(trainer));
     if (resumed)
         fprintf(file, "resumed: %s, iteration %lld\n",
                 dn_stage_name(trainer, dn_trainer_stage(trainer)), (long long)state->iteration);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { DN_IDLE_WORKERS = 8 }; /* where the network does not run on the CPU */
+
 /* ---- which stages ---- */
 
 /* Images with classes are for classifiers, and only for them. */
@@ -235,6 +237,14 @@ static float size_factor(const dn_trainer *trainer)
     return !wanted ? 1 : head.random > 0 && head.random != 1 ? head.random : 1.4f;
 }
 
+int32_t dn_trainer_workers(const dn_trainer *trainer)
+{
+    const dn_network *network = trainer->network;
+    if (trainer->options->workers > 0) return trainer->options->workers;
+    const int32_t idle = network->backend == &dn_cpu_backend ? 1 : network->options.threads - 1;
+    return idle < 1 ? 1 : idle > DN_IDLE_WORKERS ? DN_IDLE_WORKERS : idle;
+}
+
 static dn_status open_loader(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
@@ -256,7 +266,7 @@ static dn_status open_loader(dn_trainer *trainer)
         .sizes = sizes,
         .backend = network->backend,
         .batch = network->batch,
-        .workers = options->workers == 0 ? 1 : options->workers,
+        .workers = dn_trainer_workers(trainer),
         .first_sample = trainer->state.iteration * trainer->batch,
         .own = trainer->parts * network->batch,
         .own_first = trainer->first_part * network->batch,

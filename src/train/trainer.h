@@ -82,6 +82,9 @@ static inline bool dn_trainer_cancelled(const dn_trainer *trainer)
 /* Finds the stages and checks that each of them can run: not after days of another one. */
 dn_status dn_trainer_plan(dn_trainer *trainer);
 
+/* Threads of the loader. */
+int32_t dn_trainer_workers(const dn_trainer *trainer);
+
 /* Opens the current stage. Parameters come from the state file, from `params` (all layers', a
  * block of the device), or from the options' weights. */
 dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const float *params);
