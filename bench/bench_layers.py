@@ -3,10 +3,10 @@
     YOLOMASK_LIBRARY=build/gpu-check/libdarknet.so python bench/bench_layers.py [--device cuda]
         [--rounds 50] [--batch 8] [--width 1] [cfg ...]
 
-Without cfg: the layers that move, pool and add, in sizes of YOLOv3-SPP and of the mask branch at
-416, with the rate of the memory beside the time: what must cross it at least once, parameters not
-counted. Forward reads the inputs and writes the output; backward reads the output's gradient and
-adds to the inputs' (reads and writes them). --width multiplies the channels (.1 without a GPU).
+Without cfg: the layers that move, pool, add and normalise, in sizes of YOLOv3-SPP and of the mask
+branch at 416, with the rate of the memory beside the time: what must cross it at least once,
+parameters not counted. Forward reads the inputs and writes the output; backward reads the output's
+gradient and adds to the inputs' (reads and writes them). --width multiplies the channels (.1 without a GPU).
 With cfg files: every layer of these networks in training, the slowest first, with the operations a
 second of those that count them. A time is the mean of the rounds between two waits for the device.
 """
@@ -45,6 +45,9 @@ CASES = [
     ("upsample 2", "[empty]\n", "[upsample]\nstride=2\n", 256, 26, [0]),
     ("reorg", "[empty]\n", "[reorg]\nstride=2\n", 64, 26, [0]),
     ("avgpool", "[empty]\n", "[avgpool]\n", 256, 52, [0]),
+    ("batchnorm 208", "[empty]\n", "[batchnorm]\n", 32, 208, [0]),
+    ("batchnorm 52", "[empty]\n", "[batchnorm]\n", 256, 52, [0]),
+    ("batchnorm 13", "[empty]\n", "[batchnorm]\n", 1024, 13, [0]),
     ("activation mish", "[empty]\n", "[activation]\nactivation=mish\n", 64, 208, [0]),
 ]  # fmt: skip
 

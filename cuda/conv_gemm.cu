@@ -12,6 +12,7 @@
 
 #include "columns.h"
 #include "conv_depthwise.h"
+#include "conv_slices.h"
 #include "gemm.h"
 #include "launch.h"
 #include "math/conv_window.h"
@@ -26,54 +27,12 @@
 /* Pixels of a slice of the weights' gradient, about: a product long enough for a whole GPU. */
 enum { WEIGHT_PIXELS = 1 << 14 };
 
-/* Images and output rows of a slice, at most. */
-typedef struct dn_slicing {
-    int32_t images, rows;
-} dn_slicing;
-
 struct dn_cuda_conv {
     dn_conv_args args;
     bool depthwise, pointwise;
     dn_slicing each, sum; /* of products an image, of products over images */
     int64_t workspace;
 };
-
-typedef struct dn_slice {
-    int32_t image, images;
-    int32_t row, rows;
-} dn_slice;
-
-static int64_t taps_of(const dn_conv_args *args) /* of one filter */
-{
-    return (int64_t)args->geometry.c * args->geometry.size * args->geometry.size;
-}
-
-static int64_t pixels_of(const dn_conv_args *args)
-{
-    return (int64_t)args->geometry.out_h * args->geometry.out_w;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* As many images, or else rows, as have at most `floats` of `row` floats an output row. */
-static dn_slicing cut(const dn_conv_args *args, int64_t row, int64_t floats, int64_t images)
-{
-    const dn_conv_geometry *g = &args->geometry;
-    dn_slicing slicing = {1, g->out_h};
-    if (row * g->out_h > floats)
-        slicing.rows = (int32_t)least(g->out_h, most(1, floats / row));
-    else
-        slicing.images = (int32_t)most(1, least(images, floats / (row * g->out_h)));
-    return slicing;
-}
 
 /* Floats of workspace that a slice of the weights' gradient takes: columns and, of several images,
  * output gradients. */
@@ -82,17 +41,17 @@ static int64_t sum_floats(const dn_cuda_conv *conv, dn_slicing slicing)
     const dn_conv_args *a = &conv->args;
     const int64_t columns = (int64_t)slicing.images * slicing.rows * a->geometry.out_w;
     const bool copies = slicing.images > 1;
-    return columns * ((conv->pointwise && !copies ? 0 : taps_of(a)) + (copies ? a->filters : 0));
+    return columns * ((conv->pointwise && !copies ? 0 : dn_taps_of(a)) + (copies ? a->filters : 0));
 }
 
 static void make_slices(dn_cuda_conv *conv, int32_t passes)
 {
     const dn_conv_args *a = &conv->args;
-    const int64_t row = taps_of(a) * a->geometry.out_w, limit = DN_CONV_SLICE_FLOATS;
-    conv->each = cut(a, row, limit, a->images);
-    const int64_t enough = least(a->images, most(1, WEIGHT_PIXELS / pixels_of(a)));
-    const int64_t both = (taps_of(a) + a->filters) * a->geometry.out_w;
-    conv->sum = cut(a, both, limit, enough);
+    const int64_t row = dn_taps_of(a) * a->geometry.out_w, limit = DN_CONV_SLICE_FLOATS;
+    conv->each = dn_cut(a, row, limit, a->images);
+    const int64_t enough = dn_smaller(a->images, dn_larger(1, WEIGHT_PIXELS / dn_pixels_of(a)));
+    const int64_t both = (dn_taps_of(a) + a->filters) * a->geometry.out_w;
+    conv->sum = dn_cut(a, both, limit, enough);
     if (conv->pointwise) {
         conv->each.images = a->images > 0 ? a->images : 1;
         conv->each.rows = conv->sum.rows = a->geometry.out_h;
@@ -100,7 +59,7 @@ static void make_slices(dn_cuda_conv *conv, int32_t passes)
         conv->workspace = row * conv->each.images * conv->each.rows;
     }
     if (passes & DN_CONV_BACKWARD_WEIGHTS)
-        conv->workspace = most(conv->workspace, sum_floats(conv, conv->sum));
+        conv->workspace = dn_larger(conv->workspace, sum_floats(conv, conv->sum));
 }
 
 dn_status dn_cuda_conv_make(const dn_conv_args *args, int32_t passes, dn_cuda_conv **conv)
@@ -132,20 +91,6 @@ int64_t dn_cuda_conv_workspace(const dn_cuda_conv *conv)
     return conv->workspace;
 }
 
-/* The slice that follows `slice`, {0} before the first; false after the last. */
-static bool next_slice(const dn_conv_args *a, dn_slicing slicing, int32_t images, dn_slice *slice)
-{
-    const int32_t rows = a->geometry.out_h;
-    slice->row += slice->rows;
-    if (slice->rows == 0 || slice->row == rows) {
-        slice->image += slice->images;
-        slice->row = 0;
-    }
-    slice->images = (int32_t)least(slicing.images, images - slice->image);
-    slice->rows = (int32_t)least(slicing.rows, rows - slice->row);
-    return slice->images > 0;
-}
-
 /* Where the values of a slice's first image and of a group begin. */
 static int64_t input_at(const dn_conv_args *a, int64_t image, int32_t group)
 {
@@ -155,7 +100,7 @@ static int64_t input_at(const dn_conv_args *a, int64_t image, int32_t group)
 
 static int64_t output_at(const dn_conv_args *a, int64_t image, int32_t group, int32_t row)
 {
-    return (image * a->groups + group) * a->filters * pixels_of(a) +
+    return (image * a->groups + group) * a->filters * dn_pixels_of(a) +
            (int64_t)row * a->geometry.out_w;
 }
 
@@ -170,7 +115,7 @@ static dn_columns columns_of(const dn_conv_args *a, const dn_slice *slice, bool 
     made.first = slice->row;
     made.rows = slice->rows;
     made.pitch = side ? columns * slice->images : columns;
-    made.column_step = side ? columns : columns * taps_of(a);
+    made.column_step = side ? columns : columns * dn_taps_of(a);
     return made;
 }
 
@@ -186,15 +131,15 @@ static dn_status forward_slice(const dn_cuda_conv *conv, const dn_slice *slice, 
     dn_gemm_args product = {};
     product.m = a->filters;
     product.n = (int32_t)columns.pitch;
-    product.k = (int32_t)taps_of(a);
+    product.k = (int32_t)dn_taps_of(a);
     product.alpha = 1.0f;
-    product.a = weights + (int64_t)group * a->filters * taps_of(a);
+    product.a = weights + (int64_t)group * a->filters * dn_taps_of(a);
     product.lda = product.k;
     product.b = conv->pointwise ? image : workspace;
     product.ldb = product.n;
     product.beta = accumulate ? 1.0f : 0.0f;
     product.c = out + output_at(a, slice->image, group, slice->row);
-    product.ldc = (int32_t)pixels_of(a);
+    product.ldc = (int32_t)dn_pixels_of(a);
     return dn_cuda_gemm_batched(&product, slice->images, 0,
                                 conv->pointwise ? columns.image_step : columns.column_step,
                                 output_at(a, 1, 0, 0));
@@ -206,7 +151,7 @@ dn_status dn_cuda_conv_forward(const dn_cuda_conv *conv, int32_t images, const f
     const dn_conv_args *a = &conv->args;
     if (images == 0) return DN_OK;
     if (conv->depthwise) return dn_depthwise_cuda_forward(a, images, in, weights, accumulate, out);
-    for (dn_slice slice = {}; next_slice(a, conv->each, images, &slice);)
+    for (dn_slice slice = {}; dn_next_slice(a, conv->each, images, &slice);)
         for (int32_t group = 0; group < a->groups; group++)
             DN_TRY(forward_slice(conv, &slice, group, in, weights, accumulate, out, workspace));
     return DN_OK;
@@ -235,8 +180,8 @@ static dn_status side_columns(const dn_cuda_conv *conv, const dn_slice *slice, c
         *columns = image;
         return DN_OK;
     }
-    const int64_t count = taps_of(a) * side.pitch;
-    DN_LAUNCH(lay_side_by_side, count, image, side.image_step, slice->images, pixels_of(a),
+    const int64_t count = dn_taps_of(a) * side.pitch;
+    DN_LAUNCH(lay_side_by_side, count, image, side.image_step, slice->images, dn_pixels_of(a),
               workspace, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
@@ -250,10 +195,10 @@ static dn_status weights_slice(const dn_cuda_conv *conv, const dn_slice *slice, 
     const dn_conv_args *a = &conv->args;
     const int64_t n = (int64_t)slice->images * slice->rows * a->geometry.out_w;
     const float *grad = grad_out + output_at(a, slice->image, group, slice->row), *columns;
-    int64_t pitch = pixels_of(a);
+    int64_t pitch = dn_pixels_of(a);
     DN_TRY(side_columns(conv, slice, in + input_at(a, slice->image, group), workspace, &columns));
     if (slice->images > 1) {
-        float *side = workspace + taps_of(a) * n;
+        float *side = workspace + dn_taps_of(a) * n;
         const int64_t count = a->filters * n;
         DN_LAUNCH(lay_side_by_side, count, grad, output_at(a, 1, 0, 0), slice->images, pitch, side,
                   count);
@@ -264,14 +209,14 @@ static dn_status weights_slice(const dn_cuda_conv *conv, const dn_slice *slice, 
     dn_gemm_args product = {};
     product.trans_b = true;
     product.m = a->filters;
-    product.n = (int32_t)taps_of(a);
+    product.n = (int32_t)dn_taps_of(a);
     product.k = (int32_t)n;
     product.alpha = product.beta = 1.0f;
     product.a = grad;
     product.lda = (int32_t)pitch;
     product.b = columns;
     product.ldb = (int32_t)n;
-    product.c = grad_weights + (int64_t)group * a->filters * taps_of(a);
+    product.c = grad_weights + (int64_t)group * a->filters * dn_taps_of(a);
     product.ldc = product.n;
     return dn_cuda_gemm(&product);
 }
@@ -284,7 +229,7 @@ dn_status dn_cuda_conv_backward_weights(const dn_cuda_conv *conv, int32_t images
     if (images == 0) return DN_OK;
     if (conv->depthwise)
         return dn_depthwise_cuda_backward_weights(a, images, in, grad_out, grad_weights, workspace);
-    for (dn_slice slice = {}; next_slice(a, conv->sum, images, &slice);)
+    for (dn_slice slice = {}; dn_next_slice(a, conv->sum, images, &slice);)
         for (int32_t group = 0; group < a->groups; group++)
             DN_TRY(weights_slice(conv, &slice, group, in, grad_out, grad_weights, workspace));
     return DN_OK;
@@ -301,14 +246,14 @@ static dn_status input_slice(const dn_cuda_conv *conv, const dn_slice *slice, in
     float *image = grad_in + input_at(a, slice->image, group);
     dn_gemm_args product = {};
     product.trans_a = true;
-    product.m = (int32_t)taps_of(a);
+    product.m = (int32_t)dn_taps_of(a);
     product.n = (int32_t)columns.pitch;
     product.k = a->filters;
     product.alpha = 1.0f;
-    product.a = weights + (int64_t)group * a->filters * taps_of(a);
+    product.a = weights + (int64_t)group * a->filters * dn_taps_of(a);
     product.lda = product.m;
     product.b = grad_out + output_at(a, slice->image, group, slice->row);
-    product.ldb = (int32_t)pixels_of(a);
+    product.ldb = (int32_t)dn_pixels_of(a);
     product.beta = conv->pointwise && accumulate ? 1.0f : 0.0f;
     product.c = conv->pointwise ? image : workspace;
     product.ldc = product.n;
@@ -326,7 +271,7 @@ dn_status dn_cuda_conv_backward_input(const dn_cuda_conv *conv, int32_t images,
     if (images == 0) return DN_OK;
     if (conv->depthwise)
         return dn_depthwise_cuda_backward_input(a, images, grad_out, weights, accumulate, grad_in);
-    for (dn_slice slice = {}; next_slice(a, conv->each, images, &slice);)
+    for (dn_slice slice = {}; dn_next_slice(a, conv->each, images, &slice);)
         for (int32_t group = 0; group < a->groups; group++)
             DN_TRY(input_slice(conv, &slice, group, grad_out, weights, accumulate, grad_in,
                                workspace));

@@ -9,15 +9,15 @@
 int64_t dn_stage_cuda_workspace(const dn_layer *layer);
 
 /* From z to out. Where `kept` is given (training) and there is batch normalisation, the batch's
- * statistics go to kept->mean and kept->variance and into the rolling ones, and normalise. z may be
- * out itself. */
+ * statistics go to kept->mean and kept->variance and into the rolling ones, and normalise; else z
+ * may be out itself. */
 dn_status dn_stage_cuda_forward(const dn_layer *layer, const dn_pass *pass,
                                 const dn_output_stage *stage, const float *z,
                                 const dn_stage_kept *kept);
 
-/* From layer->out.grad to dL/dz, which goes to `grad_z` (the gradient itself) or is added to it
- * (another array, where `add`); NULL: not wanted, then layer->out.grad may change. The parameters
- * get their gradients. */
+/* From layer->out.grad to dL/dz; the parameters get their gradients. With batch normalisation dL/dz
+ * goes to grad_z, which may be layer->out.grad, or is added to it (`add`); NULL: it is not wanted.
+ * With a bias it takes the place of layer->out.grad, and grad_z and `add` are not read. */
 dn_status dn_stage_cuda_backward(const dn_layer *layer, const dn_pass *pass,
                                  const dn_output_stage *stage, const dn_stage_kept *kept,
                                  float *grad_z, bool add);
