@@ -6,7 +6,8 @@
 Without cfg: the layers that move, pool, add and normalise, in sizes of YOLOv3-SPP and of the mask
 branch at 416, with the rate of the memory beside the time: what must cross it at least once,
 parameters not counted. Forward reads the inputs and writes the output; backward reads the output's
-gradient and adds to the inputs' (reads and writes them). --width multiplies the channels (.1 without a GPU).
+gradient and adds to the inputs' (reads and writes them). --width multiplies the channels (.1
+without a GPU).
 With cfg files: every layer of these networks in training, the slowest first, with the operations a
 second of those that count them. A time is the mean of the rounds between two waits for the device.
 """
