@@ -1,16 +1,13 @@
 /* [local_avgpool] on CUDA; the windows: math/pool.h. Backward gathers: an input cell adds its share
  * of each window that holds it, in the CPU's order. */
-#include "launch.h"
-
 #include "layers/pool.h"
+#include "place.h"
 
 static __global__ void average(dn_pool_geometry g, const float *in, float *out, int64_t count)
 {
-    const int32_t plane = g.out_h * g.out_w;
     DN_GRID_STRIDE(i, count) {
-        const int64_t p = i / plane;
-        const int32_t at = (int32_t)(i - p * plane), y = at / g.out_w;
-        out[i] = dn_pool_average(&g, in + p * g.h * g.w, y, at - y * g.out_w);
+        const dn_place place = dn_place_of(i, g.out_w, g.out_h);
+        out[i] = dn_pool_average(&g, in + place.map * g.h * g.w, place.y, place.x);
     }
 }
 
@@ -26,13 +23,13 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 static __global__ void add_shares(dn_pool_geometry g, const float *grad, float *in_grad,
                                   int64_t count)
 {
-    const int32_t plane = g.h * g.w;
     DN_GRID_STRIDE(i, count) {
-        const int64_t p = i / plane;
-        const int32_t at = (int32_t)(i - p * plane), y = at / g.w, x = at - y * g.w;
-        const dn_pool_span rows = dn_pool_windows_of(y, g.before, g.size, g.stride_y, g.out_h);
-        const dn_pool_span columns = dn_pool_windows_of(x, g.before, g.size, g.stride_x, g.out_w);
-        const float *plane_grad = grad + p * g.out_h * g.out_w;
+        const dn_place place = dn_place_of(i, g.w, g.h);
+        const dn_pool_span rows =
+            dn_pool_windows_of(place.y, g.before, g.size, g.stride_y, g.out_h);
+        const dn_pool_span columns =
+            dn_pool_windows_of(place.x, g.before, g.size, g.stride_x, g.out_w);
+        const float *plane_grad = grad + place.map * g.out_h * g.out_w;
         float sum = in_grad[i];
         for (int32_t out_y = rows.first; out_y < rows.last; out_y++)
             for (int32_t out_x = columns.first; out_x < columns.last; out_x++) {

@@ -3,9 +3,8 @@
  * A training forward keeps where each window's first maximum is. Backward gathers: an input cell
  * takes the gradient of each window, in the CPU's order, whose maximum it is.
  */
-#include "launch.h"
-
 #include "layers/pool.h"
+#include "place.h"
 
 static dn_status setup(dn_layer *layer, dn_network *)
 {
@@ -18,12 +17,10 @@ static dn_status setup(dn_layer *layer, dn_network *)
 static __global__ void take_maximum(dn_pool_geometry g, const float *in, float *out,
                                     int32_t *winners, int64_t count)
 {
-    const int32_t plane = g.out_h * g.out_w;
     DN_GRID_STRIDE(i, count) {
-        const int64_t p = i / plane;
-        const int32_t place = (int32_t)(i - p * plane), y = place / g.out_w;
-        const float *cells = in + p * g.h * g.w;
-        const int32_t at = dn_maxpool_argmax(&g, cells, y, place - y * g.out_w);
+        const dn_place place = dn_place_of(i, g.out_w, g.out_h);
+        const float *cells = in + place.map * g.h * g.w;
+        const int32_t at = dn_maxpool_argmax(&g, cells, place.y, place.x);
         out[i] = dn_maxpool_value(cells, at);
         if (winners) winners[i] = at;
     }
@@ -43,16 +40,18 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 static __global__ void add_gradient(dn_pool_geometry g, const int32_t *winners, const float *grad,
                                     float *in_grad, int64_t count)
 {
-    const int32_t plane = g.h * g.w, plane_out = g.out_h * g.out_w;
     DN_GRID_STRIDE(i, count) {
-        const int64_t p = i / plane;
-        const int32_t at = (int32_t)(i - p * plane), y = at / g.w, x = at - y * g.w;
-        const dn_pool_span rows = dn_pool_windows_of(y, g.before, g.size, g.stride_y, g.out_h);
-        const dn_pool_span columns = dn_pool_windows_of(x, g.before, g.size, g.stride_x, g.out_w);
+        const dn_place place = dn_place_of(i, g.w, g.h);
+        const dn_pool_span rows =
+            dn_pool_windows_of(place.y, g.before, g.size, g.stride_y, g.out_h);
+        const dn_pool_span columns =
+            dn_pool_windows_of(place.x, g.before, g.size, g.stride_x, g.out_w);
+        const int32_t at = place.y * g.w + place.x;
+        const int64_t windows = place.map * g.out_h * g.out_w;
         float sum = in_grad[i];
         for (int32_t out_y = rows.first; out_y < rows.last; out_y++)
             for (int32_t out_x = columns.first; out_x < columns.last; out_x++) {
-                const int64_t window = p * plane_out + out_y * g.out_w + out_x;
+                const int64_t window = windows + out_y * g.out_w + out_x;
                 if (winners[window] == at) sum += grad[window];
             }
         in_grad[i] = sum;

@@ -15,6 +15,18 @@ static __host__ __device__ inline dn_quad operator+(dn_quad a, dn_quad b)
     return sum;
 }
 
+static __host__ __device__ inline dn_quad operator*(dn_quad a, dn_quad b)
+{
+    const dn_quad product = {a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w};
+    return product;
+}
+
+static __host__ __device__ inline dn_quad operator*(float a, dn_quad b)
+{
+    const dn_quad product = {a * b.x, a * b.y, a * b.z, a * b.w};
+    return product;
+}
+
 static inline bool dn_is_quad_place(const float *values)
 {
     return (uintptr_t)values % sizeof(dn_quad) == 0;

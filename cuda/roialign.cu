@@ -2,17 +2,17 @@
  *
  * The boxes are chosen on the host and copied. Forward: one launch for all boxes and maps, one
  * thread a bin and channel. Where the maximum trains, the winning point of each bin is kept, a byte
- * a map. Backward gathers, one launch a map: one thread a cell adds what each box of its image that
- * touches it returns, box after box, bin after bin, so that sums have one order. The CPU sums in
- * another one, so results agree to rounding.
+ * a map. Backward gathers, one launch a map: one thread a cell of a few channels adds what each box
+ * of its image that touches it returns, box after box, bin after bin, so that sums have one order.
+ * The CPU sums in another one, so results agree to rounding.
  */
 #include "roi_table.h"
 
-#include "launch.h"
 #include "layers/roialign.h"
+#include "place.h"
 
-/* Maps that one launch pools from. */
-enum { DN_MAPS = 8 };
+/* Maps that one launch pools from; channels whose gradients one thread adds up. */
+enum { DN_MAPS = 8, DN_CHANNELS = 4 };
 
 typedef struct dn_roi_maps {
     int32_t first, count;
@@ -53,11 +53,9 @@ static __global__ void pool_bins(dn_roi_table table, dn_roi_pool any, dn_roi_map
     const dn_roi_pool pool = with_samples<samples>(any);
     const int64_t winners_step = (int64_t)table.capacity * pool.channels * pool.size * pool.size;
     DN_GRID_STRIDE(i, count) {
-        const int64_t row = i / pool.size, plane = row / pool.size;
-        const int32_t bin_x = (int32_t)(i - row * pool.size);
-        const int32_t bin_y = (int32_t)(row - plane * pool.size);
-        const int32_t r = (int32_t)(plane / pool.channels);
-        const int64_t c = plane - (int64_t)r * pool.channels;
+        const dn_place bin = dn_place_of(i, pool.size, pool.size);
+        const int32_t r = (int32_t)(bin.map / pool.channels);
+        const int64_t c = bin.map - (int64_t)r * pool.channels;
         float value = maps.first > 0 ? out[i] : 0.0f;
         for (int32_t k = 0; k < maps.count; k++) {
             const int32_t level = maps.first + k, h = maps.maps[k].h, w = maps.maps[k].w;
@@ -68,10 +66,10 @@ static __global__ void pool_bins(dn_roi_table table, dn_roi_pool any, dn_roi_map
                 maps.cells[k] + ((int64_t)place->image * pool.channels + c) * h * w;
             if (pool.maximum) {
                 int32_t winner = 0;
-                value += dn_roi_maximum(&grid, cells, h, w, pool.samples, bin_y, bin_x, &winner);
+                value += dn_roi_maximum(&grid, cells, h, w, pool.samples, bin.y, bin.x, &winner);
                 if (winners) winners[level * winners_step + i] = (uint8_t)winner;
             } else {
-                value += dn_roi_average(&grid, cells, h, w, pool.samples, bin_y, bin_x);
+                value += dn_roi_average(&grid, cells, h, w, pool.samples, bin.y, bin.x);
             }
         }
         out[i] = value;
@@ -138,81 +136,98 @@ static __device__ float point_weight(float start, float step, int32_t k, int32_t
     return (tap.low == cell ? tap.low_weight : 0.0f) + (tap.high == cell ? tap.high_weight : 0.0f);
 }
 
-/* The mean of what a bin's points give to `cell`, on one axis. */
-static __device__ float bin_weight(const dn_roi_pool *pool, float start, float step, int32_t bin,
-                                   int32_t cells, int32_t cell)
+/* What the points of a bin give to `cell` on one axis, a weight each; false: nothing. */
+template <int most>
+static __device__ bool bin_weights(const dn_roi_pool *pool, float start, float step, int32_t bin,
+                                   int32_t cells, int32_t cell, float weights[most])
 {
-    float sum = 0.0f;
-    for (int32_t j = 0; j < pool->samples; j++)
-        sum += point_weight(start, step, bin * pool->samples + j, cells, cell);
-    return sum / (float)pool->samples;
-}
-
-/* What one box returns to cell (y, x) of a plane; grad and winners are the plane's bins'. */
-static __device__ float maximum_gradient(const dn_roi_pool *pool, const dn_roi_map *map,
-                                         const dn_roi_grid *grid, const float *grad,
-                                         const uint8_t *winners, int32_t y, int32_t x)
-{
-    const dn_span rows = bins_near(pool, grid->start_y, grid->step_y, y);
-    const dn_span columns = bins_near(pool, grid->start_x, grid->step_x, x);
-    const int32_t samples = pool->samples;
-    float sum = 0.0f;
-    for (int32_t bin_y = rows.first; bin_y < rows.last; bin_y++)
-        for (int32_t bin_x = columns.first; bin_x < columns.last; bin_x++) {
-            const int32_t bin = bin_y * pool->size + bin_x, winner = winners[bin];
-            const float weight_y = point_weight(grid->start_y, grid->step_y,
-                                                bin_y * samples + winner / samples, map->h, y);
-            if (weight_y == 0.0f) continue;
-            sum += weight_y *
-                   point_weight(grid->start_x, grid->step_x, bin_x * samples + winner % samples,
-                                map->w, x) *
-                   grad[bin];
-        }
-    return sum;
-}
-
-static __device__ float average_gradient(const dn_roi_pool *pool, const dn_roi_map *map,
-                                         const dn_roi_grid *grid, const float *grad, int32_t y,
-                                         int32_t x)
-{
-    const dn_span rows = bins_near(pool, grid->start_y, grid->step_y, y);
-    const dn_span columns = bins_near(pool, grid->start_x, grid->step_x, x);
-    float sum = 0.0f;
-    for (int32_t bin_y = rows.first; bin_y < rows.last; bin_y++) {
-        const float weight_y = bin_weight(pool, grid->start_y, grid->step_y, bin_y, map->h, y);
-        if (weight_y == 0.0f) continue;
-        for (int32_t bin_x = columns.first; bin_x < columns.last; bin_x++)
-            sum += weight_y * bin_weight(pool, grid->start_x, grid->step_x, bin_x, map->w, x) *
-                   grad[bin_y * pool->size + bin_x];
+    bool any = false;
+    for (int32_t j = 0; j < pool->samples; j++) {
+        weights[j] = point_weight(start, step, bin * pool->samples + j, cells, cell);
+        any = any || weights[j] != 0.0f;
     }
-    return sum;
+    return any;
 }
 
-/* in_grad (n, c, h, w) of one map += the gradient of the bins, grad (rois, c, size, size). */
+static __device__ float mean_weight(const float *weights, int32_t samples)
+{
+    float sum = 0.0f;
+    for (int32_t j = 0; j < samples; j++) sum += weights[j];
+    return sum / (float)samples;
+}
+
+/* weights[k] without an array in memory where there are two. */
+template <int samples> static __device__ float pick(const float *weights, int32_t k)
+{
+    if (samples == 2) return k == 0 ? weights[0] : weights[1];
+    return weights[k];
+}
+
+/* sums (channels) += what one box returns to cell (y, x) of as many planes, whose bins follow each
+ * other in grad and winners. */
+template <int samples>
+static __device__ void add_box(const dn_roi_pool *pool, const dn_roi_map *map,
+                               const dn_roi_grid *grid, const float *grad, const uint8_t *winners,
+                               int32_t y, int32_t x, int32_t channels, float sums[DN_CHANNELS])
+{
+    enum { MOST = samples > 0 ? samples : 8 };
+    const dn_span rows = bins_near(pool, grid->start_y, grid->step_y, y);
+    const dn_span columns = bins_near(pool, grid->start_x, grid->step_x, x);
+    const int32_t bins = pool->size * pool->size;
+    float weights_y[MOST], weights_x[MOST];
+    for (int32_t bin_y = rows.first; bin_y < rows.last; bin_y++) {
+        if (!bin_weights<MOST>(pool, grid->start_y, grid->step_y, bin_y, map->h, y, weights_y))
+            continue;
+        const float mean_y = mean_weight(weights_y, pool->samples);
+        for (int32_t bin_x = columns.first; bin_x < columns.last; bin_x++) {
+            if (!bin_weights<MOST>(pool, grid->start_x, grid->step_x, bin_x, map->w, x, weights_x))
+                continue;
+            const float mean = mean_y * mean_weight(weights_x, pool->samples);
+            const int32_t bin = bin_y * pool->size + bin_x;
+            for (int32_t c = 0; c < DN_CHANNELS; c++) {
+                if (c >= channels) break;
+                float weight = mean;
+                if (winners) {
+                    const int32_t winner = winners[c * bins + bin];
+                    weight = pick<samples>(weights_y, winner / pool->samples) *
+                             pick<samples>(weights_x, winner % pool->samples);
+                }
+                sums[c] += weight * grad[c * bins + bin];
+            }
+        }
+    }
+}
+
+/* in_grad (n, c, h, w) of one map += the gradient of the bins, grad (rois, c, size, size); a thread
+ * is a cell of DN_CHANNELS channels, or of the last ones. */
 template <int samples>
 static __global__ void add_gradient(dn_roi_table table, dn_roi_pool any, dn_roi_map map,
                                     int32_t level, const float *grad, const uint8_t *winners,
                                     float *in_grad, int64_t count)
 {
     const dn_roi_pool pool = with_samples<samples>(any);
-    const int32_t bins = pool.size * pool.size;
+    const int32_t bins = pool.size * pool.size, plane = map.h * map.w;
+    const int32_t groups = (pool.channels + DN_CHANNELS - 1) / DN_CHANNELS;
     const dn_roi_place *places = table.places + (int64_t)level * table.capacity;
     DN_GRID_STRIDE(i, count) {
-        const int64_t row = i / map.w, plane = row / map.h, image = plane / pool.channels;
-        const int32_t x = (int32_t)(i - row * map.w), y = (int32_t)(row - plane * map.h);
-        const int64_t c = plane - image * pool.channels;
-        const int32_t last = table.starts[image + 1];
-        float sum = 0.0f;
+        const dn_place cell = dn_place_of(i, map.w, map.h);
+        const int32_t image = (int32_t)(cell.map / groups), x = cell.x, y = cell.y;
+        const int32_t c = (int32_t)(cell.map - (int64_t)image * groups) * DN_CHANNELS;
+        const int32_t left = pool.channels - c, last = table.starts[image + 1];
+        const int32_t channels = left < DN_CHANNELS ? left : (int32_t)DN_CHANNELS;
+        float sums[DN_CHANNELS] = {};
         for (int32_t r = table.starts[image]; r < last; r++) {
             const dn_roi_place *place = &places[r];
             if (y < place->top || y >= place->bottom || x < place->left || x >= place->right)
                 continue;
             const int64_t at = ((int64_t)r * pool.channels + c) * bins;
             const dn_roi_grid grid = place->grid;
-            sum += winners ? maximum_gradient(&pool, &map, &grid, grad + at, winners + at, y, x)
-                           : average_gradient(&pool, &map, &grid, grad + at, y, x);
+            add_box<samples>(&pool, &map, &grid, grad + at, winners ? winners + at : nullptr, y, x,
+                             channels, sums);
         }
-        if (sum != 0.0f) in_grad[i] += sum;
+        float *to = in_grad + ((int64_t)image * pool.channels + c) * plane + y * map.w + x;
+        for (int32_t k = 0; k < DN_CHANNELS; k++)
+            if (k < channels && sums[k] != 0.0f) to[(int64_t)k * plane] += sums[k];
     }
 }
 
@@ -224,7 +239,8 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     if (layer->rois->count == 0) return DN_OK;
     for (int32_t k = 0; k < layer->input_count; k++) {
         const dn_tensor *in = dn_input(layer, pass, k);
-        const int64_t count = pass->batch * dn_tensor_size(in);
+        const int64_t groups = (in->c + DN_CHANNELS - 1) / DN_CHANNELS;
+        const int64_t count = pass->batch * groups * in->h * in->w;
         const dn_roi_map map = dn_roialign_map(layer, pass->network, k);
         const uint8_t *winners =
             pool.maximum ? (const uint8_t *)layer->saved + k * winners_step : nullptr;

@@ -149,7 +149,13 @@ def activations() -> dict[str, Case]:
             reference=lambda inputs, _, name=name: activate(name, inputs[0]),
         )
         for name in plain + rounded
-    }
+    } | {
+        f"{name} of quads": Case(
+            SQUASH.format(name), (2, 4, 5, 7), tolerance=tolerance,
+            reference=lambda inputs, _, name=name: activate(name, inputs[0]),
+        )
+        for name, tolerance in (("leaky", EXACT), ("mish", ROUNDED))
+    }  # fmt: skip
 
 
 def maxpools() -> dict[str, Case]:
@@ -317,6 +323,12 @@ def shortcuts() -> dict[str, Case]:
     return cases | {
         "plain": Case("[shortcut]\nfrom=-3\n", (2, 3, 5, 7), before=THREE, inputs=(2, 0),
                       reference=lambda x, _: x[0] + x[1]),
+        "plain of quads": Case("[shortcut]\nfrom=-3\n", (2, 4, 5, 7), before=THREE, inputs=(2, 0),
+                               reference=lambda x, _: x[0] + x[1]),
+        "alpha beta of quads": Case(
+            "[shortcut]\nfrom=1,0\nalpha=.5\nbeta=-2\nactivation=mish\n", (2, 4, 5, 7),
+            before=THREE, inputs=(2, 1, 0), tolerance=ROUNDED,
+            reference=lambda x, _: activate("mish", 0.5 * x[0] - 2 * x[1] - 2 * x[2])),
         "alpha beta": Case("[shortcut]\nfrom=1,0\nalpha=.5\nbeta=-2\nactivation=leaky\n",
                            (2, 3, 5, 7), before=THREE, inputs=(2, 1, 0),
                            reference=lambda x, _: activate(
@@ -539,14 +551,16 @@ def roialigns() -> dict[str, Case]:
 
         return pooled
 
-    def case(pool, maps=(1,), levels="sum", size=4, samples=2, count=9, oracle=True):
-        cfg = pooling_cfg(maps=maps, size=size, samples=samples, pool=pool, levels=levels)
+    def case(pool, maps=(1,), levels="sum", size=4, samples=2, count=9, oracle=True, channels=3):
+        cfg = pooling_cfg(
+            channels=channels, maps=maps, size=size, samples=samples, pool=pool, levels=levels
+        )
         before, section = cfg[cfg.index("[maxpool]") :].split("[roialign]")
         behind = 2 * len(maps) + 4
         rois = random_boxes(np.random.default_rng(count), count, 24, 32, batch=3)
         rois = [r for r in rois if (r["box"][2:] > r["box"][:2]).all() or not oracle]
         return Case(
-            "[roialign]" + section, (3, 3, 24, 32), before=before, rois=rois,
+            "[roialign]" + section, (3, channels, 24, 32), before=before, rois=rois,
             inputs=tuple(range(behind, behind + len(maps))), tolerance=ROUNDED,
             reference=reference(pool, size, samples, levels, rois) if oracle else None,
         )  # fmt: skip
@@ -556,6 +570,8 @@ def roialigns() -> dict[str, Case]:
         "maximum": case("max"),
         "one sample": case("max", samples=1),
         "three samples": case("average", samples=3, size=3),
+        "maximum of more channels": case("max", channels=6, maps=(1, 2)),
+        "average of more channels": case("average", channels=9, samples=3),
         "maximum of three maps": case("max", maps=(1, 2, 4)),
         "average, assigned": case("average", maps=(1, 2, 4), levels="assign"),
         "more maps than a launch takes": case("max", maps=(1, 2, 4) * 3),
