@@ -2,29 +2,21 @@
 #include "core/box_grid.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { DN_MOST_CELLS = 256 }; /* of a side */
 
-/* About one cell a box: so many that lists are short, so few that empty cells cost little. */
-static int32_t side_for(int32_t capacity)
+/* About four boxes a cell. */
+static int32_t side_for(int32_t count)
 {
-    const int32_t side = (int32_t)sqrt((double)capacity) + 1;
+    const int32_t side = (int32_t)(0.5 * sqrt((double)count)) + 1;
     return side < DN_MOST_CELLS ? side : DN_MOST_CELLS;
 }
 
-size_t dn_box_grid_bytes(int32_t capacity)
+size_t dn_box_grid_bytes(int32_t count)
 {
-    const size_t side = (size_t)side_for(capacity);
-    return (size_t)capacity * (sizeof(dn_box) + sizeof(int32_t)) + side * side * sizeof(int32_t);
-}
-
-dn_box_grid dn_box_grid_start(void *memory, int32_t capacity, float w, float h)
-{
-    dn_box_grid grid = {.boxes = memory, .side = side_for(capacity), .w = w, .h = h};
-    grid.next = (int32_t *)(grid.boxes + capacity);
-    grid.heads = grid.next + capacity;
-    for (int32_t i = 0; i < grid.side * grid.side; i++) grid.heads[i] = -1;
-    return grid;
+    const size_t side = (size_t)side_for(count);
+    return (side * side + 2 * (size_t)count) * sizeof(int32_t);
 }
 
 /* The column (or row) of a coordinate. Never falls where the coordinate rises. */
@@ -40,15 +32,38 @@ static double middle(float low, float high)
     return 0.5 * ((double)low + (double)high);
 }
 
-void dn_box_grid_add(dn_box_grid *grid, dn_box box)
+static int32_t cell_of_box(const dn_box_grid *grid, dn_box box)
 {
-    const int32_t row = cell_of(grid, middle(box.y0, box.y1), grid->h);
-    int32_t *head = &grid->heads[row * grid->side + cell_of(grid, middle(box.x0, box.x1), grid->w)];
-    grid->boxes[grid->count] = box;
-    grid->next[grid->count] = *head;
-    *head = grid->count++;
-    grid->widest = fmax(grid->widest, (double)box.x1 - (double)box.x0);
-    grid->highest = fmax(grid->highest, (double)box.y1 - (double)box.y0);
+    return cell_of(grid, middle(box.y0, box.y1), grid->h) * grid->side +
+           cell_of(grid, middle(box.x0, box.x1), grid->w);
+}
+
+/* A counting sort: ends[c] holds how many boxes a cell has, then where they begin, and is moved on
+ * to their end while they are placed. */
+dn_box_grid dn_box_grid_make(void *memory, const dn_box *boxes, int32_t count, float w, float h)
+{
+    dn_box_grid grid = {.side = side_for(count), .ends = memory, .w = w, .h = h};
+    const int32_t cells = grid.side * grid.side;
+    grid.order = grid.ends + cells;
+    grid.place = grid.order + count;
+    memset(grid.ends, 0, (size_t)cells * sizeof *grid.ends);
+    for (int32_t i = 0; i < count; i++) {
+        grid.place[i] = cell_of_box(&grid, boxes[i]);
+        grid.ends[grid.place[i]]++;
+        grid.widest = fmax(grid.widest, (double)boxes[i].x1 - (double)boxes[i].x0);
+        grid.highest = fmax(grid.highest, (double)boxes[i].y1 - (double)boxes[i].y0);
+    }
+    int32_t begin = 0;
+    for (int32_t c = 0; c < cells; c++) {
+        const int32_t here = grid.ends[c];
+        grid.ends[c] = begin;
+        begin += here;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        grid.place[i] = grid.ends[grid.place[i]]++;
+        grid.order[grid.place[i]] = i;
+    }
+    return grid;
 }
 
 /* Columns (or rows) of the centres that are at most `sides` sides from this one's. */
@@ -68,11 +83,8 @@ dn_box_search dn_box_grid_search(const dn_box_grid *grid, dn_box box, float leas
     const double t = 0.99999 * (double)least; /* the computed IoU may be rounded up */
     const bool accurate = t > 1e-6 && dn_box_area(box) > 1e-30f;
     const double sides = accurate ? (1.0 - t) * fmax(1.0, 0.5 / t) : (double)INFINITY;
-    dn_box_search search = {.grid = grid, .box = -1};
-    int32_t first_row;
+    dn_box_search search = {.grid = grid};
     span(grid, box.x0, box.x1, grid->w, sides, grid->widest, &search.first, &search.last);
-    span(grid, box.y0, box.y1, grid->h, sides, grid->highest, &first_row, &search.last_row);
-    search.row = first_row;
-    search.column = search.first - 1;
+    span(grid, box.y0, box.y1, grid->h, sides, grid->highest, &search.row, &search.last_row);
     return search;
 }

@@ -11,6 +11,7 @@
 #include "core/memory.h"
 #include "data/geometry.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,38 +35,89 @@ static int by_prob(const void *a, const void *b)
     return left->item < right->item ? -1 : 1;
 }
 
-/* The measure of two boxes that overlap. It never exceeds their IoU. */
-static float measure(dn_box a, dn_box b, const dn_nms_rule *rule)
+/* The boxes of a class in the order of a grid; those not kept, or not yet, are of nothing. */
+typedef struct dn_kept {
+    dn_box_grid grid;
+    float *x0, *y0, *x1, *y1, *area; /* (count) each */
+} dn_kept;
+
+/* Whether one of the boxes begin..end-1 has IoU > threshold with this one; written so that the
+ * compiler vectorises. */
+static bool overlaps(const dn_kept *kept, int32_t begin, int32_t end, dn_box box, float threshold)
 {
-    return rule->kind == DN_NMS_DEFAULT ? dn_box_iou(a, b) : dn_box_diou(a, b, rule->beta);
+    const float area = dn_box_area(box);
+    int32_t found = 0;
+    for (int32_t k = begin; k < end; k++) {
+        const float right = kept->x1[k] < box.x1 ? kept->x1[k] : box.x1;
+        const float left = kept->x0[k] > box.x0 ? kept->x0[k] : box.x0;
+        const float bottom = kept->y1[k] < box.y1 ? kept->y1[k] : box.y1;
+        const float top = kept->y0[k] > box.y0 ? kept->y0[k] : box.y0;
+        const float w = right - left > 0.0f ? right - left : 0.0f;
+        const float h = bottom - top > 0.0f ? bottom - top : 0.0f;
+        const float both = w * h, all = kept->area[k] + area - both;
+        const float iou = both / (all > 0.0f ? all : 1.0f);
+        found |= iou > threshold;
+    }
+    return found != 0;
 }
 
-/* Whether a kept box overlaps this one too much. */
-static bool is_lost(const dn_box_grid *kept, dn_box box, const dn_nms_rule *rule)
+static bool overlaps_distance(const dn_kept *kept, int32_t begin, int32_t end, dn_box box,
+                              const dn_nms_rule *rule)
 {
-    dn_box_search search = dn_box_grid_search(kept, box, rule->threshold);
-    int32_t k;
-    while ((k = dn_box_search_next(&search)) >= 0) {
-        const dn_box other = kept->boxes[k];
+    for (int32_t k = begin; k < end; k++) {
+        const dn_box other = {kept->x0[k], kept->y0[k], kept->x1[k], kept->y1[k]};
         const bool touch =
             other.x0 < box.x1 && box.x0 < other.x1 && other.y0 < box.y1 && box.y0 < other.y1;
-        if (touch && measure(other, box, rule) > rule->threshold) return true;
+        if (touch && dn_box_diou(other, box, rule->beta) > rule->threshold) return true;
     }
     return false;
 }
 
-/* One class: its `count` entries, sorted. */
+static bool is_lost(const dn_kept *kept, dn_box box, const dn_nms_rule *rule)
+{
+    dn_box_search search = dn_box_grid_search(&kept->grid, box, rule->threshold);
+    int32_t begin, end;
+    while (dn_box_search_next(&search, &begin, &end))
+        if (rule->kind == DN_NMS_DEFAULT ? overlaps(kept, begin, end, box, rule->threshold)
+                                         : overlaps_distance(kept, begin, end, box, rule))
+            return true;
+    return false;
+}
+
+static void set_box(dn_kept *kept, int32_t k, dn_box box)
+{
+    kept->x0[k] = box.x0;
+    kept->y0[k] = box.y0;
+    kept->x1[k] = box.x1;
+    kept->y1[k] = box.y1;
+    kept->area[k] = dn_box_area(box);
+}
+
+static size_t kept_bytes(int32_t count)
+{
+    return (size_t)count * (sizeof(dn_box) + 5 * sizeof(float)) + dn_box_grid_bytes(count);
+}
+
+/* One class: its `count` entries, sorted. `memory`: kept_bytes. */
 static void suppress(dn_detections *detections, int32_t class_id, const dn_entry *entries,
                      int32_t count, const dn_nms_rule *rule, void *memory)
 {
-    dn_box_grid kept = dn_box_grid_start(memory, count, 1.0f, 1.0f);
+    const dn_box nothing = {INFINITY, INFINITY, -INFINITY, -INFINITY};
+    dn_box *boxes = memory;
+    float *room = (float *)(boxes + count);
+    dn_kept kept = {.x0 = room,
+                    .y0 = room + count,
+                    .x1 = room + 2 * count,
+                    .y1 = room + 3 * count,
+                    .area = room + 4 * count};
+    for (int32_t k = 0; k < count; k++) boxes[k] = detections->items[entries[k].item].box;
+    kept.grid = dn_box_grid_make(room + 5 * count, boxes, count, 1.0f, 1.0f);
+    for (int32_t k = 0; k < count; k++) set_box(&kept, k, nothing);
     for (int32_t k = 0; k < count; k++) {
-        const int32_t item = entries[k].item;
-        const dn_box box = detections->items[item].box;
-        if (is_lost(&kept, box, rule))
-            detections->probs[(int64_t)item * detections->classes + class_id] = 0.0f;
+        if (is_lost(&kept, boxes[k], rule))
+            detections->probs[(int64_t)entries[k].item * detections->classes + class_id] = 0.0f;
         else
-            dn_box_grid_add(&kept, box);
+            set_box(&kept, kept.grid.place[k], boxes[k]);
     }
 }
 
@@ -116,8 +168,8 @@ dn_status dn_nms(dn_detections *detections, float threshold, dn_nms_kind kind, f
     int64_t *starts = get_scratch(detections, bounds_bytes);
     if (!starts) return DN_ERROR_MEMORY;
     const int64_t total = count_entries(detections, starts);
-    const size_t grid_bytes = dn_box_grid_bytes(detections->count);
-    starts = get_scratch(detections, bounds_bytes + (size_t)total * sizeof(dn_entry) + grid_bytes);
+    const size_t kept = kept_bytes(detections->count);
+    starts = get_scratch(detections, bounds_bytes + (size_t)total * sizeof(dn_entry) + kept);
     if (!starts) return DN_ERROR_MEMORY;
     count_entries(detections, starts); /* the scratch may have moved */
     dn_entry *entries = (dn_entry *)(starts + classes);

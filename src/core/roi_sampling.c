@@ -86,16 +86,18 @@ static bool is_usable(const dn_truth_object *object)
 /* The objects of an image that boxes may match, to be found by place. */
 typedef struct dn_roi_targets {
     const dn_truth *truth;
+    dn_box *boxes;    /* (count) */
+    int32_t *objects; /* (count): their indices in truth */
     dn_box_grid grid;
-    int32_t *objects; /* (grid.count): their indices in truth */
 } dn_roi_targets;
 
 /* In memory that stays with the set. */
 static dn_status place_targets(const dn_network *network, const dn_truth *truth, dn_roi_set *set,
                                dn_roi_targets *targets)
 {
-    const size_t count = (size_t)truth->object_count;
-    const size_t bytes = dn_box_grid_bytes(truth->object_count) + count * sizeof(int32_t);
+    const int32_t most = truth->object_count;
+    const size_t bytes =
+        (size_t)most * (sizeof(dn_box) + sizeof(int32_t)) + dn_box_grid_bytes(most);
     if (bytes > set->target_bytes) {
         void *grown = dn_alloc(2 * bytes);
         if (!grown) return DN_ERROR_MEMORY;
@@ -103,15 +105,16 @@ static dn_status place_targets(const dn_network *network, const dn_truth *truth,
         set->targets = grown;
         set->target_bytes = 2 * bytes;
     }
-    targets->truth = truth;
-    targets->objects = set->targets;
-    targets->grid = dn_box_grid_start(targets->objects + count, truth->object_count,
-                                      (float)network->input.w, (float)network->input.h);
-    for (int32_t i = 0; i < truth->object_count; i++) {
+    *targets = (dn_roi_targets){.truth = truth, .boxes = set->targets};
+    targets->objects = (int32_t *)(targets->boxes + most);
+    int32_t count = 0;
+    for (int32_t i = 0; i < most; i++) {
         if (!is_usable(&truth->objects[i])) continue;
-        targets->objects[targets->grid.count] = i;
-        dn_box_grid_add(&targets->grid, truth->objects[i].box);
+        targets->boxes[count] = truth->objects[i].box;
+        targets->objects[count++] = i;
     }
+    targets->grid = dn_box_grid_make(targets->objects + most, targets->boxes, count,
+                                     (float)network->input.w, (float)network->input.h);
     return DN_OK;
 }
 
@@ -119,15 +122,17 @@ static dn_status place_targets(const dn_network *network, const dn_truth *truth,
 static int32_t match(const dn_roi_targets *targets, dn_box box, float least)
 {
     dn_box_search search = dn_box_grid_search(&targets->grid, box, least);
-    int32_t best = -1, k;
+    int32_t best = -1, begin, end;
     float most = 0.0f;
-    while ((k = dn_box_search_next(&search)) >= 0) {
-        const float iou = dn_box_iou(box, targets->grid.boxes[k]);
-        const bool better = iou > most || (iou == most && k < best);
-        if (iou < least || !better) continue;
-        best = k;
-        most = iou;
-    }
+    while (dn_box_search_next(&search, &begin, &end))
+        for (int32_t k = begin; k < end; k++) {
+            const int32_t target = targets->grid.order[k];
+            const float iou = dn_box_iou(box, targets->boxes[target]);
+            const bool better = iou > most || (iou == most && target < best);
+            if (iou < least || !better) continue;
+            best = target;
+            most = iou;
+        }
     return best < 0 ? -1 : targets->objects[best];
 }
 
