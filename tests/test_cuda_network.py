@@ -212,7 +212,8 @@ def test_predict_without_keep_all():
     cpu, cuda = pair(DETECTOR + BRANCH, batch=2, keep_all=False)
     rng = np.random.default_rng(3)
     shots = [rng.integers(0, 256, (h, w, 3), np.uint8) for h, w in ((50, 80), (64, 40), (48, 64))]
-    for first, second in zip(*(n.predict(shots, threshold=0.3) for n in (cpu, cuda)), strict=True):
+    # No score is nearer to this threshold than 2e-4: Winograd's rounding moves none across it.
+    for first, second in zip(*(n.predict(shots, threshold=0.34) for n in (cpu, cuda)), strict=True):
         assert same_results(first, second)
     assert cuda.layer(HEADS[0]).out != ffi.NULL
     assert cuda.layer(0).out == ffi.NULL and cuda.layer(0).live == 1
@@ -389,7 +390,8 @@ def test_what_a_device_refuses():
     with pytest.raises(DeviceError, match=r"device cuda:999: this machine has \d+ CUDA device"):
         Net(DETECTOR, device=b"cuda:999")
     with pytest.raises(MemoryError, match=r"need .* GiB of memory, the GPU has"):
-        Net(DETECTOR, device=b"cuda", batch=100, width=2048, height=2048)
+        large = DETECTOR.split("[convolutional]")[0] + "[activation]\nactivation=tanh\n" * 60
+        Net(large, device=b"cuda", batch=170, width=2048, height=2048)  # 500 GB
 
 
 def test_network_of_python(tmp_path):
