@@ -1,24 +1,30 @@
 /* The boxes of a head on the device: what does not depend on the head. See decode.h. */
 #include "decode.h"
 
-size_t dn_decode_head_bytes(const dn_decoding *d)
+/* Bytes of the starts and of so many boxes, which lie behind them. */
+static size_t boxes_end(const dn_decoding *d, int32_t boxes)
 {
-    const size_t numbers =
-        (size_t)d->images + 1 + (size_t)d->images * (size_t)d->runs + (size_t)d->capacity;
-    return numbers * sizeof(int32_t);
+    return ((size_t)d->images + 1) * sizeof(int32_t) +
+           (size_t)boxes * (size_t)d->entries * sizeof(float);
+}
+
+static int32_t first_boxes(const dn_decoding *d)
+{
+    return d->images * DN_FIRST_BOXES_AN_IMAGE; /* at most the capacity */
 }
 
 size_t dn_decode_bytes(const dn_decoding *d)
 {
-    return dn_decode_head_bytes(d) + (size_t)d->capacity * (size_t)d->entries * sizeof(float);
+    const size_t numbers = (size_t)d->images * (size_t)d->runs + (size_t)d->capacity;
+    return boxes_end(d, d->capacity) + numbers * sizeof(int32_t);
 }
 
 void dn_decode_lay_out(dn_decoding *d, char *base)
 {
     d->starts = (int32_t *)(void *)base;
-    d->counts = d->starts + d->images + 1;
+    d->boxes = (float *)(void *)(base + boxes_end(d, 0));
+    d->counts = (int32_t *)(void *)(base + boxes_end(d, d->capacity));
     d->found = d->counts + (size_t)d->images * (size_t)d->runs;
-    d->boxes = (float *)(void *)(base + dn_decode_head_bytes(d));
 }
 
 /* One thread an image: counts become what lies before each run, starts[image + 1] their sum. */
@@ -53,22 +59,44 @@ dn_status dn_decode_add_up(const dn_decoding *d)
     return DN_OK;
 }
 
-dn_status dn_decode_fetch(dn_decoder *decoder, const dn_decoding *d, int32_t *total)
+dn_status dn_decode_bring(dn_decoder *decoder)
 {
-    dn_staging *staging = &decoder->staging;
-    dn_decoding host = *d;
-    dn_decode_lay_out(&host, staging->host);
-    DN_TRY(dn_staging_fetch(staging, 0, (size_t)(d->images + 1) * sizeof(int32_t)));
-    *total = host.starts[d->images];
-    if (*total == 0 || *total > d->capacity) return DN_OK;
-    return dn_staging_fetch(staging, dn_decode_head_bytes(d),
-                            (size_t)*total * (size_t)d->entries * sizeof(float));
+    decoder->state = DN_DECODER_STARTED;
+    return dn_staging_bring(&decoder->staging, 0,
+                            boxes_end(&decoder->now, first_boxes(&decoder->now)));
 }
 
-dn_status dn_decode_give(const dn_decoder *decoder, dn_decoding d, const dn_pass *pass,
-                         int32_t image, dn_detections *detections)
+/* The last decoding's arrays as the host has them. */
+static dn_decoding host_copy(const dn_decoder *decoder)
 {
-    dn_decode_lay_out(&d, decoder->staging.host);
+    dn_decoding host = decoder->now;
+    dn_decode_lay_out(&host, decoder->staging.host);
+    return host;
+}
+
+dn_status dn_decode_finish(dn_decoder *decoder)
+{
+    const dn_decoding *d = &decoder->now;
+    DN_TRY(dn_staging_wait(&decoder->staging));
+    const int32_t total = host_copy(decoder).starts[d->images];
+    decoder->state = DN_DECODER_EMPTY;
+    if (total > d->capacity) {
+        decoder->capacity = total + total / 2;
+        return DN_OK;
+    }
+    if (total > first_boxes(d)) {
+        const size_t start = boxes_end(d, first_boxes(d));
+        DN_TRY(dn_staging_bring(&decoder->staging, start, boxes_end(d, total) - start));
+        DN_TRY(dn_staging_wait(&decoder->staging));
+    }
+    decoder->state = DN_DECODER_DONE;
+    return DN_OK;
+}
+
+dn_status dn_decode_give(const dn_decoder *decoder, const dn_pass *pass, int32_t image,
+                         dn_detections *detections)
+{
+    const dn_decoding d = host_copy(decoder);
     for (int32_t r = d.starts[image]; r < d.starts[image + 1]; r++) {
         const float *values = d.boxes + (size_t)r * (size_t)d.entries;
         dn_candidate candidate = dn_candidate();

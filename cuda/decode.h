@@ -1,12 +1,15 @@
-/* The boxes of a head on the device: those above the threshold come to the host in two small
- * copies, how many and which, instead of all that the head says.
+/* The boxes of a head on the device: those above the threshold come to the host, in one small copy
+ * when they are few, instead of all that the head says.
  *
  * Order: image, row, column, slot, as the CPU's. One thread a run of boxes counts those that pass,
  * the counts are added up, the boxes listed, and their values gathered: no atomics, so that the
  * list is the same every time. A head says with `box_of`, below, where its boxes are; both heads
  * lay out x, y, w, h, objectness and classes alike.
  *
- * Room is made for DN_BOXES_AN_IMAGE boxes; when more pass there is more, and all is done again.
+ * Who asked for boxes once is expected to ask again: forward ends with the decoding, at the
+ * pass's threshold or else that of the last time, so that copies run beside the layers that follow,
+ * and `detect` finds all there; for another threshold it is done again. Room is made for
+ * DN_BOXES_AN_IMAGE boxes; when more pass, there is made more, and all is done again, too.
  */
 #ifndef DN_CUDA_DECODE_H
 #define DN_CUDA_DECODE_H
@@ -16,17 +19,9 @@
 #include "math/yolo.h"
 #include "staging.h"
 
-enum { DN_BOXES_A_RUN = 16, DN_BOXES_AN_IMAGE = 128 };
+enum { DN_BOXES_A_RUN = 16, DN_BOXES_AN_IMAGE = 128, DN_FIRST_BOXES_AN_IMAGE = 32 };
 
-/* In the device part of a head; zeroed at first. */
-typedef struct dn_decoder {
-    dn_staging staging; /* both sides hold the boxes of the last decoding */
-    int32_t capacity;   /* boxes of the batch that there is room for */
-    bool done;          /* those of the last forward, at this threshold: */
-    float threshold;
-} dn_decoder;
-
-/* How a head's values lie, and where the boxes go. All in device memory. */
+/* How a head's values lie, and where the boxes go; in device memory, or the host's copy of it. */
 typedef struct dn_decoding {
     int32_t images, slots, h, w, entries; /* entries: 5 + classes */
     int32_t runs;                         /* of an image */
@@ -34,28 +29,45 @@ typedef struct dn_decoding {
     float threshold;
     const float *out; /* (images, slots, entries, h, w) */
     int32_t *starts;  /* (images + 1): an image's boxes are starts[i]..starts[i+1]-1 */
+    float *boxes;     /* (capacity, entries): x0, y0, x1, y1, objectness, classes */
     int32_t *counts;  /* (images, runs): boxes that pass; then: of the image, before the run */
     int32_t *found;   /* (capacity): image * places + place of each box, in order */
-    float *boxes;     /* (capacity, entries): x0, y0, x1, y1, objectness, classes */
 } dn_decoding;
 
-/* Bytes before `boxes`; all of the staging. */
-size_t dn_decode_head_bytes(const dn_decoding *d);
+typedef enum dn_decoder_state {
+    DN_DECODER_EMPTY,
+    DN_DECODER_STARTED,
+    DN_DECODER_DONE
+} dn_decoder_state;
+
+/* In the device part of a head; zeroed at first. */
+typedef struct dn_decoder {
+    dn_staging staging;
+    int32_t capacity; /* boxes of the batch that there is room for */
+    bool asked;       /* once, for boxes above now.threshold */
+    dn_decoder_state state;
+    dn_decoding now; /* the last one, on the device */
+} dn_decoder;
+
+/* Bytes of the staging. */
 size_t dn_decode_bytes(const dn_decoding *d);
 
-/* The pointers into `base`, which is either side of the staging. */
+/* Sets the pointers into `base`, which is either side of the staging. */
 void dn_decode_lay_out(dn_decoding *d, char *base);
 
 /* counts become what lies before each run; starts. */
 dn_status dn_decode_add_up(const dn_decoding *d);
 
-/* Copies the boxes that were found to the host; *total = how many passed, which is more than the
- * capacity where not all could be listed. */
-dn_status dn_decode_fetch(dn_decoder *decoder, const dn_decoding *d, int32_t *total);
+/* Asks for the copy of the first boxes. */
+dn_status dn_decode_bring(dn_decoder *decoder);
 
-/* Appends the image's boxes, which have been fetched. */
-dn_status dn_decode_give(const dn_decoder *decoder, dn_decoding d, const dn_pass *pass,
-                         int32_t image, dn_detections *detections);
+/* Waits for the boxes of what was started. Where there was too little room, there is more now, and
+ * the state is DN_DECODER_EMPTY. */
+dn_status dn_decode_finish(dn_decoder *decoder);
+
+/* Appends the image's boxes, which are there. */
+dn_status dn_decode_give(const dn_decoder *decoder, const dn_pass *pass, int32_t image,
+                         dn_detections *detections);
 
 static inline __device__ dn_box box_of(const dn_yolo_head *head, const float *cell, int32_t slot,
                                        int32_t at)
@@ -139,33 +151,6 @@ static __global__ void dn_decode_gather(Head head, dn_decoding d, int64_t count)
     }
 }
 
-/* Finds the boxes of all images at the pass's threshold, and brings them to the host. */
-template <class Head>
-static dn_status dn_decode(dn_decoder *decoder, const Head *head, dn_decoding *d)
-{
-    const int64_t runs = (int64_t)d->images * d->runs;
-    int32_t total;
-    for (;;) {
-        d->capacity = decoder->capacity;
-        DN_TRY(dn_staging_begin(&decoder->staging, dn_decode_bytes(d)));
-        dn_decode_lay_out(d, decoder->staging.block);
-        DN_LAUNCH(dn_decode_count<Head>, runs, *head, *d, runs);
-        DN_CUDA_TRY(cudaGetLastError());
-        DN_TRY(dn_decode_add_up(d));
-        DN_LAUNCH(dn_decode_list<Head>, runs, *head, *d, runs);
-        DN_CUDA_TRY(cudaGetLastError());
-        DN_LAUNCH(dn_decode_gather<Head>, (int64_t)d->capacity * d->entries, *head, *d,
-                  (int64_t)d->capacity * d->entries);
-        DN_CUDA_TRY(cudaGetLastError());
-        DN_TRY(dn_decode_fetch(decoder, d, &total));
-        if (total <= decoder->capacity) break;
-        decoder->capacity = total + total / 2;
-    }
-    decoder->done = true;
-    decoder->threshold = d->threshold;
-    return DN_OK;
-}
-
 /* How the head's values of `images` images lie. */
 template <class Head>
 static dn_decoding dn_decoding_of(const dn_decoder *decoder, int32_t images, int32_t slots,
@@ -182,6 +167,28 @@ static dn_decoding dn_decoding_of(const dn_decoder *decoder, int32_t images, int
     return d;
 }
 
+/* Finds the boxes of all images above the threshold, and has the first of them copied. */
+template <class Head>
+static dn_status dn_decode_start(dn_decoder *decoder, const Head *head, int32_t slots,
+                                 const dn_layer *layer, const dn_pass *pass, float threshold)
+{
+    dn_decoding d = dn_decoding_of(decoder, pass->batch, slots, head);
+    const int64_t runs = (int64_t)d.images * d.runs, values = (int64_t)d.capacity * d.entries;
+    DN_TRY(dn_staging_begin(&decoder->staging, dn_decode_bytes(&d)));
+    dn_decode_lay_out(&d, decoder->staging.block);
+    d.threshold = threshold;
+    d.out = layer->out.data;
+    DN_LAUNCH(dn_decode_count<Head>, runs, *head, d, runs);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_TRY(dn_decode_add_up(&d));
+    DN_LAUNCH(dn_decode_list<Head>, runs, *head, d, runs);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_LAUNCH(dn_decode_gather<Head>, values, *head, d, values);
+    DN_CUDA_TRY(cudaGetLastError());
+    decoder->now = d;
+    return dn_decode_bring(decoder);
+}
+
 /* A head's setup: room for the boxes of `images` images. */
 template <class Head>
 static dn_status dn_decode_reserve(dn_decoder *decoder, int32_t images, int32_t slots,
@@ -190,8 +197,19 @@ static dn_status dn_decode_reserve(dn_decoder *decoder, int32_t images, int32_t 
     const int32_t capacity = images * DN_BOXES_AN_IMAGE;
     if (decoder->capacity < capacity) decoder->capacity = capacity;
     const dn_decoding d = dn_decoding_of(decoder, images, slots, head);
-    decoder->done = false;
+    decoder->state = DN_DECODER_EMPTY;
     return dn_staging_begin(&decoder->staging, dn_decode_bytes(&d));
+}
+
+/* The end of a head's forward. */
+template <class Head>
+static dn_status dn_decode_ahead(dn_decoder *decoder, const Head *head, int32_t slots,
+                                 const dn_layer *layer, const dn_pass *pass)
+{
+    decoder->state = DN_DECODER_EMPTY;
+    if (!decoder->asked) return DN_OK;
+    const float threshold = pass->threshold > 0.0f ? pass->threshold : decoder->now.threshold;
+    return dn_decode_start(decoder, head, slots, layer, pass, threshold);
 }
 
 /* A head's `detect`: `head` and `decoder` are the device's. */
@@ -200,12 +218,14 @@ static dn_status dn_decode_detect(dn_decoder *decoder, const Head *head, int32_t
                                   const dn_layer *layer, const dn_pass *pass, int32_t image,
                                   dn_detections *detections)
 {
-    dn_decoding d = dn_decoding_of(decoder, pass->batch, slots, head);
-    d.threshold = pass->threshold;
-    d.out = layer->out.data;
-    if (!decoder->done || decoder->threshold != pass->threshold)
-        DN_TRY(dn_decode(decoder, head, &d));
-    return dn_decode_give(decoder, d, pass, image, detections);
+    if (decoder->now.threshold != pass->threshold) decoder->state = DN_DECODER_EMPTY;
+    decoder->asked = true;
+    while (decoder->state != DN_DECODER_DONE) {
+        if (decoder->state == DN_DECODER_EMPTY)
+            DN_TRY(dn_decode_start(decoder, head, slots, layer, pass, pass->threshold));
+        DN_TRY(dn_decode_finish(decoder));
+    }
+    return dn_decode_give(decoder, pass, image, detections);
 }
 
 #endif

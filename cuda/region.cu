@@ -165,7 +165,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     DN_CUDA_TRY(cudaGetLastError());
     if (head->softmax) DN_LAUNCH(activate_classes, places, *head, in, layer->out.data, places);
     DN_CUDA_TRY(cudaGetLastError());
-    device->decoder.done = false;
+    DN_TRY(dn_decode_ahead(&device->decoder, &device->head, device->head.num, layer, pass));
     return pass->training ? find_loss(layer, pass) : DN_OK;
 }
 

@@ -4,7 +4,7 @@
 void dn_staging_free(dn_staging *staging)
 {
     if (staging->bytes == 0) return;
-    cudaEventDestroy(staging->sent);
+    cudaEventDestroy(staging->copied);
     cudaFree(staging->block);
     cudaFreeHost(staging->host);
     *staging = dn_staging();
@@ -19,7 +19,7 @@ static dn_status make(dn_staging *staging, size_t bytes)
         cudaFreeHost(host);
         DN_CUDA_TRY(error);
     }
-    error = cudaEventCreateWithFlags(&staging->sent, cudaEventDisableTiming);
+    error = cudaEventCreateWithFlags(&staging->copied, cudaEventDisableTiming);
     if (error != cudaSuccess) {
         cudaFree(block);
         cudaFreeHost(host);
@@ -33,7 +33,7 @@ static dn_status make(dn_staging *staging, size_t bytes)
 
 dn_status dn_staging_begin(dn_staging *staging, size_t bytes)
 {
-    if (staging->bytes > 0) DN_CUDA_TRY(cudaEventSynchronize(staging->sent));
+    DN_TRY(dn_staging_wait(staging));
     if (bytes <= staging->bytes) return DN_OK;
     const size_t doubled = 2 * staging->bytes;
     dn_staging_free(staging);
@@ -43,14 +43,20 @@ dn_status dn_staging_begin(dn_staging *staging, size_t bytes)
 dn_status dn_staging_send(dn_staging *staging, size_t bytes)
 {
     DN_CUDA_TRY(cudaMemcpyAsync(staging->block, staging->host, bytes, cudaMemcpyHostToDevice));
-    DN_CUDA_TRY(cudaEventRecord(staging->sent, cudaStreamPerThread));
+    DN_CUDA_TRY(cudaEventRecord(staging->copied, cudaStreamPerThread));
     return DN_OK;
 }
 
-dn_status dn_staging_fetch(dn_staging *staging, size_t start, size_t bytes)
+dn_status dn_staging_bring(dn_staging *staging, size_t start, size_t bytes)
 {
     DN_CUDA_TRY(cudaMemcpyAsync(staging->host + start, staging->block + start, bytes,
                                 cudaMemcpyDeviceToHost));
-    DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
+    DN_CUDA_TRY(cudaEventRecord(staging->copied, cudaStreamPerThread));
+    return DN_OK;
+}
+
+dn_status dn_staging_wait(const dn_staging *staging)
+{
+    if (staging->bytes > 0) DN_CUDA_TRY(cudaEventSynchronize(staging->copied));
     return DN_OK;
 }

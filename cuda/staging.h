@@ -14,7 +14,7 @@ typedef struct dn_staging {
     char *host;  /* page-locked */
     char *block; /* of the device */
     size_t bytes;
-    cudaEvent_t sent; /* behind the last copy; there where bytes > 0 */
+    cudaEvent_t copied; /* behind the last copy; there where bytes > 0 */
 } dn_staging;
 
 /* Makes room for `bytes`, on both sides, where there is less; then the host's part may be written.
@@ -24,9 +24,10 @@ dn_status dn_staging_begin(dn_staging *staging, size_t bytes);
 /* Copies the first `bytes` of the host's part into the block. */
 dn_status dn_staging_send(dn_staging *staging, size_t bytes);
 
-/* Copies so many bytes of the block, from `start` on, to the same place of the host's part, and
- * waits for them. */
-dn_status dn_staging_fetch(dn_staging *staging, size_t start, size_t bytes);
+/* Copies so many bytes of the block, from `start` on, to the same place of the host's part, where
+ * they are after `wait`. */
+dn_status dn_staging_bring(dn_staging *staging, size_t start, size_t bytes);
+dn_status dn_staging_wait(const dn_staging *staging);
 
 void dn_staging_free(dn_staging *staging);
 

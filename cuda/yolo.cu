@@ -179,7 +179,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     DN_LAUNCH(activate, count, device->head, dn_input(layer, pass, 0)->data, layer->out.data,
               count);
     DN_CUDA_TRY(cudaGetLastError());
-    device->decoder.done = false;
+    DN_TRY(dn_decode_ahead(&device->decoder, &device->head, device->head.slots, layer, pass));
     return pass->training ? find_loss(layer, pass) : DN_OK;
 }
 
