@@ -380,6 +380,37 @@ def test_networks_in_threads():
         assert all(np.array_equal(values, wanted[k]) for values in found[k])
 
 
+def test_two_devices(tmp_path):
+    """Networks of one thread on two GPUs, their calls in turn, and each in a thread of its own."""
+    if lib.dn_device_check(b"cuda:1") != lib.DN_OK:
+        pytest.skip("one GPU")
+    nets = [Net(DETECTOR, device=b"cuda:" + k, batch=2, training=True) for k in (b"0", b"1")]
+    for net in nets:
+        randomize(net)
+
+    def train(net: Net) -> None:
+        net.train_forward(pictures(2), objects())
+        net.backward()
+
+    for k in range(2):
+        for net in nets:
+            train(net)
+        for i, net in enumerate(nets):
+            check(lib.dn_network_save_weights(net.handle, f"{tmp_path}/{k}{i}".encode(), 0, -1))
+    threads = [threading.Thread(target=train, args=(net,)) for net in nets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for key, values in gradients(nets[0]).items():
+        assert values.any() and np.array_equal(gradients(nets[1])[key], values)
+    assert (tmp_path / "10").read_bytes() == (tmp_path / "11").read_bytes()
+    for net in nets:
+        check(lib.dn_network_resize(net.handle, 96, 64))
+    wanted, found = (net.forward(pictures(2, 64, 96)) for net in nets)
+    assert np.array_equal(wanted, found)
+
+
 def test_what_a_device_refuses():
     cuda = pair(DETECTOR)[1]
     cuda.forward(pictures(1))

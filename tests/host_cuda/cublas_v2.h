@@ -5,14 +5,14 @@
 
 #include "cuda_runtime.h"
 
-enum cublasStatus_t { CUBLAS_STATUS_SUCCESS };
+enum cublasStatus_t { CUBLAS_STATUS_SUCCESS, CUBLAS_STATUS_INVALID_VALUE };
 enum cublasOperation_t { CUBLAS_OP_N, CUBLAS_OP_T };
 enum cublasMath_t { CUBLAS_DEFAULT_MATH };
 typedef struct dn_host_cublas *cublasHandle_t;
 
 static inline cublasStatus_t cublasCreate(cublasHandle_t *handle)
 {
-    *handle = reinterpret_cast<cublasHandle_t>(1);
+    *handle = reinterpret_cast<cublasHandle_t>(1 + (size_t)dn_host_current());
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -31,18 +31,21 @@ static inline cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t)
     return CUBLAS_STATUS_SUCCESS;
 }
 
-static inline const char *cublasGetStatusString(cublasStatus_t)
+static inline const char *cublasGetStatusString(cublasStatus_t status)
 {
-    return "no error";
+    return status == CUBLAS_STATUS_SUCCESS ? "no error" : "a handle of another device";
 }
 
-static inline cublasStatus_t cublasSgemm(cublasHandle_t, cublasOperation_t op_a,
+static inline cublasStatus_t cublasSgemm(cublasHandle_t handle, cublasOperation_t op_a,
                                          cublasOperation_t op_b, int m, int n, int k,
                                          const float *alpha, const float *a, int lda,
                                          const float *b, int ldb, const float *beta, float *c,
                                          int ldc)
 {
     const long step_i = op_a == CUBLAS_OP_N ? 1 : lda, step_a = op_a == CUBLAS_OP_N ? lda : 1;
+    if (handle != reinterpret_cast<cublasHandle_t>(1 + (size_t)dn_host_current()))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    const dn_host_access open;
     const long step_b = op_b == CUBLAS_OP_N ? 1 : ldb, step_j = op_b == CUBLAS_OP_N ? ldb : 1;
     for (long j = 0; j < n; j++) {
         for (long i = 0; i < m; i++) {
@@ -62,10 +65,11 @@ cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t op_a, cublasO
                           long long step_a, const float *b, int ldb, long long step_b,
                           const float *beta, float *c, int ldc, long long step_c, int batch)
 {
-    for (int i = 0; i < batch; i++)
-        cublasSgemm(handle, op_a, op_b, m, n, k, alpha, a + i * step_a, lda, b + i * step_b, ldb,
-                    beta, c + i * step_c, ldc);
-    return CUBLAS_STATUS_SUCCESS;
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    for (int i = 0; i < batch && status == CUBLAS_STATUS_SUCCESS; i++)
+        status = cublasSgemm(handle, op_a, op_b, m, n, k, alpha, a + i * step_a, lda,
+                             b + i * step_b, ldb, beta, c + i * step_c, ldc);
+    return status;
 }
 
 #endif

@@ -4,11 +4,14 @@
  * A launch runs its kernel once a "thread", one after the other; DN_HOST_CUDA_REVERSE=1 in the
  * environment runs them backwards, and kernels that write what belongs to another thread give other
  * results. The threads of a block that meet at __syncthreads() are contexts of their own, each run
- * up to there before any goes on. What this cannot show: errors of nvcc's code, of launch sizes, of
+ * up to there before any goes on. Device memory is out of the host's reach (devices.h). What this
+ * cannot show: errors of nvcc's code, of launch sizes, of
  * streams, races between two meetings.
  */
 #ifndef DN_TESTS_HOST_CUDA_RUNTIME_H
 #define DN_TESTS_HOST_CUDA_RUNTIME_H
+
+#include "devices.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -43,7 +46,9 @@ static inline void dn_host_thread(unsigned number)
 }
 
 #define DN_LAUNCH(kernel, count, ...)                                                              \
-    for (unsigned dn_host_number = 0; dn_host_number < gridDim.x * blockDim.x; dn_host_number++)   \
+    for (dn_host_access dn_host_open; dn_host_open.once();)                                        \
+        for (unsigned dn_host_number = 0; dn_host_number < gridDim.x * blockDim.x;                 \
+             dn_host_number++)                                                                     \
     dn_host_thread(dn_host_number), (void)dn_blocks(count), kernel(__VA_ARGS__)
 
 /* ---- Blocks whose threads meet ---- */
@@ -91,6 +96,7 @@ static inline bool dn_host_turn(dn_host_block *block, unsigned first)
 
 template <typename Kernel> static inline void dn_host_blocks(const Kernel &kernel)
 {
+    const dn_host_access open;
     dn_host_block *block = new dn_host_block;
     block->kernel = &kernel;
     block->body = [](const void *made) { (*static_cast<const Kernel *>(made))(); };
@@ -115,14 +121,16 @@ template <typename Kernel> static inline void dn_host_blocks(const Kernel &kerne
 
 /* ---- The runtime ---- */
 
-enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation = 2 };
+enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorMemoryAllocation };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaStream_t { cudaStreamPerThread };
 enum cudaEvent_t { cudaEventDisableTiming };
 
 static inline const char *cudaGetErrorString(cudaError_t error)
 {
-    return error == cudaSuccess ? "no error" : "out of memory";
+    return error == cudaSuccess             ? "no error"
+           : error == cudaErrorInvalidValue ? "invalid argument"
+                                            : "out of memory";
 }
 
 static inline cudaError_t cudaGetLastError()
@@ -132,18 +140,19 @@ static inline cudaError_t cudaGetLastError()
 
 static inline cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
+    *count = DN_HOST_DEVICES;
     return cudaSuccess;
 }
 
 static inline cudaError_t cudaGetDevice(int *device)
 {
-    *device = 0;
+    *device = dn_host_current();
     return cudaSuccess;
 }
 
-static inline cudaError_t cudaSetDevice(int)
+static inline cudaError_t cudaSetDevice(int device)
 {
+    dn_host_current() = device;
     return cudaSuccess;
 }
 
@@ -155,28 +164,36 @@ static inline cudaError_t cudaMemGetInfo(size_t *unused, size_t *all)
 
 static inline cudaError_t cudaMalloc(void **block, size_t bytes)
 {
-    *block = std::malloc(bytes);
+    *block = dn_host_alloc(bytes);
     return *block ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
 static inline cudaError_t cudaFree(void *block)
 {
-    std::free(block);
+    dn_host_free(block);
     return cudaSuccess;
 }
 
 static inline cudaError_t cudaMallocHost(void **block, size_t bytes)
 {
-    return cudaMalloc(block, bytes);
+    *block = std::malloc(bytes);
+    return *block ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
 static inline cudaError_t cudaFreeHost(void *block)
 {
-    return cudaFree(block);
+    std::free(block);
+    return cudaSuccess;
 }
 
-static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
+static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
+    if (bytes == 0) return cudaSuccess;
+    const bool to_device = kind != cudaMemcpyDeviceToHost;
+    const bool from_device = kind != cudaMemcpyHostToDevice;
+    if (dn_host_is_here(to, bytes) != to_device || dn_host_is_here(from, bytes) != from_device)
+        return cudaErrorInvalidValue;
+    const dn_host_access open;
     std::memcpy(to, from, bytes);
     return cudaSuccess;
 }
@@ -189,6 +206,9 @@ static inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t byt
 
 static inline cudaError_t cudaMemsetAsync(void *block, int value, size_t bytes)
 {
+    if (bytes == 0) return cudaSuccess;
+    if (!dn_host_is_here(block, bytes)) return cudaErrorInvalidValue;
+    const dn_host_access open;
     std::memset(block, value, bytes);
     return cudaSuccess;
 }
