@@ -1,12 +1,12 @@
 /* Products of a map with scales on CUDA: see scale.h. Which scale belongs to an element:
- * math/scale.h.
- * Limit: the gradient of a scale that serves many elements is summed by one thread, in the CPU's
- * order. */
+ * math/scale.h. The gradient of a scale that serves a plane is summed in another order than the
+ * CPU's, in double as there. */
 #include "scale.h"
 
 #include "launch.h"
 #include "layers/scale.h"
 #include "math/activation.h"
+#include "sum.h"
 
 static __device__ int64_t scale_index(const dn_scale_geometry *g, int64_t i)
 {
@@ -42,43 +42,45 @@ static __global__ void through_activation(dn_scale_geometry g, dn_activation kin
     }
 }
 
-/* The elements first, first + step, ... that share one scale. */
-typedef struct dn_sharing {
-    int64_t first, step;
-    int64_t count;
-} dn_sharing;
-
-static __device__ dn_sharing sharing_of(const dn_scale_geometry *g, int64_t scale)
+/* Scales of whole planes: a block a plane. */
+static __global__ void add_plane_sums(const float *map, const float *grad, int64_t plane,
+                                      float *scales_grad, int64_t planes)
 {
-    dn_sharing sharing = {scale, 1, 1};
-    switch (g->kind) {
-    case DN_SCALE_CHANNEL:
-        sharing.first = scale * g->plane;
-        sharing.count = g->plane;
-        break;
-    case DN_SCALE_PIXEL:
-        sharing.first = scale / g->plane * g->c * g->plane + scale % g->plane;
-        sharing.step = g->plane;
-        sharing.count = g->c;
-        break;
-    case DN_SCALE_VALUE:
-        break;
+    DN_BLOCK_STRIDE(p, planes)
+    {
+        double sum = 0.0;
+        for (int64_t i = p * plane + threadIdx.x; i < (p + 1) * plane; i += blockDim.x)
+            sum += (double)(grad[i] * map[i]);
+        sum = dn_block_sum(sum);
+        if (threadIdx.x == 0) scales_grad[p] += (float)sum;
     }
-    return sharing;
 }
 
-static __global__ void add_scales_gradient(dn_scale_geometry g, const float *map, const float *grad,
-                                           float *scales_grad, int64_t count)
+/* Scales of pixels, which all channels share, or of single values: a thread a scale. */
+static __global__ void add_channel_sums(dn_scale_geometry g, const float *map, const float *grad,
+                                        float *scales_grad, int64_t count)
 {
+    const int64_t channels = g.kind == DN_SCALE_PIXEL ? g.c : 1;
     DN_GRID_STRIDE(i, count) {
-        const dn_sharing sharing = sharing_of(&g, i);
+        const int64_t image = i / g.plane, first = image * channels * g.plane + i % g.plane;
         double sum = 0.0;
-        for (int64_t k = 0; k < sharing.count; k++) {
-            const int64_t at = sharing.first + k * sharing.step;
+        for (int64_t c = 0; c < channels; c++) {
+            const int64_t at = first + c * g.plane;
             sum += (double)(grad[at] * map[at]);
         }
         scales_grad[i] += (float)sum;
     }
+}
+
+static dn_status add_scales_gradient(const dn_scale_geometry *g, const float *map,
+                                     const float *grad, float *scales_grad, int64_t scales)
+{
+    if (g->kind == DN_SCALE_CHANNEL)
+        DN_LAUNCH_BLOCKS(add_plane_sums, scales, map, grad, g->plane, scales_grad, scales);
+    else
+        DN_LAUNCH(add_channel_sums, scales, *g, map, grad, scales_grad, scales);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
 }
 
 static __global__ void add_map_gradient(dn_scale_geometry g, const float *scales, const float *grad,
@@ -100,9 +102,7 @@ dn_status dn_scale_cuda_backward(dn_layer *layer, const dn_pass *pass)
                   scales->data, out->data, out->grad, count);
     DN_CUDA_TRY(cudaGetLastError());
     if (scales->grad)
-        DN_LAUNCH(add_scales_gradient, scale_count, *g, map->data, out->grad, scales->grad,
-                  scale_count);
-    DN_CUDA_TRY(cudaGetLastError());
+        DN_TRY(add_scales_gradient(g, map->data, out->grad, scales->grad, scale_count));
     if (map->grad)
         DN_LAUNCH(add_map_gradient, count, *g, scales->data, out->grad, map->grad, count);
     DN_CUDA_TRY(cudaGetLastError());

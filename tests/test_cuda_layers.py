@@ -361,7 +361,7 @@ def scales() -> dict[str, Case]:
     flat = THREE + BRANCH.format(1, 1)
     return {
         "channels": Case("[scale_channels]\nfrom=1\n", shape, before=squeezed, inputs=(3, 1),
-                         reference=product),
+                         reference=product, tolerance=ROUNDED),
         "pixels": Case("[scale_channels]\nfrom=1\nscale_wh=1\n", shape, before=flat,
                        inputs=(4, 1), reference=product),
         "sam": Case("[sam]\nfrom=-2\n", shape, before=THREE, inputs=(2, 1), reference=product),
