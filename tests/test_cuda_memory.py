@@ -1,7 +1,7 @@
 """Device memory: what predictions, resizes and loads leave behind, as the driver counts it.
 
 The count is PyTorch's torch.cuda.mem_get_info: this needs a GPU, PyTorch with CUDA, and nobody else
-on that GPU.
+on that GPU (slow: the other tests run beside each other).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from test_cuda_layers import NO_CUDA
 from test_cuda_network import BRANCH, DETECTOR, randomize
 from yolomask._native import check, lib
 
-pytestmark = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)]
 
 
 def unused() -> int:

@@ -5,7 +5,7 @@
 Steps, each timed, limited in time, and of no consequence for the others:
   wheels     installs WHEELS=<folder>'s packages beside this check (no network, nothing permanent)
   build      GPU=1 and GPU=1 CUDNN=1, by make with the variables given, e.g. DEPS=build/deps
-  tests      tests/test_cuda_*.py with both libraries
+  tests      tests/test_cuda_*.py with both libraries; then, alone on the GPU, test_cuda_memory.py
   sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers (SANITIZER=<pytest's -k>)
   bench      bench/bench_gpu.py with both libraries, PyTorch beside the second; then
              bench/bench_layers.py: kernels that move and pool, and the layers of whole networks
@@ -155,10 +155,10 @@ def build(variables: list[str]) -> None:
                 LD_LIBRARY_PATH="")  # fmt: skip
 
 
-def pytest(*words: str) -> list[str]:
-    files = sorted(glob.glob("tests/test_cuda_*.py", root_dir=ROOT))
-    plain = ["-q", "-rs", "--tb=short", "-p", "no:cacheprovider", "-m", "not slow"]
-    return [sys.executable, "-m", "pytest", *plain, *words, *files]
+def pytest(*words: str, marks: str = "not slow", files: str = "tests/test_cuda_*.py") -> list[str]:
+    found = sorted(glob.glob(files, root_dir=ROOT))
+    plain = ["-q", "-rs", "--tb=short", "-p", "no:cacheprovider", "-m", marks]
+    return [sys.executable, "-m", "pytest", *plain, *words, *found]
 
 
 def tests(kind: str) -> None:
@@ -167,6 +167,12 @@ def tests(kind: str) -> None:
     log = f"tests-{kind.lower()}"
     run(f"tests, {kind}", pytest(*spread), log, 200, tests_words, YOLOMASK_LIBRARY=LIBRARIES[kind],
         YOLOMASK_PROGRAM=LIBRARIES[kind].parent / "darknet")  # fmt: skip
+
+
+def memory(kind: str) -> None:
+    command = pytest(marks="slow", files="tests/test_cuda_memory.py")
+    run(f"memory, {kind}", command, f"memory-{kind.lower()}", 90, tests_words,
+        YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
 
 
 def find_sanitizer() -> str | None:
@@ -315,6 +321,8 @@ def main() -> int:
             jobs += [together.submit(sanitizer, tool) for tool in ("memcheck", "racecheck")]
         for job in jobs:
             job.result()
+    for kind in built if "tests" in only else []:
+        memory(kind)
     if "bench" in only:
         torch = ["--torch"] if importlib.util.find_spec("torch") else []
         for kind in built:
