@@ -5,8 +5,9 @@
 #include "layers/head.h"
 #include "staging.h"
 
-/* Boxes that one thread looks at: many enough that the sums of a pass stay few. */
-enum { DN_PLACES_A_THREAD = 8 };
+/* Boxes that one thread looks at: few enough that small batches fill a GPU, and enough that sums
+ * stay small. */
+enum { DN_PLACES_A_THREAD = 2 };
 
 enum { DN_OBJECTS_AN_IMAGE = 64 };
 

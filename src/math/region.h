@@ -133,8 +133,8 @@ DN_HD void dn_region_learn(const dn_region_head *g, dn_region_place at,
     dn_region_learn_box(g, at, target, g->coord_scale * (2.0f - object->w * object->h));
     at.gradient[DN_REGION_OBJECTNESS * plane] =
         g->object_scale * (objectness - (g->rescore ? iou : 1.0f));
-    const float *classes = at.out + DN_REGION_CLASSES * plane;
-    float *class_gradients = at.gradient + DN_REGION_CLASSES * plane;
+    const float *__restrict__ classes = at.out + DN_REGION_CLASSES * plane;
+    float *__restrict__ class_gradients = at.gradient + DN_REGION_CLASSES * plane;
     const float true_class = classes[object->class_id * plane];
     const float factor = g->class_scale * (g->focal_loss ? dn_head_focal_factor(true_class) : 1.0f);
     for (int32_t c = 0; c < g->classes; c++)
@@ -147,9 +147,12 @@ DN_HD void dn_region_learn(const dn_region_head *g, dn_region_place at,
 DN_HD void dn_region_add_square(int64_t entry, float gradient, dn_head_sums *sums)
 {
     const double square = (double)gradient * (double)gradient;
-    *(entry < DN_REGION_OBJECTNESS    ? &sums->boxes
-      : entry == DN_REGION_OBJECTNESS ? &sums->objectness_squares
-                                      : &sums->classes) += square;
+    if (entry < DN_REGION_OBJECTNESS)
+        sums->boxes += square;
+    else if (entry == DN_REGION_OBJECTNESS)
+        sums->objectness_squares += square;
+    else
+        sums->classes += square;
 }
 
 #endif

@@ -61,8 +61,9 @@ DN_HD void dn_yolo_learn_class(const dn_yolo_head *y, dn_yolo_place at, int32_t 
                                float weight)
 {
     const int64_t plane = (int64_t)y->h * y->w;
-    const float *p = at.out + DN_YOLO_CLASSES * plane; /* (classes), plane apart */
-    float *gradient = at.gradient + DN_YOLO_CLASSES * plane;
+    /* (classes), plane apart; __restrict__, so that a GPU asks for the next before it has one */
+    const float *__restrict__ p = at.out + DN_YOLO_CLASSES * plane;
+    float *__restrict__ gradient = at.gradient + DN_YOLO_CLASSES * plane;
     const float yes = 1.0f - 0.5f * y->label_smooth_eps, no = 0.5f * y->label_smooth_eps;
     const float factor = weight * y->cls_normalizer;
     if (*at.learned > 0.0f) {
@@ -200,12 +201,15 @@ DN_HD void dn_yolo_finish_place(const dn_yolo_head *y, dn_yolo_place at, dn_head
     const double g = (double)at.gradient[DN_YOLO_OBJECTNESS * plane];
     sums->objectness_squares += g * g;
     if (*at.learned == 0.0f) return;
-    for (int32_t k = 0; k < DN_YOLO_CLASSES + y->classes; k++) {
-        if (k == DN_YOLO_OBJECTNESS) continue;
+    for (int32_t k = 0; k < 4; k++) {
         float *value = at.gradient + k * plane;
-        if (k < 4 && y->iou_loss != DN_BOX_MSE) *value /= *at.learned;
-        *(k < 4 ? &sums->boxes : &sums->classes) += (double)*value * (double)*value;
+        if (y->iou_loss != DN_BOX_MSE) *value /= *at.learned;
+        sums->boxes += (double)*value * (double)*value;
     }
+    double classes = sums->classes;
+    for (int32_t k = DN_YOLO_CLASSES; k < DN_YOLO_CLASSES + y->classes; k++)
+        classes += (double)at.gradient[k * plane] * (double)at.gradient[k * plane];
+    sums->classes = classes;
 }
 
 #endif
