@@ -5,8 +5,8 @@
  * one thread each, and then over the rows; the CPU's are made cell by cell, so that losses agree to
  * the rounding of double.
  */
+#include "records.h"
 #include "staging.h"
-#include "sums.h"
 
 #include "layers/mask.h"
 #include "math/activation.h"
@@ -58,7 +58,7 @@ static dn_status setup(dn_layer *layer, dn_network *)
         const int64_t rows = (int64_t)layer->out.n * layer->out.h;
         layer->workspace_floats =
             rows * (int64_t)(sizeof(dn_mask_sums) / sizeof(float)) +
-            dn_cuda_sum_floats(layer->out.n, (int32_t)(sizeof(dn_mask_measure) / sizeof(double)));
+            dn_records_floats(layer->out.n, (int32_t)(sizeof(dn_mask_measure) / sizeof(double)));
     }
     return dn_staging_begin(&device->staging, bytes_of(layer, layer->trains ? layer->out.n : 0));
 }
@@ -157,7 +157,8 @@ static dn_status find_loss(dn_layer *layer, const dn_pass *pass, dn_mask_parts p
     DN_CUDA_TRY(cudaGetLastError());
     DN_LAUNCH(measure, live, shape, parts, row_sums, measures, live);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_TRY(dn_cuda_sum(&measures->loss, live, (int32_t)(sizeof sum / sizeof(double)), &sum.loss));
+    DN_TRY(
+        dn_records_sum(&measures->loss, live, (int32_t)(sizeof sum / sizeof(double)), &sum.loss));
     layer->loss = sum.loss / pass->batch;
     pass->network->mask_statistics.iou_sum = sum.iou;
     pass->network->mask_statistics.rois = learning_rois(layer);

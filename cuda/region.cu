@@ -5,7 +5,7 @@
  */
 #include "decode.h"
 #include "head.h"
-#include "sums.h"
+#include "records.h"
 
 #include "layers/region.h"
 #include "math/activation.h"
@@ -40,7 +40,7 @@ static dn_status setup(dn_layer *layer, dn_network *)
     DN_TRY(dn_decode_reserve(&device->decoder, layer->out.n, device->head.num, &device->head));
     if (!layer->trains) return DN_OK;
     layer->workspace_floats =
-        dn_cuda_sum_floats(layer->out.n * (int64_t)threads_an_image(&state->head), DN_HEAD_SUMS);
+        dn_records_floats(layer->out.n * (int64_t)threads_an_image(&state->head), DN_HEAD_SUMS);
     return dn_cuda_head_reserve(&device->truth, layer->out.n, 1);
 }
 
@@ -149,7 +149,7 @@ static dn_status find_loss(dn_layer *layer, const dn_pass *pass)
     DN_LAUNCH(learn, threads, *head, truth, dn_region_warms_up(pass), layer->out.data, layer->saved,
               per_image, records, threads);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_TRY(dn_cuda_sum(&records->count, threads, DN_HEAD_SUMS, &sums.count));
+    DN_TRY(dn_records_sum(&records->count, threads, DN_HEAD_SUMS, &sums.count));
     dn_region_set_loss(layer, pass, &sums);
     return DN_OK;
 }

@@ -1,7 +1,7 @@
 /* The wanted outputs of a pass on the device. See values.h. */
 #include "values.h"
 
-#include "sums.h"
+#include "records.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ dn_status dn_values_setup(dn_layer *layer, dn_network *)
     dn_values_device *device = (dn_values_device *)layer->device;
     if (!device) return DN_ERROR_MEMORY;
     if (!layer->has_loss || !layer->trains) return DN_OK;
-    layer->workspace_floats = dn_cuda_sum_floats(DN_MOST_LANES, 1);
+    layer->workspace_floats = dn_records_floats(DN_MOST_LANES, 1);
     return dn_staging_begin(&device->staging, present_bytes(layer) + (size_t)count * sizeof(float));
 }
 
@@ -75,5 +75,5 @@ int64_t dn_values_lanes(const dn_layer *layer, const dn_pass *pass)
 
 dn_status dn_values_sum(const dn_layer *layer, const dn_pass *pass, double *sum)
 {
-    return dn_cuda_sum((double *)(void *)pass->workspace, dn_values_lanes(layer, pass), 1, sum);
+    return dn_records_sum((double *)(void *)pass->workspace, dn_values_lanes(layer, pass), 1, sum);
 }

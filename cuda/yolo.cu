@@ -4,12 +4,12 @@
  * object is found first, one thread an object and slot; then one thread a few boxes does for each
  * all that the CPU does in three rounds: the negative, the object that overlaps it much, and in
  * their order the objects that it learns. So places are independent of each other and two objects
- * meet in one place as on the CPU. Loss and statistics are sums of fixed order (sums.h); they come
- * back to the host in one copy a head.
+ * meet in one place as on the CPU. Loss and statistics are sums of fixed order (records.h); they
+ * come back to the host in one copy a head.
  */
 #include "decode.h"
 #include "head.h"
-#include "sums.h"
+#include "records.h"
 
 #include "layers/yolo.h"
 #include "math/activation.h"
@@ -59,7 +59,7 @@ static dn_status setup(dn_layer *layer, dn_network *)
     DN_TRY(dn_decode_reserve(&device->decoder, layer->out.n, device->head.slots, &device->head));
     if (!layer->trains) return DN_OK;
     layer->workspace_floats =
-        dn_cuda_sum_floats(layer->out.n * (int64_t)threads_an_image(&state->head), DN_HEAD_SUMS);
+        dn_records_floats(layer->out.n * (int64_t)threads_an_image(&state->head), DN_HEAD_SUMS);
     return dn_cuda_head_reserve(&device->truth, layer->out.n, state->slots);
 }
 
@@ -167,7 +167,7 @@ static dn_status find_loss(dn_layer *layer, const dn_pass *pass)
     DN_LAUNCH(learn, threads, *head, truth, layer->out.data, layer->saved, learned, per_image,
               records, threads);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_TRY(dn_cuda_sum(&records->count, threads, DN_HEAD_SUMS, &sums.count));
+    DN_TRY(dn_records_sum(&records->count, threads, DN_HEAD_SUMS, &sums.count));
     dn_yolo_set_loss(layer, pass, &sums);
     return DN_OK;
 }

@@ -1,10 +1,10 @@
-/* Sums of records. See sums.h.
+/* Sums of records. See records.h.
  *
  * A step makes one record of DN_FAN: thread g adds records g, g + groups, g + 2 groups, ..., so
  * that neighbours read neighbours. Its results lie behind what it read; steps go on until one
  * record is left.
  */
-#include "sums.h"
+#include "records.h"
 
 #include "launch.h"
 
@@ -17,7 +17,7 @@ static int64_t groups_of(int64_t count)
     return (count + DN_FAN - 1) / DN_FAN;
 }
 
-int64_t dn_cuda_sum_floats(int64_t count, int32_t width)
+int64_t dn_records_floats(int64_t count, int32_t width)
 {
     int64_t records = count;
     for (; count > 1; records += count) count = groups_of(count);
@@ -35,7 +35,7 @@ static __global__ void sum_groups(const double *records, int64_t count, int64_t 
     }
 }
 
-dn_status dn_cuda_sum(double *records, int64_t count, int32_t width, double *sums)
+dn_status dn_records_sum(double *records, int64_t count, int32_t width, double *sums)
 {
     const size_t bytes = (size_t)width * sizeof *sums;
     if (count == 0) {
