@@ -30,7 +30,7 @@ struct dn_host_cudnn_conv {
     int pad_h, pad_w, stride_h, stride_w, dilation_h, dilation_w, groups;
 };
 struct dn_host_cudnn {
-    int unused;
+    int device;
 };
 typedef dn_host_cudnn *cudnnHandle_t;
 typedef dn_host_cudnn_shape *cudnnTensorDescriptor_t, *cudnnFilterDescriptor_t;
@@ -67,7 +67,8 @@ template <typename T> static cudnnStatus_t dn_host_cudnn_delete(T *made)
 
 static inline cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
 {
-    return dn_host_cudnn_new(handle);
+    *handle = new dn_host_cudnn{dn_host_current()};
+    return CUDNN_STATUS_SUCCESS;
 }
 static inline cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)
 {
@@ -167,11 +168,13 @@ static cudnnStatus_t dn_host_cudnn_find(int images, int room, int *count, Found 
 /* The three questions about a pass, whose arrays are a, b and, written, c. */
 #define DN_HOST_CUDNN_PASS(pass, kind, images)                                                     \
     static inline cudnnStatus_t cudnnFindConvolution##pass##AlgorithmEx(                           \
-        cudnnHandle_t, dn_host_cudnn_shape *a, const void *from_a, dn_host_cudnn_shape *b,         \
+        cudnnHandle_t handle, dn_host_cudnn_shape *a, const void *from_a, dn_host_cudnn_shape *b,  \
         const void *from_b, cudnnConvolutionDescriptor_t, dn_host_cudnn_shape *c, void *to,        \
         int room, int *count, cudnnConvolution##kind##AlgoPerf_t *list, void *workspace,           \
         size_t bytes)                                                                              \
     {                                                                                              \
+        if (handle->device != dn_host_current()) return CUDNN_STATUS_BAD_PARAM;                    \
+        const dn_host_access open;                                                                 \
         dn_host_cudnn_soil(const_cast<void *>(from_a), dn_host_cudnn_size(a));                     \
         dn_host_cudnn_soil(const_cast<void *>(from_b), dn_host_cudnn_size(b));                     \
         dn_host_cudnn_soil(to, dn_host_cudnn_size(c));                                             \
@@ -233,11 +236,13 @@ static void dn_host_cudnn_products(const dn_host_cudnn_shape *x, const dn_host_c
 
 /* to = alpha * sums + beta * to, where to is not read for beta = 0; sums are in double. */
 template <typename Fill>
-static cudnnStatus_t dn_host_cudnn_run(const void *alpha, const void *beta,
+static cudnnStatus_t dn_host_cudnn_run(cudnnHandle_t handle, const void *alpha, const void *beta,
                                        const dn_host_cudnn_shape *shape, void *to, void *workspace,
                                        size_t bytes, int images, Fill fill)
 {
-    if (bytes < dn_host_cudnn_bytes(images)) return CUDNN_STATUS_BAD_PARAM;
+    if (handle->device != dn_host_current() || bytes < dn_host_cudnn_bytes(images))
+        return CUDNN_STATUS_BAD_PARAM;
+    const dn_host_access open;
     dn_host_cudnn_soil(workspace, dn_host_cudnn_bytes(images));
     std::vector<double> sums(dn_host_cudnn_size(shape) / sizeof(float));
     fill(sums.data());
@@ -248,7 +253,7 @@ static cudnnStatus_t dn_host_cudnn_run(const void *alpha, const void *beta,
     return CUDNN_STATUS_SUCCESS;
 }
 
-static inline cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t, const void *alpha,
+static inline cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void *alpha,
                                                     cudnnTensorDescriptor_t x, const void *in,
                                                     cudnnFilterDescriptor_t f, const void *weights,
                                                     cudnnConvolutionDescriptor_t conv,
@@ -257,15 +262,16 @@ static inline cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t, const void *a
                                                     cudnnTensorDescriptor_t y, void *out)
 {
     const float *i = static_cast<const float *>(in), *w = static_cast<const float *>(weights);
-    return dn_host_cudnn_run(alpha, beta, y, out, workspace, bytes, x->n, [&](double *sums) {
-        dn_host_cudnn_products(x, f, y, conv, [&](size_t a, size_t b, size_t c) {
-            sums[c] += (double)i[a] * (double)w[b];
+    return dn_host_cudnn_run(
+        handle, alpha, beta, y, out, workspace, bytes, x->n, [&](double *sums) {
+            dn_host_cudnn_products(x, f, y, conv, [&](size_t a, size_t b, size_t c) {
+                sums[c] += (double)i[a] * (double)w[b];
+            });
         });
-    });
 }
 
 static inline cudnnStatus_t
-cudnnConvolutionBackwardFilter(cudnnHandle_t, const void *alpha, cudnnTensorDescriptor_t x,
+cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void *alpha, cudnnTensorDescriptor_t x,
                                const void *in, cudnnTensorDescriptor_t y, const void *grad_out,
                                cudnnConvolutionDescriptor_t conv, cudnnConvolutionBwdFilterAlgo_t,
                                void *workspace, size_t bytes, const void *beta,
@@ -273,7 +279,7 @@ cudnnConvolutionBackwardFilter(cudnnHandle_t, const void *alpha, cudnnTensorDesc
 {
     const float *i = static_cast<const float *>(in), *g = static_cast<const float *>(grad_out);
     return dn_host_cudnn_run(
-        alpha, beta, f, grad_weights, workspace, bytes, x->n, [&](double *sums) {
+        handle, alpha, beta, f, grad_weights, workspace, bytes, x->n, [&](double *sums) {
             dn_host_cudnn_products(x, f, y, conv, [&](size_t a, size_t b, size_t c) {
                 sums[b] += (double)i[a] * (double)g[c];
             });
@@ -281,18 +287,19 @@ cudnnConvolutionBackwardFilter(cudnnHandle_t, const void *alpha, cudnnTensorDesc
 }
 
 static inline cudnnStatus_t
-cudnnConvolutionBackwardData(cudnnHandle_t, const void *alpha, cudnnFilterDescriptor_t f,
+cudnnConvolutionBackwardData(cudnnHandle_t handle, const void *alpha, cudnnFilterDescriptor_t f,
                              const void *weights, cudnnTensorDescriptor_t y, const void *grad_out,
                              cudnnConvolutionDescriptor_t conv, cudnnConvolutionBwdDataAlgo_t,
                              void *workspace, size_t bytes, const void *beta,
                              cudnnTensorDescriptor_t x, void *grad_in)
 {
     const float *w = static_cast<const float *>(weights), *g = static_cast<const float *>(grad_out);
-    return dn_host_cudnn_run(alpha, beta, x, grad_in, workspace, bytes, x->n, [&](double *sums) {
-        dn_host_cudnn_products(x, f, y, conv, [&](size_t a, size_t b, size_t c) {
-            sums[a] += (double)w[b] * (double)g[c];
+    return dn_host_cudnn_run(
+        handle, alpha, beta, x, grad_in, workspace, bytes, x->n, [&](double *sums) {
+            dn_host_cudnn_products(x, f, y, conv, [&](size_t a, size_t b, size_t c) {
+                sums[a] += (double)w[b] * (double)g[c];
+            });
         });
-    });
 }
 
 #endif
