@@ -109,6 +109,18 @@ def test_a_resumed_training_replaces_what_it_did_again(tmp_path):
     np.testing.assert_array_equal(run["mask_ap"][3:], [NAN, 0.25, NAN])
 
 
+def test_results_without_a_classifiers_columns(tmp_path):
+    """Of a training that began before there were such; resumed, its old rows have none."""
+    rows = "".join(f"{row[:-2]}\n" for row in ROWS.splitlines())
+    wanted = read_results(write_results(tmp_path / "results.csv"))
+    for columns in (COLUMNS, COLUMNS[:-2]):
+        (tmp_path / "results.csv").write_text(",".join(columns) + "\n" + rows)
+        run = read_results(tmp_path / "results.csv")
+        for name in COLUMNS:
+            if name != "stage":
+                np.testing.assert_array_equal(run[name], wanted[name])
+
+
 def test_a_line_that_was_cut_is_passed_over(tmp_path):
     run = read_results(write_results(tmp_path / "results.csv", ROWS + "40,mask,3"))
     assert len(run) == 6

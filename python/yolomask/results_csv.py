@@ -11,10 +11,11 @@ import numpy as np
 
 from ._native import DataError
 
-COLUMNS = (
+OBJECT_COLUMNS = (  # all that a results.csv had before it had a classifier's
     *("iteration", "stage", "images", "loss", "average_loss", "rate", "seconds"),
-    *("mask_iou", "box_ap", "box_ap50", "mask_ap", "mask_ap50", "top_1", "top_5"),
+    *("mask_iou", "box_ap", "box_ap50", "mask_ap", "mask_ap50"),
 )
+COLUMNS = (*OBJECT_COLUMNS, "top_1", "top_5")
 
 
 @dataclass
@@ -62,12 +63,12 @@ def read_results(path: Path) -> Run:
     rows: list[dict] = []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
-        if tuple(next(reader, ())) != COLUMNS:
+        if tuple(next(reader, ())) not in (COLUMNS, OBJECT_COLUMNS):
             raise DataError(f"{path}:1: the first line must be {','.join(COLUMNS)}")
         for cells in reader:
-            if len(cells) != len(COLUMNS):
+            if len(cells) not in (len(COLUMNS), len(OBJECT_COLUMNS)):
                 continue  # a line that a killed training did not finish
-            row = dict(zip(COLUMNS, cells, strict=True))
+            row = dict.fromkeys(COLUMNS, "") | dict(zip(COLUMNS, cells, strict=False))
             for name in COLUMNS:
                 if name != "stage":
                     row[name] = _parse(path, reader.line_num, name, row[name])
