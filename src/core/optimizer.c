@@ -55,9 +55,10 @@ static dn_status make_blocks(dn_optimizer *optimizer, const dn_network *network)
     optimizer->values = values;
     DN_TRY(optimizer->backend->alloc(DN_SUM_SCRATCH, &scratch));
     optimizer->scratch = scratch;
-    if (!ema_of(optimizer)) return DN_OK;
-    return optimizer->backend->copy(ema_of(optimizer), trained_params(network),
-                                    (size_t)optimizer->trained * sizeof(float));
+    if (ema_of(optimizer))
+        DN_TRY(optimizer->backend->copy(ema_of(optimizer), trained_params(network),
+                                        (size_t)optimizer->trained * sizeof(float)));
+    return optimizer->backend->synchronise();
 }
 
 dn_status dn_optimizer_create(const dn_network *network, dn_optimizer **out)
@@ -221,9 +222,11 @@ dn_status dn_optimizer_step(dn_optimizer *optimizer, dn_network *network, float 
     optimizer->grad_norm = norm;
     optimizer->steps++;
     DN_TRY(update_params(optimizer, network, rate, scale));
-    DN_TRY(dn_network_zero_grad(network));
+    DN_TRY(optimizer->backend->zero(network->param_grads,
+                                    (size_t)optimizer->trained * sizeof *network->param_grads));
     network->weights_version++;
-    return update_ema(optimizer, network);
+    DN_TRY(update_ema(optimizer, network));
+    return optimizer->backend->synchronise(); /* the next step may be another thread's */
 }
 
 double dn_optimizer_grad_norm(const dn_optimizer *optimizer)
@@ -277,5 +280,5 @@ dn_status dn_optimizer_swap_ema(dn_optimizer *optimizer, dn_network *network)
     DN_TRY(dn_network_enter(network));
     DN_TRY(optimizer->backend->update(&update, network->options.threads));
     dn_network_touch(network);
-    return DN_OK;
+    return optimizer->backend->synchronise();
 }
