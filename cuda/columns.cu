@@ -82,3 +82,38 @@ dn_status dn_cuda_col2im(const dn_columns *columns, const float *matrix, bool ac
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
+
+static __global__ void lay_side(dn_side side, const float *maps, float *matrix, int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const dn_place at = dn_place_of(i, side.columns, side.images);
+        matrix[i] = maps[at.y * side.step + at.map * side.columns + at.x];
+    }
+}
+
+dn_status dn_cuda_lay_side(const dn_side *side, const float *maps, float *matrix)
+{
+    const int64_t count = side->rows * side->images * side->columns;
+    DN_LAUNCH(lay_side, count, *side, maps, matrix, count);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+static __global__ void spread_side(dn_side side, const float *matrix, bool accumulate, float *maps,
+                                   int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const dn_place at = dn_place_of(i, side.columns, side.images);
+        float *to = maps + at.y * side.step + at.map * side.columns + at.x;
+        *to = accumulate ? *to + matrix[i] : matrix[i];
+    }
+}
+
+dn_status dn_cuda_spread_side(const dn_side *side, const float *matrix, bool accumulate,
+                              float *maps)
+{
+    const int64_t count = side->rows * side->images * side->columns;
+    DN_LAUNCH(spread_side, count, *side, matrix, accumulate, maps, count);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}

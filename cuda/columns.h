@@ -17,6 +17,19 @@ typedef struct dn_columns {
 
 dn_status dn_cuda_im2col(const dn_columns *columns, const float *image, float *matrix);
 
+/* Maps (images, rows, columns), `step` floats an image, side by side: (rows, images, columns). */
+typedef struct dn_side {
+    int64_t step;
+    int32_t images, columns;
+    int64_t rows;
+} dn_side;
+
+dn_status dn_cuda_lay_side(const dn_side *side, const float *maps, float *matrix);
+
+/* Back: maps = or += the matrix. */
+dn_status dn_cuda_spread_side(const dn_side *side, const float *matrix, bool accumulate,
+                              float *maps);
+
 /* image = or += for each pixel the sum of the entries whose tap reads it, in the taps' order. */
 dn_status dn_cuda_col2im(const dn_columns *columns, const float *matrix, bool accumulate,
                          float *image);

@@ -4,9 +4,9 @@
  * where its columns are too many: its columns lie in the workspace, at most DN_CONV_SLICE_FLOATS of
  * them (or one output row's). A pointwise convolution (1 x 1, stride 1, no padding) reads the
  * images themselves. Forward and the input's gradient are one product an image, as one batch a
- * slice. The weights' gradient is one product a slice, over all pixels of its images, for which
- * columns and output gradients of several images are laid side by side. Slices follow each other in
- * one order. Depthwise convolutions: conv_depthwise.h.
+ * slice; where maps are small, a product of a slice whose images lie side by side wastes less of
+ * the GPU. The weights' gradient is that always: a sum over all pixels of a slice. Slices follow
+ * each other in one order. Depthwise convolutions: conv_depthwise.h.
  */
 #include "conv.h"
 
@@ -14,7 +14,6 @@
 #include "conv_depthwise.h"
 #include "conv_slices.h"
 #include "gemm.h"
-#include "launch.h"
 #include "math/conv_window.h"
 
 #include <new>
@@ -27,9 +26,14 @@
 /* Pixels of a slice of the weights' gradient, about: a product long enough for a whole GPU. */
 enum { WEIGHT_PIXELS = 1 << 14 };
 
+/* Output pixels of an image, at most, that is laid side by side with others. */
+#ifndef DN_CONV_SMALL_PIXELS
+#define DN_CONV_SMALL_PIXELS 1024
+#endif
+
 struct dn_cuda_conv {
     dn_conv_args args;
-    bool depthwise, pointwise;
+    bool depthwise, pointwise, small;
     dn_slicing each, sum; /* of products an image, of products over images */
     int64_t workspace;
 };
@@ -48,15 +52,16 @@ static void make_slices(dn_cuda_conv *conv, int32_t passes)
 {
     const dn_conv_args *a = &conv->args;
     const int64_t row = dn_taps_of(a) * a->geometry.out_w, limit = DN_CONV_SLICE_FLOATS;
-    conv->each = dn_cut(a, row, limit, a->images);
+    const int64_t both = row + (int64_t)a->filters * a->geometry.out_w;
     const int64_t enough = dn_smaller(a->images, dn_larger(1, WEIGHT_PIXELS / dn_pixels_of(a)));
-    const int64_t both = (dn_taps_of(a) + a->filters) * a->geometry.out_w;
+    const int64_t used = conv->small ? both : row; /* floats of an output row */
+    conv->each = dn_cut(a, used, limit, a->images);
     conv->sum = dn_cut(a, both, limit, enough);
     if (conv->pointwise) {
         conv->each.images = a->images > 0 ? a->images : 1;
         conv->each.rows = conv->sum.rows = a->geometry.out_h;
     } else if (passes & (DN_CONV_FORWARD | DN_CONV_BACKWARD_INPUT)) {
-        conv->workspace = row * conv->each.images * conv->each.rows;
+        conv->workspace = used * conv->each.images * conv->each.rows;
     }
     if (passes & DN_CONV_BACKWARD_WEIGHTS)
         conv->workspace = dn_larger(conv->workspace, sum_floats(conv, conv->sum));
@@ -69,6 +74,8 @@ dn_status dn_cuda_conv_make(const dn_conv_args *args, int32_t passes, dn_cuda_co
     made->args = *args;
     made->depthwise = dn_is_depthwise(args);
     made->pointwise = dn_conv_is_pointwise(&args->geometry);
+    made->small =
+        !made->pointwise && args->images > 1 && dn_pixels_of(args) <= DN_CONV_SMALL_PIXELS;
     if (!made->depthwise)
         make_slices(made, passes);
     else if (passes & DN_CONV_BACKWARD_WEIGHTS)
@@ -119,26 +126,55 @@ static dn_columns columns_of(const dn_conv_args *a, const dn_slice *slice, bool 
     return made;
 }
 
+/* Maps of a slice, `rows` an image, `step` floats from an image to the next. */
+static dn_side side_of(const dn_conv_args *a, const dn_slice *slice, int64_t rows, int64_t step)
+{
+    const dn_side side = {step, slice->images, (int32_t)dn_pixels_of(a), rows};
+    return side;
+}
+
+static dn_side output_side(const dn_conv_args *a, const dn_slice *slice)
+{
+    return side_of(a, slice, a->filters, output_at(a, 1, 0, 0));
+}
+
+/* weights (filters, taps) of a group * (taps, n), or weights' * (filters, n): the left factor. */
+static dn_gemm_args product_of(const dn_conv_args *a, const float *weights, int32_t group,
+                               bool transposed, int64_t n)
+{
+    const int32_t taps = (int32_t)dn_taps_of(a);
+    dn_gemm_args product = {};
+    product.trans_a = transposed;
+    product.m = transposed ? taps : a->filters;
+    product.n = product.ldb = product.ldc = (int32_t)n;
+    product.k = transposed ? a->filters : taps;
+    product.alpha = 1.0f;
+    product.a = weights + (int64_t)group * a->filters * taps;
+    product.lda = taps;
+    return product;
+}
+
 /* One group of one slice: out (filters, columns) = weights (filters, taps) * columns. */
 static dn_status forward_slice(const dn_cuda_conv *conv, const dn_slice *slice, int32_t group,
                                const float *in, const float *weights, bool accumulate, float *out,
                                float *workspace)
 {
     const dn_conv_args *a = &conv->args;
-    const dn_columns columns = columns_of(a, slice, false);
+    const bool together = conv->small && slice->images > 1;
+    const dn_columns columns = columns_of(a, slice, together);
     const float *image = in + input_at(a, slice->image, group);
+    float *to = out + output_at(a, slice->image, group, slice->row);
     if (!conv->pointwise) DN_TRY(dn_cuda_im2col(&columns, image, workspace));
-    dn_gemm_args product = {};
-    product.m = a->filters;
-    product.n = (int32_t)columns.pitch;
-    product.k = (int32_t)dn_taps_of(a);
-    product.alpha = 1.0f;
-    product.a = weights + (int64_t)group * a->filters * dn_taps_of(a);
-    product.lda = product.k;
+    dn_gemm_args product = product_of(a, weights, group, false, columns.pitch);
     product.b = conv->pointwise ? image : workspace;
-    product.ldb = product.n;
+    if (together) {
+        const dn_side side = output_side(a, slice);
+        product.c = workspace + dn_taps_of(a) * columns.pitch;
+        DN_TRY(dn_cuda_gemm(&product));
+        return dn_cuda_spread_side(&side, product.c, accumulate, to);
+    }
     product.beta = accumulate ? 1.0f : 0.0f;
-    product.c = out + output_at(a, slice->image, group, slice->row);
+    product.c = to;
     product.ldc = (int32_t)dn_pixels_of(a);
     return dn_cuda_gemm_batched(&product, slice->images, 0,
                                 conv->pointwise ? columns.image_step : columns.column_step,
@@ -157,17 +193,6 @@ dn_status dn_cuda_conv_forward(const dn_cuda_conv *conv, int32_t images, const f
     return DN_OK;
 }
 
-/* to (rows, images, columns) = from (images, rows, columns) with `step` floats an image. */
-static __global__ void lay_side_by_side(const float *from, int64_t step, int32_t images,
-                                        int64_t columns, float *to, int64_t count)
-{
-    DN_GRID_STRIDE(i, count) {
-        const int64_t column = i % columns, image = i / columns % images;
-        const int64_t row = i / columns / images;
-        to[i] = from[image * step + row * columns + column];
-    }
-}
-
 /* The right matrix of the weights' gradient, the columns of a slice, made where need be. */
 static dn_status side_columns(const dn_cuda_conv *conv, const dn_slice *slice, const float *image,
                               float *workspace, const float **columns)
@@ -180,11 +205,8 @@ static dn_status side_columns(const dn_cuda_conv *conv, const dn_slice *slice, c
         *columns = image;
         return DN_OK;
     }
-    const int64_t count = dn_taps_of(a) * side.pitch;
-    DN_LAUNCH(lay_side_by_side, count, image, side.image_step, slice->images, dn_pixels_of(a),
-              workspace, count);
-    DN_CUDA_TRY(cudaGetLastError());
-    return DN_OK;
+    const dn_side maps = side_of(a, slice, dn_taps_of(a), side.image_step);
+    return dn_cuda_lay_side(&maps, image, workspace);
 }
 
 /* One group of one slice: grad_weights (filters, taps) += grad_out (filters, n) * columns'. */
@@ -198,12 +220,10 @@ static dn_status weights_slice(const dn_cuda_conv *conv, const dn_slice *slice, 
     int64_t pitch = dn_pixels_of(a);
     DN_TRY(side_columns(conv, slice, in + input_at(a, slice->image, group), workspace, &columns));
     if (slice->images > 1) {
-        float *side = workspace + dn_taps_of(a) * n;
-        const int64_t count = a->filters * n;
-        DN_LAUNCH(lay_side_by_side, count, grad, output_at(a, 1, 0, 0), slice->images, pitch, side,
-                  count);
-        DN_CUDA_TRY(cudaGetLastError());
-        grad = side;
+        const dn_side maps = output_side(a, slice);
+        float *laid = workspace + dn_taps_of(a) * n;
+        DN_TRY(dn_cuda_lay_side(&maps, grad, laid));
+        grad = laid;
         pitch = n;
     }
     dn_gemm_args product = {};
@@ -242,23 +262,25 @@ static dn_status input_slice(const dn_cuda_conv *conv, const dn_slice *slice, in
                              float *grad_in, float *workspace)
 {
     const dn_conv_args *a = &conv->args;
-    const dn_columns columns = columns_of(a, slice, false);
+    const bool together = conv->small && slice->images > 1;
+    const dn_columns columns = columns_of(a, slice, together);
+    const float *grad = grad_out + output_at(a, slice->image, group, slice->row);
     float *image = grad_in + input_at(a, slice->image, group);
-    dn_gemm_args product = {};
-    product.trans_a = true;
-    product.m = (int32_t)dn_taps_of(a);
-    product.n = (int32_t)columns.pitch;
-    product.k = a->filters;
-    product.alpha = 1.0f;
-    product.a = weights + (int64_t)group * a->filters * dn_taps_of(a);
-    product.lda = product.m;
-    product.b = grad_out + output_at(a, slice->image, group, slice->row);
-    product.ldb = (int32_t)dn_pixels_of(a);
-    product.beta = conv->pointwise && accumulate ? 1.0f : 0.0f;
+    dn_gemm_args product = product_of(a, weights, group, true, columns.pitch);
     product.c = conv->pointwise ? image : workspace;
-    product.ldc = product.n;
-    DN_TRY(dn_cuda_gemm_batched(&product, slice->images, 0, output_at(a, 1, 0, 0),
-                                conv->pointwise ? columns.image_step : columns.column_step));
+    if (together) {
+        const dn_side side = output_side(a, slice);
+        float *laid = workspace + dn_taps_of(a) * columns.pitch;
+        DN_TRY(dn_cuda_lay_side(&side, grad, laid));
+        product.b = laid;
+        DN_TRY(dn_cuda_gemm(&product));
+    } else {
+        product.b = grad;
+        product.ldb = (int32_t)dn_pixels_of(a);
+        product.beta = conv->pointwise && accumulate ? 1.0f : 0.0f;
+        DN_TRY(dn_cuda_gemm_batched(&product, slice->images, 0, output_at(a, 1, 0, 0),
+                                    conv->pointwise ? columns.image_step : columns.column_step));
+    }
     if (conv->pointwise) return DN_OK;
     return dn_cuda_col2im(&columns, workspace, accumulate || slice->row > 0, image);
 }

@@ -27,6 +27,7 @@
 /* Small, so that small tests meet sums of several parts and convolutions of several slices. */
 #define DN_SUM_PART          8
 #define DN_CONV_SLICE_FLOATS 2048
+#define DN_CONV_SMALL_PIXELS 45
 
 struct dn_host_dim {
     unsigned x;
