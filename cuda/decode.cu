@@ -27,26 +27,21 @@ void dn_decode_lay_out(dn_decoding *d, char *base)
     d->found = d->counts + (size_t)d->images * (size_t)d->runs;
 }
 
-/* One thread an image: counts become what lies before each run, starts[image + 1] their sum. */
+/* starts[image + 1] = the image's boxes, one thread an image. */
 static __global__ void add_up_runs(dn_decoding d, int64_t images)
 {
     DN_GRID_STRIDE(image, images) {
-        int32_t before = 0;
-        for (int32_t run = 0; run < d.runs; run++) {
-            const int32_t count = d.counts[image * d.runs + run];
-            d.counts[image * d.runs + run] = before;
-            before += count;
-        }
-        d.starts[image + 1] = before;
+        d.starts[image + 1] = dn_decode_sum(d.counts + image * d.runs, d.runs);
     }
 }
 
-/* One thread. */
+/* One thread: starts[image + 1] = the boxes of all images up to this one. */
 static __global__ void add_up_images(dn_decoding d, int64_t one)
 {
     DN_GRID_STRIDE(i, one) {
-        d.starts[0] = 0;
-        for (int32_t image = 0; image < d.images; image++) d.starts[image + 1] += d.starts[image];
+        int32_t sum = d.starts[0] = 0;
+        for (int32_t image = 0; image < d.images; image++)
+            d.starts[image + 1] = sum += d.starts[image + 1];
     }
 }
 
@@ -81,7 +76,8 @@ dn_status dn_decode_finish(dn_decoder *decoder)
     const int32_t total = host_copy(decoder).starts[d->images];
     decoder->state = DN_DECODER_EMPTY;
     if (total > d->capacity) {
-        decoder->capacity = total + total / 2;
+        const int32_t all = d->images * d->slots * d->h * d->w;
+        decoder->capacity = total < all - total / 2 ? total + total / 2 : all;
         return DN_OK;
     }
     if (total > first_boxes(d)) {

@@ -30,7 +30,7 @@ typedef struct dn_decoding {
     const float *out; /* (images, slots, entries, h, w) */
     int32_t *starts;  /* (images + 1): an image's boxes are starts[i]..starts[i+1]-1 */
     float *boxes;     /* (capacity, entries): x0, y0, x1, y1, objectness, classes */
-    int32_t *counts;  /* (images, runs): boxes that pass; then: of the image, before the run */
+    int32_t *counts;  /* (images, runs): boxes that pass */
     int32_t *found;   /* (capacity): image * places + place of each box, in order */
 } dn_decoding;
 
@@ -55,7 +55,7 @@ size_t dn_decode_bytes(const dn_decoding *d);
 /* Sets the pointers into `base`, which is either side of the staging. */
 void dn_decode_lay_out(dn_decoding *d, char *base);
 
-/* counts become what lies before each run; starts. */
+/* starts from counts. */
 dn_status dn_decode_add_up(const dn_decoding *d);
 
 /* Asks for the copy of the first boxes. */
@@ -106,6 +106,14 @@ static inline __device__ int32_t dn_decode_run_end(const dn_decoding *d, int32_t
     return end < places ? end : places;
 }
 
+/* Only reads, so that loads do not wait for each other. */
+static inline __device__ int32_t dn_decode_sum(const int32_t *counts, int32_t n)
+{
+    int32_t sum = 0;
+    for (int32_t k = 0; k < n; k++) sum += counts[k];
+    return sum;
+}
+
 template <class Head>
 static __global__ void dn_decode_count(Head head, dn_decoding d, int64_t count)
 {
@@ -122,7 +130,7 @@ template <class Head> static __global__ void dn_decode_list(Head head, dn_decodi
 {
     DN_GRID_STRIDE(i, count) {
         const int32_t image = (int32_t)(i / d.runs), run = (int32_t)(i % d.runs);
-        int32_t at = d.starts[image] + d.counts[i];
+        int32_t at = d.starts[image] + dn_decode_sum(d.counts + (int64_t)image * d.runs, run);
         for (int32_t k = run * DN_BOXES_A_RUN; k < dn_decode_run_end(&d, run); k++) {
             if (!dn_decode_passes(&head, &d, image, k)) continue;
             if (at < d.capacity) d.found[at] = image * d.slots * d.h * d.w + k;
