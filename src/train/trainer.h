@@ -1,6 +1,8 @@
 /* A training in progress: what its parts share.
  *
  *   trainer.c     the stages of a training, one after the other, and the loop of each
+ *   begin.c       anew, or where a state file says
+ *   stage_plan.c  which stages, and whether they can run
  *   stage.c       what a stage needs: network, optimizer, schedule, loader
  *   step.c        one iteration
  *   checkpoint.c  the files in the backup folder
@@ -77,10 +79,18 @@ static inline bool dn_trainer_cancelled(const dn_trainer *trainer)
     return options->cancelled && options->cancelled(options->context);
 }
 
-/* ---- stage.c ---- */
+/* ---- begin.c ---- */
+
+/* Opens the first stage, or the one of the state file that the options name, and the run's files.
+ */
+dn_status dn_trainer_begin(dn_trainer *trainer);
+
+/* ---- stage_plan.c ---- */
 
 /* Finds the stages and checks that each of them can run: not after days of another one. */
 dn_status dn_trainer_plan(dn_trainer *trainer);
+
+/* ---- stage.c ---- */
 
 /* Threads of the loader. */
 int32_t dn_trainer_workers(const dn_trainer *trainer);
