@@ -1,6 +1,7 @@
 /* The CUDA backend: memory, copies and the table of kernels. See core/backend.h. */
 #include "launch.h"
 
+#include "letterbox.h"
 #include "optimizer.h"
 
 /* Types and kernels of the layers with a CUDA form, side by side. */
@@ -127,7 +128,8 @@ static dn_status cuda_synchronise(void)
 }
 
 const dn_backend dn_cuda_backend = {
-    "cuda",          cuda_select,    cuda_room,          cuda_alloc,       cuda_free,
-    cuda_alloc_host, cuda_free_host, cuda_copy_in,       cuda_copy_out,    cuda_zero,
-    cuda_copy,       dn_cuda_update, dn_cuda_square_sum, cuda_synchronise, cuda_kernels,
+    "cuda",          cuda_select,    cuda_room,          cuda_alloc,        cuda_free,
+    cuda_alloc_host, cuda_free_host, cuda_copy_in,       cuda_copy_out,     cuda_zero,
+    cuda_copy,       dn_cuda_update, dn_cuda_square_sum, dn_cuda_letterbox, cuda_synchronise,
+    cuda_kernels,
 };

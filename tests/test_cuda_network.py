@@ -241,6 +241,23 @@ def test_classifier():
     assert [s.score for s in scores[0]] == pytest.approx([s.score for s in scores[1]], rel=1e-5)
 
 
+@pytest.mark.parametrize("fit", ["LETTERBOX", "STRETCH", "CROP"])
+def test_input_of_images(fit):
+    """The same bits, whether the device makes the input or, of large images, the host."""
+    cfg = "[net]\nwidth=40\nheight=32\nchannels=3\n[empty]\n[avgpool]\n[softmax]\n"
+    nets = [Net(cfg, device=device) for device in (b"cpu", b"cuda")]
+    image, score = ffi.new("dn_image *"), ffi.new("dn_class_score[]", 1)
+    rng = np.random.default_rng(4)
+    for height, width in ((32, 40), (50, 80), (7, 61), (1, 1), (90, 2), (2, 3), (200, 170)):
+        pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
+        image.height, image.width = height, width
+        image.data = ffi.from_buffer("uint8_t[]", pixels)
+        for net in nets:
+            how = getattr(lib, f"DN_FIT_{fit}")
+            check(lib.dn_network_classify(net.handle, image, how, 1, score))
+        assert np.array_equal(nets[0].output(0), nets[1].output(0)), (height, width)
+
+
 # ---- training --------------------------------------------------------------------------------
 
 

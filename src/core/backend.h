@@ -70,6 +70,10 @@ typedef struct dn_backend {
     dn_status (*square_sum)(const float *values, int64_t count, int32_t threads, void *scratch,
                             double *sum);
 
+    /* dn_image_to_input of pixels (image_h, image_w, 3) into (3, net_h, net_w), both blocks; NULL:
+     * the host makes inputs. */
+    dn_status (*letterbox)(const uint8_t *pixels, const dn_letterbox *letterbox, float *out);
+
     /* Waits for all that this thread asked for, and reports what failed on the way. */
     dn_status (*synchronise)(void);
 

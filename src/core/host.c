@@ -47,6 +47,7 @@ void dn_host_free(dn_network *network)
     free_mirrors(backend, host->params, layers * DN_MAX_PARAMS);
     free_mirrors(backend, host->param_grads, layers * DN_MAX_PARAMS);
     backend->free_host(host->input_grad.values);
+    backend->free(host->pixels);
     dn_free(host->arrays);
     dn_free(host->arena);
     dn_free(host);
@@ -114,6 +115,31 @@ dn_status dn_host_input_grad(const dn_network *network, const float **grad)
         renew(network, &network->host->input_grad, input->grad, floats, floats, network->passes));
     *grad = network->host->input_grad.values;
     return DN_OK;
+}
+
+/* ---- images ---- */
+
+static dn_status reserve_pixels(dn_network *network, size_t bytes)
+{
+    dn_host *host = network->host;
+    void *block;
+    if (host->pixels && bytes <= host->pixel_bytes) return DN_OK;
+    DN_TRY(network->backend->alloc(bytes, &block));
+    network->backend->free(host->pixels);
+    host->pixels = block;
+    host->pixel_bytes = bytes;
+    return DN_OK;
+}
+
+dn_status dn_host_letterbox(dn_network *network, const dn_image *image,
+                            const dn_letterbox *letterbox, int32_t index)
+{
+    const size_t bytes = (size_t)image->width * (size_t)image->height * 3;
+    const dn_backend *backend = network->backend;
+    DN_TRY(reserve_pixels(network, bytes));
+    DN_TRY(backend->copy_in(network->host->pixels, image->data, bytes));
+    return backend->letterbox(network->host->pixels, letterbox,
+                              network->input.data + index * dn_tensor_size(&network->input));
 }
 
 /* ---- parameters ---- */

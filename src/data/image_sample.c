@@ -9,6 +9,7 @@
  */
 #include "core/memory.h"
 #include "data/image.h"
+#include "math/letterbox.h"
 
 #include <float.h>
 #include <math.h>
@@ -44,24 +45,17 @@ static void axis_free(dn_axis *axis)
     dn_free(axis->weights);
 }
 
-/* Darknet's resize, corners aligned, of `source` samples to `size` samples put at `pad`:
- * position = i * (source - 1)/(size - 1), its whole part is the left neighbour; the last sample
- * copies the last one of the source. What lies outside the `net` samples is left out. */
+/* Darknet's resize of `source` samples to `size` samples put at `pad` among `net`. */
 static dn_status axis_align_corners(dn_axis *axis, int32_t source, int32_t size, int32_t pad,
                                     int32_t net)
 {
     DN_TRY(axis_alloc(axis, net, 2));
-    const float scale = size > 1 ? (float)(source - 1) / (float)(size - 1) : 0;
-    for (int32_t i = pad < 0 ? -pad : 0; i < size && pad + i < net; i++) {
-        const float position = (float)i * scale;
-        const int32_t left = (int32_t)position;
-        const float right_weight = position - (float)left;
-        const bool last = i == size - 1 || source == 1 || left >= source - 1;
-        const int32_t to = pad + i;
-        axis->firsts[to] = last ? source - 1 : left;
-        axis->counts[to] = last ? 1 : 2;
-        axis->weights[to * 2] = last ? 1 : 1 - right_weight;
-        axis->weights[to * 2 + 1] = last ? 0 : right_weight;
+    for (int32_t to = 0; to < net; to++) {
+        const dn_tap tap = dn_letterbox_tap(to, source, size, pad);
+        axis->firsts[to] = tap.first;
+        axis->counts[to] = tap.count;
+        axis->weights[to * 2] = tap.weights[0];
+        axis->weights[to * 2 + 1] = tap.weights[1];
     }
     return DN_OK;
 }
@@ -149,7 +143,7 @@ static dn_status resample(dn_resample *job, dn_status made, int32_t threads)
 {
     if (threads < 1) threads = 1;
     if (threads > job->down.size) threads = job->down.size;
-    for (int i = 0; i < DN_BYTE_VALUES; i++) job->values[i] = (float)i / 255;
+    for (int i = 0; i < DN_BYTE_VALUES; i++) job->values[i] = dn_byte_value((uint8_t)i);
     const size_t scratch = (size_t)job->across.size * 3 * DN_ROWS_KEPT;
     float *rows = NULL; /* (threads, DN_ROWS_KEPT, 3, width) */
     dn_status status = made;
@@ -176,7 +170,7 @@ dn_status dn_image_to_input(const dn_image *image, const dn_letterbox *letterbox
     if (image->width != l->image_w || image->height != l->image_h)
         return dn_fail(DN_ERROR_ARGUMENT, "the letterbox is made for %d x %d, the image is %d x %d",
                        l->image_w, l->image_h, image->width, image->height);
-    dn_resample job = {.image = image, .fill = .5f, .out = out};
+    dn_resample job = {.image = image, .fill = DN_LETTERBOX_FILL, .out = out};
     dn_status status = axis_align_corners(&job.across, l->image_w, l->new_w, l->pad_x, l->net_w);
     if (status == DN_OK)
         status = axis_align_corners(&job.down, l->image_h, l->new_h, l->pad_y, l->net_h);

@@ -93,22 +93,47 @@ static dn_status fill_result(dn_network *network, int32_t image, const dn_letter
     return dn_attach_masks(network, image, letterbox, result);
 }
 
-static dn_status fill_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
+static dn_status reserve_prepared(dn_network *network)
+{
+    void *memory;
+    const int64_t floats = network->input.n * dn_tensor_size(&network->input);
+    if (network->prepared) return DN_OK;
+    DN_TRY(network->backend->alloc_host((size_t)floats * sizeof *network->prepared, &memory));
+    network->prepared = memory;
+    return DN_OK;
+}
+
+/* A device makes the input itself where the image is not much larger than that: of a large one the
+ * host reads few pixels, and the way to the device is what takes time. */
+static bool fits_device(const dn_network *network, const dn_image *image)
+{
+    const int64_t pixels = (int64_t)image->width * image->height;
+    return network->backend->letterbox &&
+           pixels * 3 <= 2 * dn_tensor_size(&network->input) * (int64_t)sizeof(float);
+}
+
+static dn_status fill_on_host(dn_network *network, const dn_image *image,
+                              const dn_letterbox *letterbox, int32_t index)
 {
     const int64_t size = dn_tensor_size(&network->input);
-    if (!network->prepared) {
-        void *memory;
-        DN_TRY(dn_network_enter(network));
-        DN_TRY(network->backend->alloc_host(
-            (size_t)(network->input.n * size) * sizeof *network->prepared, &memory));
-        network->prepared = memory;
-    }
+    DN_TRY(reserve_prepared(network));
+    float *to = network->prepared + index * size;
+    DN_TRY(dn_image_to_input(image, letterbox, network->options.threads, to));
+    if (!network->host) return DN_OK;
+    return network->backend->copy_in(network->input.data + index * size, to,
+                                     (size_t)size * sizeof *to);
+}
+
+static dn_status fill_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
+{
+    DN_TRY(dn_network_enter(network));
     for (int32_t i = 0; i < count; i++) {
         const dn_letterbox letterbox = fit(network, images[i].width, images[i].height, how);
-        DN_TRY(dn_image_to_input(&images[i], &letterbox, network->options.threads,
-                                 network->prepared + i * size));
+        DN_TRY(fits_device(network, &images[i])
+                   ? dn_host_letterbox(network, &images[i], &letterbox, i)
+                   : fill_on_host(network, &images[i], &letterbox, i));
     }
-    return dn_network_set_input(network, network->prepared, count);
+    return network->host ? DN_OK : dn_network_set_input(network, network->prepared, count);
 }
 
 dn_status dn_predict_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
