@@ -248,6 +248,31 @@ def test_plot_tints_masks_and_leaves_the_rest():
     assert np.array_equal(bare, result.orig_img)
 
 
+def test_objects_of_an_only_class_have_a_colour_each():
+    def tint(number):
+        return 90 * 0.58 + 0.42 * np.array(class_colour(number))
+
+    result = make_result([(0, 0.9, (10, 5, 70, 75)), (0, 0.8, (90, 20, 150, 80))], (100, 200))
+    picture = result.plot(labels=False)
+    assert np.allclose([picture[40, 40], picture[50, 120]], [tint(0), tint(0)], atol=1)
+    result.names = {0: "nucleus"}
+    picture = result.plot(labels=False)
+    assert np.allclose([picture[40, 40], picture[50, 120]], [tint(0), tint(1)], atol=1)
+
+
+def test_labels_that_would_hide_the_picture_are_left_out():
+    def boxes(count):
+        return [(0, 0.9, (20 * k + 2, 40, 20 * k + 14, 52)) for k in range(count)]
+
+    few, many = make_result(boxes(3), (100, 400)), make_result(boxes(19), (100, 400))
+    for result, hidden in ((few, False), (many, True)):
+        assert np.array_equal(result.plot(), result.plot(labels=False)) == hidden
+    many = make_result([*boxes(19), (1, 0.9, (0, 55, 399, 99))], (100, 400))
+    difference = (many.plot() != many.plot(labels=False)).any(axis=2)
+    assert difference.any(), "the large object keeps its label"
+    assert not difference[:30].any()
+
+
 def test_pictures_keep_their_channel_order(tmp_path):
     rgb, bgr = make_result(OBJECTS), make_result(OBJECTS, bgr=True)
     rgb.orig_img[:] = noise(3)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TINT = 0.42  # how much of a mask's pixels is the class's colour
 LINE = 0.0023  # line width as a share of the mean side of the image
+LABELS = 0.25  # labels that would cover more of the image lose those larger than their boxes
 
 # Bright, and far from each other where classes often meet: person and bus, cat and dog.
 PALETTE = (
@@ -74,14 +75,29 @@ class _Painter:
         x0, y0, x1, y1 = self._corners(box)
         self.cv2.rectangle(self.pixels, (x0, y0), (x1, y1), colour, width, self.cv2.LINE_AA)
 
+    def labels(self, boxes: np.ndarray, texts: Sequence[str], colours: Sequence) -> None:
+        """All labels, or where they would hide the picture those that fit into their boxes."""
+        plates = np.array([self._plate(text)[:2] if text else (0, 0) for text in texts])
+        areas = plates.reshape(-1, 2).prod(1)
+        boxes_areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        hide = areas.sum() > LABELS * self.pixels.shape[0] * self.pixels.shape[1]
+        for i, text in enumerate(texts):
+            if text and not (hide and areas[i] > boxes_areas[i]):
+                self.label(boxes[i], text, colours[i])
+
+    def _plate(self, text: str) -> tuple[int, int, int, int, float, int]:
+        """Width and height of a label's plate, height and drop of its text, scale, thickness."""
+        scale, thickness = max(0.38, self.width * 0.21), max(1, round(self.width * 0.5))
+        font = self.cv2.FONT_HERSHEY_DUPLEX
+        (text_w, text_h), drop = self.cv2.getTextSize(text, font, scale, thickness)
+        margin = max(2, self.width)
+        return text_w + 2 * margin, text_h + drop + 2 * margin, text_h, drop, scale, thickness
+
     def label(self, box: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
         """Text on a plate at the box, where no other label is if that is possible."""
-        cv2, font = self.cv2, self.cv2.FONT_HERSHEY_DUPLEX
-        scale, thickness = max(0.38, self.width * 0.21), max(1, round(self.width * 0.5))
-        (text_w, text_h), drop = cv2.getTextSize(text, font, scale, thickness)
-        margin = max(2, self.width)
-        size = (text_w + 2 * margin, text_h + drop + 2 * margin)
-        left, top = self._place(self._corners(box), size)
+        cv2, font, margin = self.cv2, self.cv2.FONT_HERSHEY_DUPLEX, max(2, self.width)
+        *size, text_h, drop, scale, thickness = self._plate(text)
+        left, top = self._place(self._corners(box), tuple(size))
         self.taken.append((left, top, left + size[0], top + size[1]))
         plate_end = (left + size[0] - 1, top + size[1] - 1)
         cv2.rectangle(self.pixels, (left, top), plate_end, colour, cv2.FILLED)
@@ -141,9 +157,8 @@ def paint(
         thin = max(1, painter.width // 2) if crop else painter.width
         for i in order:
             painter.box(boxes[i], colours[i], thin)
-    for i, text in enumerate(texts or ()):
-        if text:
-            painter.label(boxes[i], text, colours[i])
+    if texts:
+        painter.labels(boxes, texts, colours)
     return painter.pixels
 
 
@@ -159,11 +174,13 @@ def draw(
     image = result.orig_img
     table = result.boxes.data
     names = [result.names[int(class_id)] for class_id in table[:, 5]]
+    # Objects of a network's only class would all look alike: each has a colour of its own.
+    colours = np.arange(len(table)) if len(result.names) == 1 else table[:, 5]
     texts = [f"{n} {s:.2f}" if conf else n for n, s in zip(names, table[:, 4], strict=True)]
     pixels = paint(
         np.ascontiguousarray(image[..., ::-1]) if result.bgr else image.copy(),
         table[:, :4],
-        table[:, 5],
+        colours,
         crop=result.masks.crop if masks and result.masks is not None else None,
         boxes_too=boxes,
         texts=texts if labels else None,

@@ -1,5 +1,5 @@
 /* predictions.jpg: see overlay.h. Colours go round the hue circle by the golden angle, so that
- * neighbouring classes differ. */
+ * neighbouring classes differ; objects of a network's only class have one each. */
 #include "cli/overlay.h"
 
 #include "core/memory.h"
@@ -12,9 +12,9 @@ typedef struct colour {
     float channel[3]; /* 0..255 */
 } colour;
 
-static colour colour_of(int32_t class_id)
+static colour colour_of(int32_t number)
 {
-    const double hue = fmod(class_id * 0.61803398875, 1.0) * 6.0;
+    const double hue = fmod(number * 0.61803398875, 1.0) * 6.0;
     colour result;
     for (int i = 0; i < 3; i++) {
         const double distance = fabs(fmod(hue + 2.0 * i, 6.0) - 3.0);
@@ -73,13 +73,13 @@ static dn_status draw_mask(dn_image *image, const dn_result *result, const dn_in
     return DN_OK;
 }
 
-dn_status dn_draw_result(dn_image *image, const dn_result *result)
+dn_status dn_draw_result(dn_image *image, const dn_result *result, int32_t classes)
 {
     uint8_t *bytes = dn_alloc((size_t)image->width * (size_t)image->height);
     dn_status status = bytes ? DN_OK : DN_ERROR_MEMORY;
     for (int32_t i = result->instance_count - 1; i >= 0 && status == DN_OK; i--) {
         const dn_instance *instance = &result->instances[i];
-        const colour paint = colour_of(instance->class_id);
+        const colour paint = colour_of(classes == 1 ? i : instance->class_id);
         if (instance->mask) status = draw_mask(image, result, instance, bytes, paint);
         draw_box(image, &instance->box, paint);
     }

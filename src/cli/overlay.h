@@ -5,7 +5,7 @@
 
 #include "darknet.h"
 
-/* Draws the result's instances into the image it belongs to. */
-dn_status dn_draw_result(dn_image *image, const dn_result *result);
+/* Draws the result's instances into the image it belongs to; `classes` are the network's. */
+dn_status dn_draw_result(dn_image *image, const dn_result *result, int32_t classes);
 
 #endif

@@ -95,7 +95,7 @@ static void save_picture(const dn_test *test, dn_image *image, const dn_result *
         snprintf(name, sizeof name, "%s_%lld.jpg", test->picture, (long long)test->done);
     else
         snprintf(name, sizeof name, "%s.jpg", test->picture);
-    dn_must(dn_draw_result(image, result));
+    dn_must(dn_draw_result(image, result, dn_network_classes(test->network)));
     dn_must(dn_image_save(name, image));
     fprintf(stderr, "Picture: %s\n", name);
 }
