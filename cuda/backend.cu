@@ -24,6 +24,7 @@ static const dn_cuda_form forms[] = {
 
 static const dn_layer_kernels *cuda_kernels(const dn_layer_type *type)
 {
+    if (dn_is_without_form(type)) return nullptr;
     for (const dn_cuda_form &form : forms)
         if (form.type == type) return form.kernels;
     return nullptr;

@@ -614,6 +614,10 @@ DN_API dn_status dn_test_layer(dn_network *network, int32_t layer, const char *d
 DN_API dn_status dn_test_time_layer(dn_network *network, int32_t layer, int32_t rounds,
                                     double *forward, double *backward);
 
+/* Tests only: networks made from now on run layers of this type on the CPU, as those without a form
+ * on the device, until the next call; NULL: none. Not while such a network exists. */
+DN_API dn_status dn_test_without_form(const char *layer_type);
+
 /* Tests only: the next passes pool these boxes (image, class_id, truth, detection, score and box
  * are read) instead of the detector's or the truth's; count < 0: no longer. */
 DN_API dn_status dn_test_set_rois(dn_network *network, const dn_roi *rois, int32_t count);

@@ -329,6 +329,29 @@ def test_passes_repeat_bit_for_bit():
         assert np.array_equal(values, results[1][key])
 
 
+@pytest.mark.parametrize(
+    "layer", ["convolutional", "shortcut", "maxpool", "route", "yolo", "roialign", "mask"]
+)
+def test_layers_without_a_form(layer):
+    """They run on the CPU between copies, beside layers that do not: nothing else changes."""
+    check(lib.dn_test_without_form(layer.encode()))
+    try:
+        net = Net(DETECTOR + BRANCH)
+        net.forward(pictures(1))
+        types = [ffi.string(net.layer(i).type).decode() for i in range(net.info.layer_count)]
+        arguments = types.index(layer), b"cuda", *[ffi.NULL] * 4
+        with pytest.raises(DeviceError, match=rf"\[{layer}\] has no cuda form"):
+            check(lib.dn_test_layer(net.handle, *arguments))
+        if layer in ("roialign", "mask"):
+            test_training_passes_of_a_mask_branch("ALL", 1)
+        else:
+            test_training_passes_of_a_detector()
+        test_outputs_detections_and_masks()
+        test_resize()
+    finally:
+        check(lib.dn_test_without_form(ffi.NULL))
+
+
 # ---- memory and parameters -------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@
 #include "core/memory.h"
 #include "core/option.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 static dn_status cpu_select(int32_t index)
@@ -129,4 +130,19 @@ dn_status dn_device_check(const char *device)
     const dn_backend *backend;
     int32_t index;
     return dn_backend_open(device, &backend, &index);
+}
+
+static _Atomic(const dn_layer_type *) without_form;
+
+bool dn_is_without_form(const dn_layer_type *type)
+{
+    return atomic_load(&without_form) == type;
+}
+
+dn_status dn_test_without_form(const char *layer_type)
+{
+    const dn_layer_type *type = layer_type ? dn_layer_type_find(layer_type) : NULL;
+    if (layer_type && !type) return dn_fail(DN_ERROR_ARGUMENT, "no layer type %s", layer_type);
+    atomic_store(&without_form, type);
+    return DN_OK;
 }

@@ -86,6 +86,9 @@ typedef struct dn_backend {
  * where the build or the machine has none. */
 dn_status dn_backend_open(const char *device, const dn_backend **backend, int32_t *index);
 
+/* Whether a test wants the type to have no form but the CPU's (dn_test_without_form). */
+bool dn_is_without_form(const dn_layer_type *type);
+
 /* dn_<name>_cuda of every layer with a CUDA form. */
 #define DN_LAYER(name) extern const dn_layer_kernels dn_##name##_cuda;
 #define DN_LAYER_CPU(name)
