@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT
 from layer_harness import Net, close
 from roi_support import set_rois
 from test_roialign import pooling_cfg, random_boxes
@@ -648,24 +647,6 @@ def test_layer_leaves_the_network_as_it_was(tmp_path, device):
     agree(net.params(-1)["weights"].copy(), before[1], EXACT)
     again = run_on(device, net, case)
     agree(again["out"], net.output(-1), case.tolerance)
-
-
-CPU_ONLY = re.findall(r"^DN_LAYER_CPU\((softmax|cost|logistic)\)$",
-                      (ROOT / "src/core/layers.def").read_text(), re.M)  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CPU_ONLY)
-def test_layer_without_a_cuda_form(tmp_path, device, name):
-    net = Net(tmp_path, f"[{name}]\n", (1, 1, 4, 4))
-    net.forward(np.ones((1, 1, 4, 4), np.float32))
-    out = np.zeros(net.output(-1).size, np.float32)
-    arguments = (ffi.cast("float *", out.ctypes.data), ffi.NULL, ffi.NULL, ffi.NULL)
-    if device == "cpu":
-        check(lib.dn_test_layer(net.handle, 0, b"cpu", *arguments))
-        agree(out, net.output(-1).ravel(), EXACT)
-        return
-    with pytest.raises(DeviceError, match=rf"\[{name}\] has no cuda form"):
-        check(lib.dn_test_layer(net.handle, 0, b"cuda", *arguments))
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,25 @@ def test_read_only_array(network):
     assert len(network.predict(image, **LOW)) > 0
 
 
+@pytest.mark.parametrize("way", ["cpu", "get", "copy_to_host", "away"])
+def test_arrays_on_a_gpu(network, way):
+    """PyTorch's, CuPy's and Numba's arrays come to the host by a method of theirs."""
+    pixels = noise(3)
+
+    class OnGpu:
+        __cuda_array_interface__ = {}  # noqa: RUF012
+
+        def __array__(self, *_):
+            raise TypeError("not without being asked")
+
+    setattr(OnGpu, way, lambda self: pixels)
+    if way == "away":
+        with pytest.raises(DataError, match="a OnGpu on a GPU that has no way to the host"):
+            network.predict(OnGpu())
+        return
+    assert same(network.predict(OnGpu(), **LOW), network.predict(pixels, **LOW))
+
+
 def test_lists_and_batches(network, cfg):
     images = [noise(seed, 50 + 10 * seed, 80) for seed in range(5)]
     singles = [network.predict(image, **LOW) for image in images]

@@ -35,12 +35,22 @@ def _free(image, _pixels) -> None:
     lib.dn_image_free(image)
 
 
+def _on_host(source: object) -> object:
+    """The array, brought from a GPU where it lies there: PyTorch's, CuPy's and Numba's way."""
+    if not hasattr(source, "__cuda_array_interface__"):
+        return source
+    for name in ("cpu", "get", "copy_to_host"):
+        if bring := getattr(source, name, None):
+            return bring()
+    raise DataError(f"a {type(source).__name__} on a GPU that has no way to the host")
+
+
 def as_pixels(source: object, bgr: bool) -> tuple[np.ndarray, str | None]:
     """The image and its path (None for an array), in the caller's channel order."""
     if isinstance(source, str | os.PathLike):
         pixels = load_image(source)
         return (np.ascontiguousarray(pixels[..., ::-1]) if bgr else pixels), os.fspath(source)
-    pixels = np.asarray(source)
+    pixels = np.asarray(_on_host(source))
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise DataError(
             f"an image array must be (height, width, 3) of uint8, not {pixels.shape} "
