@@ -56,16 +56,18 @@ static __global__ void col2im(dn_columns from, const float *matrix, bool accumul
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, g->w, g->h);
         const int64_t n = at.map / g->c, c = at.map - n * g->c;
-        const float *cell = matrix + n * from.column_step + c * g->size * g->size * from.pitch;
+        const float *taps = matrix + n * from.column_step + c * g->size * g->size * from.pitch;
         float sum = 0.0f;
         for (int32_t ky = 0; ky < g->size; ky++) {
             const int32_t out_y = reader(at.y + g->pad, ky * g->dilation, g->stride_y, from.first,
                                          from.first + from.rows);
-            for (int32_t kx = 0; kx < g->size; kx++, cell += from.pitch) {
+            if (out_y < 0) continue;
+            const float *row =
+                taps + ky * g->size * from.pitch + (int64_t)(out_y - from.first) * g->out_w;
+            for (int32_t kx = 0; kx < g->size; kx++, row += from.pitch) {
                 const int32_t out_x =
                     reader(at.x + g->pad, kx * g->dilation, g->stride_x, 0, g->out_w);
-                if (out_y >= 0 && out_x >= 0)
-                    sum += cell[(int64_t)(out_y - from.first) * g->out_w + out_x];
+                if (out_x >= 0) sum += row[out_x];
             }
         }
         float *to = image + n * from.image_step + (c * g->h + at.y) * g->w + at.x;
