@@ -10,11 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Opens the network that a tool works on; weights are needed where `wants_weights`. */
-static dn_network *open_quietly(dn_arguments *arguments, bool wants_weights)
+/* Tools look at parameters and run nothing: on the CPU, whatever GPU is named. */
+static dn_common_arguments take_common(dn_arguments *arguments)
 {
     dn_common_arguments common = dn_take_common(arguments);
     common.quiet = true;
+    snprintf(common.device, sizeof common.device, "cpu");
+    return common;
+}
+
+/* Opens the network that a tool works on; weights are needed where `wants_weights`. */
+static dn_network *open_quietly(dn_arguments *arguments, bool wants_weights)
+{
+    const dn_common_arguments common = take_common(arguments);
     dn_take_files(arguments);
     if (wants_weights && !arguments->weights) dn_die("a weights file is missing");
     return dn_open_network(arguments, &common, 0);
@@ -156,8 +164,7 @@ static void blend(void *context, int32_t layer, const char *type, dn_param_info 
 
 int dn_command_average(dn_arguments *arguments)
 {
-    dn_common_arguments common = dn_take_common(arguments);
-    common.quiet = true;
+    const dn_common_arguments common = take_common(arguments);
     /* By place, whatever their names: the second one is overwritten. */
     arguments->cfg = dn_take_operand(arguments, "a cfg file");
     const char *out = dn_take_operand(arguments, "the name of the file to write");
@@ -193,6 +200,7 @@ int dn_command_rgbgr(dn_arguments *arguments)
             *red = *blue;
             *blue = kept;
         }
+    dn_network_touch(network);
     return save(network, take_out(arguments), 0, -1);
 }
 
