@@ -58,6 +58,15 @@ def test_without_validation(folder):
     assert all(row.endswith(",,,,") for row in rows)
 
 
+@pytest.fixture
+def heard_control_c():
+    """A shell's background jobs start with SIGINT ignored, and Python leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_control_c")
 def test_control_c_saves(folder):
     """Sent while the library is at work; what was done is not lost, and the rest is the same."""
 
