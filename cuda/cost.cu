@@ -3,42 +3,27 @@
 
 #include "layers/cost.h"
 
-static __global__ void add_losses(dn_cost kind, dn_wanted wanted, const float *in, int64_t count,
-                                  double *sums, int64_t lanes)
-{
-    DN_GRID_STRIDE(lane, lanes) {
-        double sum = 0.0;
-        for (int64_t i = lane; i < count; i += lanes)
-            if (dn_is_wanted(wanted, i))
-                sum += (double)dn_cost_of(kind, in[i], wanted.values[i]).error;
-        sums[lane] = sum;
-    }
-}
+struct cost_error {
+    dn_cost kind;
 
-static dn_status find_loss(dn_layer *layer, const dn_pass *pass)
-{
-    const dn_cost_options *o = (const dn_cost_options *)layer->options;
-    const int64_t count = pass->batch * dn_tensor_size(&layer->out);
-    const int64_t lanes = dn_values_lanes(layer, pass);
-    dn_wanted wanted;
-    double sum = 0;
-    DN_TRY(dn_values_send(layer, pass, &wanted));
-    if (!wanted.present) return DN_OK;
-    DN_LAUNCH(add_losses, lanes, (dn_cost)o->type, wanted, dn_input(layer, pass, 0)->data, count,
-              (double *)(void *)pass->workspace, lanes);
-    DN_CUDA_TRY(cudaGetLastError());
-    DN_TRY(dn_values_sum(layer, pass, &sum));
-    layer->loss = (double)o->scale * sum / pass->batch;
-    return DN_OK;
-}
+    __device__ float operator()(float value, float wanted) const
+    {
+        return dn_cost_of(kind, value, wanted).error;
+    }
+};
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
+    const dn_cost_options *o = (const dn_cost_options *)layer->options;
     const size_t count = (size_t)(pass->batch * dn_tensor_size(&layer->out));
     DN_CUDA_TRY(cudaMemcpyAsync(layer->out.data, dn_input(layer, pass, 0)->data,
                                 count * sizeof(float), cudaMemcpyDeviceToDevice));
     layer->loss = 0;
-    return pass->training ? find_loss(layer, pass) : DN_OK;
+    if (!pass->training) return DN_OK;
+    DN_TRY(
+        dn_values_loss(layer, pass, dn_input(layer, pass, 0)->data, cost_error{(dn_cost)o->type}));
+    layer->loss *= (double)o->scale;
+    return DN_OK;
 }
 
 static __global__ void add_gradient(dn_cost kind, float scale, dn_wanted wanted, const float *in,

@@ -12,33 +12,12 @@ static __global__ void normalize(dn_softmax_geometry g, int64_t size, const floa
     }
 }
 
-static __global__ void add_losses(dn_wanted wanted, const float *out, int64_t count, double *sums,
-                                  int64_t lanes)
-{
-    DN_GRID_STRIDE(lane, lanes) {
-        double sum = 0.0;
-        for (int64_t i = lane; i < count; i += lanes)
-            if (dn_is_wanted(wanted, i)) sum += dn_softmax_loss(out[i], wanted.values[i]);
-        sums[lane] = sum;
+struct softmax_loss {
+    __device__ double operator()(float probability, float wanted) const
+    {
+        return dn_softmax_loss(probability, wanted);
     }
-}
-
-static dn_status find_loss(dn_layer *layer, const dn_pass *pass)
-{
-    const int64_t count = pass->batch * dn_tensor_size(&layer->out);
-    const int64_t lanes = dn_values_lanes(layer, pass);
-    dn_wanted wanted;
-    double sum = 0;
-    DN_TRY(dn_values_send(layer, pass, &wanted));
-    if (wanted.present) {
-        DN_LAUNCH(add_losses, lanes, wanted, layer->out.data, count,
-                  (double *)(void *)pass->workspace, lanes);
-        DN_CUDA_TRY(cudaGetLastError());
-        DN_TRY(dn_values_sum(layer, pass, &sum));
-    }
-    layer->loss = sum / pass->batch;
-    return DN_OK;
-}
+};
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
@@ -47,7 +26,8 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     DN_LAUNCH(normalize, vectors, *g, dn_tensor_size(&layer->out), dn_input(layer, pass, 0)->data,
               layer->out.data, vectors);
     DN_CUDA_TRY(cudaGetLastError());
-    return pass->training && layer->has_loss ? find_loss(layer, pass) : DN_OK;
+    if (!pass->training || !layer->has_loss) return DN_OK;
+    return dn_values_loss(layer, pass, layer->out.data, softmax_loss());
 }
 
 static __global__ void add_gradient(dn_softmax_geometry g, dn_wanted wanted, const float *out,

@@ -4,6 +4,7 @@
 #define DN_CUDA_VALUES_H
 
 #include "core/network.h"
+#include "launch.h"
 #include "staging.h"
 
 /* In layer->device. */
@@ -40,6 +41,38 @@ dn_status dn_values_sum(const dn_layer *layer, const dn_pass *pass, double *sum)
 static inline __device__ bool dn_is_wanted(dn_wanted wanted, int64_t i)
 {
     return wanted.present && wanted.present[i / wanted.size] != 0;
+}
+
+/* sums[lane] = the lane's losses: loss(value, wanted) is one element's. */
+template <typename Loss>
+static __global__ void dn_add_value_losses(Loss loss, dn_wanted wanted, const float *in,
+                                           int64_t count, double *sums, int64_t lanes)
+{
+    DN_GRID_STRIDE(lane, lanes) {
+        double sum = 0.0;
+        for (int64_t i = lane; i < count; i += lanes)
+            if (dn_is_wanted(wanted, i)) sum += (double)loss(in[i], wanted.values[i]);
+        sums[lane] = sum;
+    }
+}
+
+/* layer->loss = the losses of `in`, (batch, size), an image; 0 where nothing is wanted. Waits for
+ * the device. */
+template <typename Loss>
+static dn_status dn_values_loss(dn_layer *layer, const dn_pass *pass, const float *in, Loss loss)
+{
+    const int64_t count = pass->batch * dn_tensor_size(&layer->out);
+    const int64_t lanes = dn_values_lanes(layer, pass);
+    double *sums = (double *)(void *)pass->workspace, sum = 0;
+    dn_wanted wanted;
+    layer->loss = 0;
+    DN_TRY(dn_values_send(layer, pass, &wanted));
+    if (!wanted.present) return DN_OK;
+    DN_LAUNCH(dn_add_value_losses, lanes, loss, wanted, in, count, sums, lanes);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_TRY(dn_values_sum(layer, pass, &sum));
+    layer->loss = sum / pass->batch;
+    return DN_OK;
 }
 
 #endif
