@@ -9,6 +9,12 @@
  * stay small. */
 enum { DN_PLACES_A_THREAD = 2 };
 
+/* Threads for an image's `places`. */
+static inline int32_t dn_head_threads(int32_t places)
+{
+    return (places + DN_PLACES_A_THREAD - 1) / DN_PLACES_A_THREAD;
+}
+
 enum { DN_OBJECTS_AN_IMAGE = 64 };
 
 /* The objects of a pass, in device memory. */

@@ -5,6 +5,7 @@
  */
 #include "decode.h"
 #include "head.h"
+#include "move.h"
 #include "records.h"
 
 #include "layers/region.h"
@@ -22,7 +23,7 @@ typedef struct dn_region_device {
 
 static int32_t threads_an_image(const dn_region_head *head)
 {
-    return (head->num * head->h * head->w + DN_PLACES_A_THREAD - 1) / DN_PLACES_A_THREAD;
+    return dn_head_threads(head->num * head->h * head->w);
 }
 
 static dn_status setup(dn_layer *layer, dn_network *)
@@ -165,23 +166,15 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     DN_CUDA_TRY(cudaGetLastError());
     if (head->softmax) DN_LAUNCH(activate_classes, places, *head, in, layer->out.data, places);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_TRY(dn_decode_ahead(&device->decoder, &device->head, device->head.num, layer, pass));
+    DN_TRY(dn_decode_ahead(&device->decoder, head, head->num, layer, pass));
     return pass->training ? find_loss(layer, pass) : DN_OK;
-}
-
-static __global__ void add_gradient(const float *gradient, float *grad, int64_t count)
-{
-    DN_GRID_STRIDE(i, count) grad[i] += gradient[i];
 }
 
 static dn_status backward(dn_layer *layer, const dn_pass *pass)
 {
     float *grad = dn_input(layer, pass, 0)->grad;
     const int64_t count = pass->batch * dn_tensor_size(&layer->out);
-    if (!grad) return DN_OK;
-    DN_LAUNCH(add_gradient, count, layer->saved, grad, count);
-    DN_CUDA_TRY(cudaGetLastError());
-    return DN_OK;
+    return grad ? dn_cuda_add(dn_whole(layer->saved, grad, count), 1) : DN_OK;
 }
 
 static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t image,

@@ -26,7 +26,7 @@ typedef struct dn_yolo_device {
 
 static int32_t threads_an_image(const dn_yolo_head *head)
 {
-    return (head->slots * head->h * head->w + DN_PLACES_A_THREAD - 1) / DN_PLACES_A_THREAD;
+    return dn_head_threads(head->slots * head->h * head->w);
 }
 
 /* device->head = the state's with its arrays on the device. */
