@@ -13,14 +13,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional
 
 from networks import Net
 from program import Folder, floats
 from test_image import noise, published_input, view
 from yolomask import CancelledError, DarknetError, DataError, Network
 from yolomask._native import check, ffi, lib
+
+try:
+    import torch
+    from torch.nn import functional
+except ImportError:
+    torch = None
+needs_torch = pytest.mark.skipif(torch is None, reason="no PyTorch: make test TORCH=1")
 
 COLOURS = {"apple": (200, 30, 30), "leaf": (30, 190, 40), "sky": (40, 60, 210)}  # RGB
 NET = """[net]
@@ -164,6 +169,7 @@ def test_crop_of_extreme_images_stays_in_range():
 # ---- predict ----
 
 
+@needs_torch
 def test_predict_against_pytorch(folder):
     arrays = write_weights(folder.path / "net.weights", seed=3)
     pixels = cv2.imread(str(folder.path / "leaf/4.png"))[..., ::-1]
@@ -206,6 +212,7 @@ def test_predict_letterboxed_and_stretched_see_more_than_the_crop(folder):
 # ---- valid ----
 
 
+@needs_torch
 def test_valid_counts_top_1_and_top_k(folder):
     arrays = write_weights(folder.path / "net.weights", seed=3)
     first = among = 0
@@ -450,6 +457,7 @@ def preview(folder: Path, cfg: str, count: int, seed: int = 7, **fields):
     return inputs, rows, names
 
 
+@needs_torch
 @pytest.mark.parametrize(
     "crops, angle, aspect, flip, samples",
     [
@@ -537,6 +545,7 @@ def test_validation_on_the_way_keeps_the_best(folder):
     assert re.search(rf"^6: .*, top 1 {100 * shares[1]:.1f}, best ", out, re.M)
 
 
+@needs_torch
 @pytest.mark.parametrize("eps", [0, 0.2])
 def test_training_steps_against_pytorch(folder, eps):
     """Four updates of two parts each, without augmentation, from random weights."""
