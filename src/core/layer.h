@@ -93,6 +93,8 @@ typedef struct dn_layer_type {
      */
     dn_status (*detect)(const dn_layer *layer, const dn_pass *pass, int32_t image,
                         dn_detections *detections);
+    /* What the CPU's forward left undone of the output until somebody asks for it, or NULL. */
+    void (*complete)(const dn_layer *layer, const dn_pass *pass);
     /* The layer table's row without the index, e.g. "conv     32  3 x 3 / 1 ..."; see cli. */
     void (*describe)(const dn_layer *layer, const dn_network *network, char *text, size_t size);
     void (*destroy)(dn_layer *layer); /* frees what state points to; may be NULL */

@@ -34,11 +34,14 @@ static dn_status values_of(const dn_network *network, const dn_layer *layer, con
                            const float **grad)
 {
     const bool last = layer->index == network->run_count - 1;
+    const bool ran = network->pass.network != NULL;
     *out = layer->out.data;
     *grad = layer->out.grad;
+    if (!network->host && ran && layer->type->complete)
+        layer->type->complete(layer, &network->pass);
     if (!network->host) return DN_OK;
     *out = *grad = NULL;
-    if (!network->pass.network || layer->index >= network->run_count) return DN_OK;
+    if (!ran || layer->index >= network->run_count) return DN_OK;
     if (!network->options.keep_all && !layer->keeps_output && !last) return DN_OK;
     DN_TRY(dn_network_enter(network));
     DN_TRY(dn_host_output(layer, &network->pass, out));

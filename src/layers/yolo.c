@@ -6,13 +6,14 @@
  * them as they are, since the convolution before has activation=logistic. A box of cell (i, j) with
  * anchor (pw, ph) in pixels of the W x H input, relative to it:
  *     x = (i + x') / w,  y = (j + y') / h,  width = e^w' pw / W   (new_coords: 4 w'^2 pw / W).
- * Loss: yolo_loss.c. Boxes carry no gradient to what follows.
+ * Loss: yolo_loss.c; which boxes there are: yolo_detect.c. Boxes carry no gradient to what follows.
+ *
+ * In inference on the CPU nearly all of the output would be made for nothing: boxes are read from
+ * the input, and the output is made when somebody asks for it (`complete`).
  */
 #include "layers/yolo.h"
 
-#include "core/host.h"
 #include "core/memory.h"
-#include "data/geometry.h"
 #include "math/activation.h"
 
 #include <math.h>
@@ -152,6 +153,27 @@ static dn_yolo_head head_of(const dn_layer *layer, const dn_network *network)
     };
 }
 
+static bool is_read(const dn_layer *layer, const dn_network *network)
+{
+    for (int32_t i = layer->index + 1; i < network->layer_count; i++)
+        for (int32_t k = 0; k < network->layers[i].input_count; k++)
+            if (network->layers[i].inputs[k] == layer->index) return true;
+    return false;
+}
+
+/* Whether the output waits until it is asked for; the input must stay there then. */
+static dn_status set_lazy(dn_layer *layer, const dn_network *network)
+{
+    dn_yolo_state *state = layer->state;
+    const dn_network_options *made = &network->options;
+    state->lazy = network->backend == &dn_cpu_backend && !made->training && !made->keep_all &&
+                  !is_read(layer, network);
+    layer->keeps_input = state->lazy;
+    if (state->entries) return DN_OK;
+    state->entries = dn_alloc(2 * (size_t)(DN_YOLO_CLASSES + state->info.classes) * sizeof(float));
+    return state->entries ? DN_OK : DN_ERROR_MEMORY;
+}
+
 static dn_status setup(dn_layer *layer, dn_network *network)
 {
     const dn_yolo_options *o = layer->options;
@@ -168,6 +190,7 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     DN_TRY(dn_head_check_filters(layer, network, state->slots, DN_YOLO_CLASSES + o->classes));
     DN_TRY(dn_head_read_map(&state->info, layer, network, o->map));
     DN_TRY(set_class_weights(layer, network));
+    DN_TRY(set_lazy(layer, network));
     layer->keeps_output = true;
     layer->has_loss = layer->trains;
     DN_TRY(dn_set_output(layer, network, in->c, in->h, in->w));
@@ -176,8 +199,7 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     return DN_OK;
 }
 
-/* The output of one slot of one image, (5 + classes, h, w), from its input. */
-static void activate_slot(const dn_yolo_options *o, const float *in, float *out, int64_t plane)
+void dn_yolo_activate(const dn_yolo_options *o, const float *in, float *out, int64_t plane)
 {
     const int64_t all = (DN_YOLO_CLASSES + o->classes) * plane;
     if (o->new_coords) {
@@ -192,7 +214,7 @@ static void activate_slot(const dn_yolo_options *o, const float *in, float *out,
         for (int64_t k = 0; k < 2 * plane; k++) out[k] = dn_yolo_stretch(o->scale_x_y, out[k]);
 }
 
-static dn_status forward(dn_layer *layer, const dn_pass *pass)
+static void activate(const dn_layer *layer, const dn_pass *pass)
 {
     const dn_yolo_options *o = layer->options;
     const dn_yolo_state *state = layer->state;
@@ -202,8 +224,22 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     const int64_t slot_size = (DN_YOLO_CLASSES + o->classes) * plane;
 #pragma omp parallel for num_threads(pass->threads)
     for (int64_t k = 0; k < (int64_t)pass->batch * state->slots; k++)
-        activate_slot(o, in + k * slot_size, out + k * slot_size, plane);
+        dn_yolo_activate(o, in + k * slot_size, out + k * slot_size, plane);
+}
+
+static dn_status forward(dn_layer *layer, const dn_pass *pass)
+{
+    dn_yolo_state *state = layer->state;
+    state->waits = state->lazy;
+    if (!state->waits) activate(layer, pass);
     return pass->training ? dn_yolo_loss(layer, pass) : DN_OK;
+}
+
+static void complete(const dn_layer *layer, const dn_pass *pass)
+{
+    dn_yolo_state *state = layer->state;
+    if (state->waits) activate(layer, pass);
+    state->waits = false;
 }
 
 static dn_status backward(dn_layer *layer, const dn_pass *pass)
@@ -213,33 +249,6 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     if (!grad) return DN_OK;
     const int64_t count = pass->batch * dn_tensor_size(&layer->out);
     for (int64_t k = 0; k < count; k++) grad[k] += o->delta_normalizer * layer->saved[k];
-    return DN_OK;
-}
-
-static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
-                        dn_detections *detections)
-{
-    const dn_yolo_options *o = layer->options;
-    const dn_yolo_state *state = layer->state;
-    const dn_tensor *out = &layer->out;
-    const int64_t plane = (int64_t)out->h * out->w;
-    const float *all;
-    DN_TRY(dn_host_output(layer, pass, &all));
-    for (int32_t row = 0; row < out->h; row++)
-        for (int32_t column = 0; column < out->w; column++)
-            for (int32_t a = 0; a < state->slots; a++) {
-                const float *values = all + dn_yolo_slot_offset(layer, image, a);
-                const float *cell = values + (int64_t)row * out->w + column;
-                const float objectness = cell[DN_YOLO_OBJECTNESS * plane];
-                if (!(objectness > pass->threshold)) continue;
-                const dn_candidate candidate = {.box =
-                                                    dn_yolo_box(&state->head, cell, a, row, column),
-                                                .objectness = objectness,
-                                                .image = image,
-                                                .best_class = -1};
-                DN_TRY(dn_head_add_box(pass, candidate, cell + DN_YOLO_CLASSES * plane, o->classes,
-                                       plane, detections));
-            }
     return DN_OK;
 }
 
@@ -254,6 +263,7 @@ static void destroy(dn_layer *layer)
 {
     dn_yolo_state *state = layer->state;
     dn_free(state->info.class_map);
+    dn_free(state->entries);
     dn_free(state->anchor_of_slot);
     dn_free(state->anchors);
     dn_free(state->class_weights);
@@ -266,7 +276,8 @@ const dn_layer_type dn_yolo_layer = {
     .state_size = sizeof(dn_yolo_state),
     .setup = setup,
     .cpu = {forward, backward},
-    .detect = detect,
+    .detect = dn_yolo_detect,
+    .complete = complete,
     .describe = describe,
     .destroy = destroy,
 };

@@ -33,6 +33,9 @@ typedef struct dn_yolo_state {
     int32_t *anchor_of_slot; /* (slots): indices of anchors */
     float *anchors;          /* (num, 2): width and height in network pixels */
     float *class_weights;    /* (classes) or NULL */
+    float *entries;          /* (2, 5 + classes): of one box, before and behind the logistic */
+    bool lazy;               /* the output is made when it is asked for */
+    bool waits;              /* that of the last pass was not yet */
 } dn_yolo_state;
 
 /* Where the anchor slot's values of one image, (5 + classes, h, w), begin in such a tensor. */
@@ -49,6 +52,13 @@ static inline float *dn_yolo_slot(const dn_layer *layer, float *values, int32_t 
 {
     return values + dn_yolo_slot_offset(layer, image, slot);
 }
+
+/* The output of one slot, (5 + classes, plane), from its input. */
+void dn_yolo_activate(const dn_yolo_options *options, const float *in, float *out, int64_t plane);
+
+/* The type's `detect`. */
+dn_status dn_yolo_detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
+                         dn_detections *detections);
 
 /* Sets layer->loss, the statistics and layer->saved from the output of this pass. */
 dn_status dn_yolo_loss(dn_layer *layer, const dn_pass *pass);

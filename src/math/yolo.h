@@ -38,11 +38,11 @@ DN_HD float dn_yolo_stretch(float scale_x_y, float value)
     return scale_x_y * value + -0.5f * (scale_x_y - 1.0f);
 }
 
-/* The box of a cell whose entries begin at `cell`, relative to the network's input. */
-DN_HD dn_box dn_yolo_box(const dn_yolo_head *y, const float *cell, int32_t slot, int32_t row,
-                         int32_t column)
+/* The box of a cell whose entries begin at `cell` and lie `plane` apart, relative to the network's
+ * input. */
+DN_HD dn_box dn_yolo_box_of(const dn_yolo_head *y, const float *cell, int64_t plane, int32_t slot,
+                            int32_t row, int32_t column)
 {
-    const int64_t plane = (int64_t)y->h * y->w;
     const float *anchor = y->anchors + 2 * y->anchor_of_slot[slot];
     const float w = cell[DN_YOLO_W * plane], h = cell[DN_YOLO_H * plane];
     const float wide = y->new_coords ? 4.0f * w * w : expf(w);
@@ -50,6 +50,13 @@ DN_HD dn_box dn_yolo_box(const dn_yolo_head *y, const float *cell, int32_t slot,
     return dn_box_from_centre(((float)column + cell[DN_YOLO_X * plane]) / (float)y->w,
                               ((float)row + cell[DN_YOLO_Y * plane]) / (float)y->h,
                               wide * anchor[0] / y->input_w, high * anchor[1] / y->input_h);
+}
+
+/* The same in the output, where they lie h * w apart. */
+DN_HD dn_box dn_yolo_box(const dn_yolo_head *y, const float *cell, int32_t slot, int32_t row,
+                         int32_t column)
+{
+    return dn_yolo_box_of(y, cell, (int64_t)y->h * y->w, slot, row, column);
 }
 
 DN_HD dn_box dn_yolo_box_at(const dn_yolo_head *y, dn_yolo_place at)
