@@ -1,6 +1,7 @@
 # YOLO-Mask. `make` builds ./darknet and ./libdarknet.so; `make help` lists the rest.
-# The sources are found, never listed: src/*/*.c, cuda/*.cu. Files named *_avx2.c and *_avx512.c
-# are the only ones compiled for those instruction sets; which one runs is chosen at run time.
+# The sources are found, never listed: src/*/*.c, cuda/*.cu. Files named *_avx2.c and *_avx512.c and
+# those of src/blocked, once an instruction set, are the only ones compiled for those; which one runs
+# is chosen at run time.
 
 all:
 
@@ -51,11 +52,19 @@ NEEDS    := jpeg png yajl $(if $(call on,OPENMP),openmp)
 
 # ---- Sources ---------------------------------------------------------------------------------
 
-SOURCES := $(filter-out src/cli/%,$(wildcard src/*/*.c))
-ifeq ($(filter x86_64 amd64,$(shell uname -m)),)
+SOURCES := $(filter-out src/cli/% src/blocked/%,$(wildcard src/*/*.c))
+MACHINE := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+ifeq ($(filter x86_64 amd64,$(MACHINE)),)
 SOURCES := $(filter-out %_avx2.c %_avx512.c,$(SOURCES))
 endif
-LIB_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+# src/blocked is compiled once an instruction set; CMakeLists.txt has the same list.
+ISAS := plain $(if $(filter x86_64 amd64,$(MACHINE)),avx2 avx512 avx512vnni avx512bf16) $(if $(filter aarch64 arm64,$(MACHINE)),neon)
+ISA_avx2       := -mavx2 -mfma
+ISA_avx512     := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+ISA_avx512vnni := $(ISA_avx512) -mavx512vnni
+ISA_avx512bf16 := $(ISA_avx512vnni) -mavx512bf16
+BLOCKED     := $(wildcard src/blocked/*.c)
+LIB_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) $(foreach isa,$(ISAS),$(BLOCKED:%.c=$(BUILD)/$(isa)/%.o))
 CLI_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
 
 # ---- MPI (MPI=1) -----------------------------------------------------------------------------
@@ -123,8 +132,14 @@ $(PLACE)darknet: $(CLI_OBJECTS) $(LIB_OBJECTS) $(FLAVOUR)
 $(PLACE)libdarknet.so: $(LIB_OBJECTS) $(FLAVOUR)
 	$(call quiet,link $@)$(LINK) -shared -Wl,-z,defs -o $@ $(filter %.o,$^) $(LIBS)
 
-$(BUILD)/%_avx2.o: ISA = -mavx2 -mfma
-$(BUILD)/%_avx512.o: ISA = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+$(BUILD)/%_avx2.o: ISA = $(ISA_avx2)
+$(BUILD)/%_avx512.o: ISA = $(ISA_avx512)
+define blocked_rule
+$(BUILD)/$(1)/src/blocked/%.o: src/blocked/%.c $(BUILD)/flags | $(BUILD)/libraries
+	@mkdir -p $$(@D)
+	$$(call quiet,cc "$$< ($(1))")$$(COMPILE) -DDN_ISA=$(1) $(ISA_$(1)) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach isa,$(ISAS),$(eval $(call blocked_rule,$(isa))))
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/libraries
 	@mkdir -p $(@D)
 	$(call quiet,cc $<)$(COMPILE) $(ISA) -MMD -MP -c -o $@ $<

@@ -50,8 +50,8 @@ DN_API void dn_buffer_free(void *buffer);
 /* Tests only: the n-th allocation from now (0: the next) fails once; negative: none. */
 DN_API void dn_test_fail_allocation(long n);
 
-/* Tests only: lowers the instruction set in use to "plain", "avx2" or "avx512"; false where this
- * machine lacks it. Not while a network exists. */
+/* Tests only: lowers the instruction set in use to "plain", "avx2", "avx512", ... (math/cpu.h);
+ * false where this machine lacks it. Not while a network exists. */
 DN_API bool dn_test_isa(const char *name);
 
 typedef struct dn_test_gemm_args {
@@ -82,6 +82,24 @@ DN_API double dn_test_conv(const dn_test_conv_args *args, const float *in, const
 DN_API double dn_test_conv_backward(const dn_test_conv_args *args, const float *in,
                                     const float *weights, const float *grad_out,
                                     float *grad_weights, float *grad_in);
+
+typedef struct dn_test_conv_form_args {
+    dn_test_conv_args conv; /* packed is not looked at */
+    bool planar_in, planar_out, adds;
+    const char *after_add; /* the activation behind the addition */
+    bool exact;            /* where the form is chosen: without Winograd */
+    int32_t rounds;        /* at least 1 */
+} dn_test_conv_form_args;
+
+/* Tests only: a convolution by the form of that name (NULL: the one that the inference plan would
+ * choose) on blocked tensors; all arrays planar, factor may be NULL. The seconds of the fastest
+ * round; -1 when there is no memory, -2 where the form does not exist or does not fit. */
+DN_API double dn_test_conv_form(const dn_test_conv_form_args *args, const char *name,
+                                const float *in, const float *weights, const float *factor,
+                                const float *shift, const float *add, float *out);
+
+/* Tests only: the names of the forms of the instruction set in use; NULL past the end. */
+DN_API const char *dn_test_conv_form_name(int32_t index);
 
 /* Tests only: y = f(x) and gradient = f'(x) for `count` values; `activation` as above. */
 DN_API void dn_test_activation(const char *activation, const float *x, float *y, float *gradient,

@@ -16,14 +16,14 @@ const char *const dn_activation_names[] = {
 static bool activate_by_vectors(dn_activation kind, const float *x, float *y, int64_t count)
 {
     const dn_isa isa = dn_cpu_isa();
-    if (isa == DN_ISA_AVX512) return dn_activate_array_avx512(kind, x, y, count);
+    if (isa >= DN_ISA_AVX512) return dn_activate_array_avx512(kind, x, y, count);
     return isa == DN_ISA_AVX2 && dn_activate_array_avx2(kind, x, y, count);
 }
 
 static bool gradient_by_vectors(dn_activation kind, const float *x, float *grad, int64_t count)
 {
     const dn_isa isa = dn_cpu_isa();
-    if (isa == DN_ISA_AVX512) return dn_activation_gradient_avx512(kind, x, grad, count);
+    if (isa >= DN_ISA_AVX512) return dn_activation_gradient_avx512(kind, x, grad, count);
     return isa == DN_ISA_AVX2 && dn_activation_gradient_avx2(kind, x, grad, count);
 }
 #else

@@ -30,17 +30,13 @@ static strip_plan make_plan(const dn_conv_geometry *g)
 #if defined(__x86_64__)
 static void run_strip(const dn_depthwise_strip *strip)
 {
-    switch (dn_cpu_isa()) {
-    case DN_ISA_PLAIN:
-        dn_depthwise_plain(strip);
-        break;
-    case DN_ISA_AVX2:
-        dn_depthwise_avx2(strip);
-        break;
-    case DN_ISA_AVX512:
+    const dn_isa isa = dn_cpu_isa();
+    if (isa >= DN_ISA_AVX512)
         dn_depthwise_avx512(strip);
-        break;
-    }
+    else if (isa == DN_ISA_AVX2)
+        dn_depthwise_avx2(strip);
+    else
+        dn_depthwise_plain(strip);
 }
 #else
 static void run_strip(const dn_depthwise_strip *strip)

@@ -14,7 +14,14 @@ static dn_isa best_isa(void)
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return DN_ISA_PLAIN;
     const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return wide ? DN_ISA_AVX512 : DN_ISA_AVX2;
+    if (!wide) return DN_ISA_AVX2;
+    if (!__builtin_cpu_supports("avx512vnni")) return DN_ISA_AVX512;
+    return __builtin_cpu_supports("avx512bf16") ? DN_ISA_AVX512BF16 : DN_ISA_AVX512VNNI;
+}
+#elif defined(__aarch64__)
+static dn_isa best_isa(void)
+{
+    return DN_ISA_NEON; /* every 64-bit Arm has it */
 }
 #else
 static dn_isa best_isa(void)
@@ -25,15 +32,9 @@ static dn_isa best_isa(void)
 
 const char *dn_isa_name(dn_isa isa)
 {
-    switch (isa) {
-    case DN_ISA_PLAIN:
-        return "plain";
-    case DN_ISA_AVX2:
-        return "avx2";
-    case DN_ISA_AVX512:
-        return "avx512";
-    }
-    return "unknown";
+    static const char *const names[] = {"plain",  "neon",       "avx2",
+                                        "avx512", "avx512vnni", "avx512bf16"};
+    return names[isa];
 }
 
 /* Set once; every thread that races here finds the same value. Negative: not asked yet. */
@@ -42,6 +43,7 @@ static atomic_int chosen_isa = -1;
 static dn_isa lowered(dn_isa best, const char *name)
 {
     for (int isa = DN_ISA_PLAIN; name != NULL && isa < (int)best; ++isa) {
+        if (isa == DN_ISA_NEON) continue; /* of another family than those above it */
         if (strcmp(name, dn_isa_name((dn_isa)isa)) == 0) return (dn_isa)isa;
     }
     return best;

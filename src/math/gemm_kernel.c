@@ -4,15 +4,9 @@
 #if defined(__x86_64__)
 const dn_gemm_kernel *dn_gemm_kernel_in_use(void)
 {
-    switch (dn_cpu_isa()) {
-    case DN_ISA_PLAIN:
-        return &dn_gemm_kernel_plain;
-    case DN_ISA_AVX2:
-        return &dn_gemm_kernel_avx2;
-    case DN_ISA_AVX512:
-        return &dn_gemm_kernel_avx512;
-    }
-    return &dn_gemm_kernel_plain;
+    const dn_isa isa = dn_cpu_isa();
+    if (isa >= DN_ISA_AVX512) return &dn_gemm_kernel_avx512;
+    return isa == DN_ISA_AVX2 ? &dn_gemm_kernel_avx2 : &dn_gemm_kernel_plain;
 }
 #else
 const dn_gemm_kernel *dn_gemm_kernel_in_use(void)

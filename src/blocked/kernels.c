@@ -1,0 +1,20 @@
+/* The table of one instruction set. */
+#include "blocked/kernels.h"
+
+#include "blocked/reorder.h"
+#include "blocked/vector.h"
+
+#define DN_TEXT(x)    #x
+#define DN_TEXT_OF(x) DN_TEXT(x)
+
+/* In the order in which equally cheap ones are taken. */
+static const dn_conv_form *const conv_forms[] = {NULL};
+
+extern const dn_kernels DN_ISA_NAME(dn_kernels);
+const dn_kernels DN_ISA_NAME(dn_kernels) = {
+    .isa = DN_TEXT_OF(DN_ISA),
+    .lanes = DN_LANES,
+    .conv_forms = conv_forms,
+    .to_blocked = DN_ISA_NAME(dn_to_blocked),
+    .to_planar = DN_ISA_NAME(dn_to_planar),
+};

@@ -1,0 +1,63 @@
+/* Chooses and runs forms of the convolution. See conv_forms.h. */
+#include "infer/conv_forms.h"
+
+#include "math/cpu.h"
+#include "math/threads.h"
+
+extern const dn_kernels dn_kernels_plain;
+#if defined(__x86_64__)
+extern const dn_kernels dn_kernels_avx2, dn_kernels_avx512, dn_kernels_avx512vnni,
+    dn_kernels_avx512bf16;
+#elif defined(__aarch64__)
+extern const dn_kernels dn_kernels_neon;
+#endif
+
+const dn_kernels *dn_kernels_in_use(void)
+{
+    const dn_isa isa = dn_cpu_isa();
+#if defined(__x86_64__)
+    if (isa == DN_ISA_AVX2) return &dn_kernels_avx2;
+    if (isa == DN_ISA_AVX512) return &dn_kernels_avx512;
+    if (isa == DN_ISA_AVX512VNNI) return &dn_kernels_avx512vnni;
+    if (isa == DN_ISA_AVX512BF16) return &dn_kernels_avx512bf16;
+#elif defined(__aarch64__)
+    if (isa == DN_ISA_NEON) return &dn_kernels_neon;
+#endif
+    (void)isa;
+    return &dn_kernels_plain;
+}
+
+const dn_conv_form *dn_conv_form_choose(const dn_kernels *kernels, const dn_conv_problem *problem,
+                                        bool exact, int32_t threads)
+{
+    const dn_conv_form *best = NULL;
+    double least = 0;
+    for (const dn_conv_form *const *form = kernels->conv_forms; *form; ++form) {
+        if ((exact && !(*form)->exact) || !(*form)->fits(problem)) continue;
+        const double cost = (*form)->cost(problem, threads);
+        if (best && cost >= least) continue;
+        best = *form;
+        least = cost;
+    }
+    return best;
+}
+
+void dn_conv_form_pack(const dn_conv_form *form, const dn_conv_problem *problem,
+                       const float *weights, const float *factor, int32_t threads, void *packed)
+{
+    const int32_t tasks = form->pack_tasks(problem);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int32_t task = 0; task < tasks; ++task) form->pack(problem, weights, factor, packed, task);
+}
+
+void dn_conv_form_run(const dn_conv_form *form, const dn_conv_call *call, int32_t threads,
+                      void *scratch)
+{
+    const int64_t bytes = (form->scratch_bytes(&call->problem) + 63) / 64 * 64;
+    for (int32_t phase = 0; phase < form->phases; ++phase) {
+        const int32_t tasks = form->tasks(call, phase, threads);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+        for (int32_t task = 0; task < tasks; ++task)
+            form->run(call, phase, task, (char *)scratch + bytes * dn_thread_number());
+    }
+}
