@@ -282,6 +282,11 @@ bench: all env
 	$(RUN) bench/bench_gemm.py
 	$(RUN) bench/bench_networks.py
 
+# Beside the engines that people would export to; ARGS='--net yolov4 --threads 1': what is run.
+bench-peers: all env
+	@$(PIP) --no-deps -r bench/requirements.txt
+	$(RUN) bench/bench_peers.py $(ARGS)
+
 docs: all
 	./darknet reference > docs/cfg-reference.md
 
@@ -303,6 +308,8 @@ help:
 #: make host-cuda-check  tests them without a GPU: as C++, on the CPU
 #: make mpi-check        MPI=1 apart, and its tests with mpirun
 #: make bench            times the kernels and the networks
+#: make bench-peers      times the networks beside OpenVINO, ONNX Runtime, ncnn and OpenCV, in turns:
+#:                       docs/performance.md
 #: make lint             ruff and clang-format
 #: make docs             writes docs/cfg-reference.md anew
 #: make deps             static libraries and headers in build/deps, for DEPS=build/deps elsewhere

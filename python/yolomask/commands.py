@@ -19,6 +19,7 @@ from .datasets import Dataset
 from .detection import Outputs, detect
 from .label_formats import WRITERS
 from .network import DarknetWarning, Network
+from .onnx_export import export_onnx
 from .report import read_args, report
 from .video import demo
 
@@ -265,6 +266,29 @@ def _convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def export_main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="export",
+        description="Writes a network as ONNX, the mask branch beside it as OUT.mask.onnx.",
+        epilog="Input and outputs: docs/python.md. Needs the package onnx.",
+    )
+    parser.add_argument("cfg")
+    parser.add_argument("weights", nargs="+", help="weights files, in order")
+    parser.add_argument("out", type=Path, metavar="OUT.onnx")
+    parser.add_argument("--names", help="class names: a file, one a line, or a .data file")
+    parser.add_argument("--batch", type=int, default=0, help="images at a time; 0: any number")
+    parser.add_argument("--size", type=int, nargs="+", metavar="N", help="input: side, or w and h")
+    arguments = parser.parse_args(argv)
+    arguments.device, arguments.threads = "cpu", 0
+
+    def export() -> int:
+        with open_network(arguments) as network:
+            print(*export_onnx(network, arguments.out, arguments.batch), sep="\n")
+        return 0
+
+    return run(export)
+
+
 def report_main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="report",
@@ -292,6 +316,7 @@ def main() -> int:
         "convert": convert_main,
         "demo": demo_main,
         "evaluate": evaluate_main,
+        "export": export_main,
         "fetch": fetch_main,
         "report": report_main,
     }

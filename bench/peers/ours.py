@@ -1,0 +1,63 @@
+"""Our engine, through the library. To time another way of running, change open_network alone."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from peers.case import Case, Engine, Network, Unsupported, check, ffi, lib
+
+NAME = "YOLO-Mask"
+INSTALL = "make"
+
+
+def version() -> str:
+    return ""
+
+
+def open_network(case: Case) -> Network:
+    """The network as a user opens it for this precision."""
+    if case.precision != "f32":
+        raise Unsupported(f"has no {case.precision}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Network(
+            case.cfg,
+            case.weights,
+            device="cpu",
+            threads=case.threads,
+            width=case.width,
+            height=case.height,
+            batch=case.batch,
+        )
+
+
+def load(case: Case) -> Engine:
+    network, images = open_network(case), case.images()
+    data, handle = ffi.from_buffer("float[]", images), network._handle
+
+    def run(_alive=(network, images)):
+        check(lib.dn_network_forward(handle, data, case.batch, 0.25))
+
+    return Engine(run, lambda: head_inputs(case, images))
+
+
+def head_inputs(case: Case, images: np.ndarray) -> list[np.ndarray]:
+    """What the heads read, from a network of the plain path that keeps every layer's output."""
+    options = ffi.new("dn_network_options *")
+    options.batch, options.width, options.height = case.batch, case.width, case.height
+    options.threads, options.keep_all = case.threads, True
+    handle, layer = ffi.new("dn_network **"), ffi.new("dn_layer_info *")
+    check(lib.dn_network_create(case.cfg.encode(), options, handle))
+    network = ffi.gc(handle[0], lib.dn_network_free)
+    check(lib.dn_network_load_weights(network, case.weights.encode(), ffi.NULL))
+    data = ffi.from_buffer("float[]", images)
+    check(lib.dn_network_forward(network, data, case.batch, 0.25))
+    found = []
+    for name in case.outputs:
+        check(lib.dn_network_get_layer(network, int(name.split("_")[1]) - 1, layer))
+        shape = (layer.live, layer.c, layer.h, layer.w)
+        values = np.frombuffer(ffi.buffer(layer.out, 4 * int(np.prod(shape))), np.float32)
+        found.append(values.reshape(shape).copy())
+    return found
