@@ -307,7 +307,13 @@ DN_API dn_status dn_rle_sample(dn_rle *out, const dn_rle *mask, const dn_affine 
 DN_API dn_status dn_mask_paste(dn_rle *out, const float *mask, int32_t side, dn_box box,
                                int32_t height, int32_t width, float threshold);
 
-/* The same as bytes 0 and 1: out is (height, width). */
+/* `count` such masks, (count, side, side), as COCO's strings: *text, freed with dn_buffer_free,
+ * holds one after the other, each with its NUL, *length bytes in all. */
+DN_API dn_status dn_masks_encode(char **text, size_t *length, const float *masks, int32_t side,
+                                 const dn_box *boxes, int64_t count, int32_t height, int32_t width,
+                                 float threshold);
+
+/* dn_mask_paste as bytes 0 and 1: out is (height, width). */
 DN_API dn_status dn_mask_paste_dense(uint8_t *out, const float *mask, int32_t side, dn_box box,
                                      int32_t height, int32_t width, float threshold);
 

@@ -62,7 +62,18 @@ class Masks:
     @property
     def rle(self) -> list[dict]:
         """COCO's compressed runs: [{"size": [height, width], "counts": text}, ...]."""
-        return [coco_rle(rle) for rle in self._runs()]
+        height, width = self.orig_shape
+        cells = np.ascontiguousarray(self.cells, np.float32)
+        boxes = np.ascontiguousarray(self.mask_boxes, np.float32)
+        text, length = ffi.new("char **"), ffi.new("size_t *")
+        data, places = ffi.from_buffer("float[]", cells), ffi.from_buffer("dn_box[]", boxes)
+        side, count = cells.shape[-1], len(cells)
+        check(
+            lib.dn_masks_encode(text, length, data, side, places, count, height, width, THRESHOLD)
+        )
+        texts = bytes(ffi.buffer(text[0], length[0])).decode("ascii").split("\0")
+        lib.dn_buffer_free(text[0])
+        return [{"size": [height, width], "counts": counts} for counts in texts[:count]]
 
     @property
     def area(self) -> Array:

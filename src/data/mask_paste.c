@@ -6,10 +6,13 @@
  * Nothing is rounded to whole pixels or resampled before that. The box is continuous and may leave
  * the image.
  *
- * Method: along an image column the probability is a chain of at most M + 1 straight pieces. The
- * first and the last pixel of a piece tell whether it crosses the threshold, and bisection finds
- * where; so the cost follows M and the outline, not the area, and the runs come out directly. The
- * arithmetic is double and monotone within a piece, so this equals testing every pixel.
+ * Method: along an image column the probability is a chain of at most M + 1 straight pieces from
+ * one cell to the next, so the mask changes only in pieces whose cells lie on both sides of the
+ * threshold, and a division tells where. Between the centres of two columns of cells most cells are
+ * on one side in every image column; only the others are looked at in each. So the cost follows the
+ * outline, not the area, and the runs come out directly. Where rounding could decide (a cell at the
+ * threshold, a crossing at a pixel's centre) the pixels themselves are asked; their arithmetic is
+ * double and monotone within a piece. So all of this equals testing every pixel.
  */
 #include "data/geometry.h"
 #include "data/rle.h"
@@ -23,8 +26,9 @@ typedef struct dn_axis {
     double from, to;                     /* of the box, image pixels */
     int32_t side, pixels;                /* of the mask, of the image */
     int32_t begin[DN_MASK_SIDE_MAX + 2]; /* (side + 2) */
-    double first[DN_MASK_SIDE_MAX + 1];  /* (side + 1): how far behind cell p - 1 a piece's */
-    double last[DN_MASK_SIDE_MAX + 1];   /* first and last pixel lie, 0..1 */
+    double first[DN_MASK_SIDE_MAX + 1];  /* (side + 1): how far behind cell p - 1 a piece's first
+                                            pixel lies, 0..1 */
+    double length;                       /* of a piece, image pixels */
 } dn_axis;
 
 /* u = (x + 0.5 - x0) / (x1 - x0) * M - 0.5 */
@@ -60,10 +64,8 @@ static void dn_axis_make(dn_axis *axis, double from, double to, int32_t side, in
     axis->pixels = pixels;
     for (int32_t p = 0; p <= side + 1; p++)
         axis->begin[p] = dn_first_pixel(axis, p > 0 ? axis->begin[p - 1] : 0, p - 1);
-    for (int32_t p = 0; p <= side; p++) {
-        axis->first[p] = dn_behind(axis, p, axis->begin[p]);
-        axis->last[p] = dn_behind(axis, p, axis->begin[p + 1] - 1);
-    }
+    for (int32_t p = 0; p <= side; p++) axis->first[p] = dn_behind(axis, p, axis->begin[p]);
+    axis->length = (to - from) / side;
 }
 
 /* Where the pixels go: runs, or bytes (height, width). */
@@ -83,61 +85,188 @@ static dn_status dn_paint(const dn_canvas *canvas, int32_t x, int32_t begin, int
     return DN_OK;
 }
 
-/* The first pixel of a piece that is on the other side of the threshold than the piece's first. */
-static int32_t dn_crossing(const dn_axis *rows, int32_t piece, double a, double b, double threshold)
+/* ---- one image column ---- */
+
+/* Paints what lies between the first and the second turn, the third and the fourth, ... */
+typedef struct dn_pen {
+    const dn_canvas *canvas;
+    int32_t x, start;
+    bool inside;
+} dn_pen;
+
+static dn_status dn_turn(dn_pen *pen, int32_t y)
 {
-    int32_t near = rows->begin[piece], far = rows->begin[piece + 1] - 1;
-    const bool starts = a + rows->first[piece] * (b - a) >= threshold;
-    while (far - near > 1) {
-        const int32_t middle = near + (far - near) / 2;
-        const bool is_set = a + dn_behind(rows, piece, middle) * (b - a) >= threshold;
-        if (is_set == starts)
-            near = middle;
-        else
-            far = middle;
-    }
-    return far;
+    pen->inside = !pen->inside;
+    if (pen->inside)
+        pen->start = y;
+    else
+        return dn_paint(pen->canvas, pen->x, pen->start, y);
+    return DN_OK;
 }
 
-/* Paints image column x. cells: (side + 2) probabilities at this column, 0 at either end. */
-static dn_status dn_paste_column(const dn_canvas *canvas, int32_t x, const dn_axis *rows,
-                                 const double *cells, double threshold)
+/* Cells in bits: 0 and side + 1 are those outside the mask. */
+enum { DN_WORD = 64, DN_WORDS = (DN_MASK_SIDE_MAX + 2 + DN_WORD - 1) / DN_WORD };
+
+/* What the image columns between the centres of two columns of cells have in common. */
+typedef struct dn_strip {
+    double threshold;
+    double left[DN_MASK_SIDE_MAX + 2]; /* (side + 2): cells downwards */
+    double rise[DN_MASK_SIDE_MAX + 2]; /* from there to the right */
+    uint64_t inside[DN_WORDS];         /* in every image column */
+    int32_t open_count;
+    int32_t open[DN_MASK_SIDE_MAX + 2]; /* cells that are not on one side in all of them */
+} dn_strip;
+
+/* One image column of it. */
+typedef struct dn_column {
+    const dn_strip *strip;
+    const dn_axis *rows;
+    double behind; /* the left centre, 0..1 */
+} dn_column;
+
+static inline double dn_value(const dn_column *column, int32_t cell)
 {
-    bool inside = false;
-    int32_t start = 0;
+    return column->strip->left[cell] + column->behind * column->strip->rise[cell];
+}
+
+/* What rounding may do to a probability, and to the pixel at which a line crosses the threshold,
+ * is far less than these. */
+#define DN_NEAR_THRESHOLD 1e-9
+#define DN_NEAR_PIXEL     1e-6
+
+/* Not so for lines that are nearly level, and for pieces longer than any image wants. */
+#define DN_LEVEL 1e-3
+#define DN_LONG  1e4
+
+static inline bool dn_is_surely_inside(double value, double threshold)
+{
+    return value >= threshold + DN_NEAR_THRESHOLD && value <= 2;
+}
+
+static inline bool dn_is_surely_outside(double value, double threshold)
+{
+    return value <= threshold - DN_NEAR_THRESHOLD && value >= -1;
+}
+
+static bool dn_is_set(const dn_column *column, int32_t piece, int32_t pixel)
+{
+    const double a = dn_value(column, piece), b = dn_value(column, piece + 1);
+    return a + dn_behind(column->rows, piece, pixel) * (b - a) >= column->strip->threshold;
+}
+
+/* The first pixel of a piece that is not as its first ones, which are `set`; else its end. */
+static int32_t dn_search_turn(const dn_column *column, int32_t piece, bool set)
+{
+    int32_t low = column->rows->begin[piece], high = column->rows->begin[piece + 1];
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if (dn_is_set(column, piece, middle) == set)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The same of a piece whose cells lie on both sides, the first one `set`. */
+static int32_t dn_find_turn(const dn_column *column, int32_t piece, bool set)
+{
+    const dn_axis *rows = column->rows;
+    const int32_t begin = rows->begin[piece], end = rows->begin[piece + 1];
+    const double a = dn_value(column, piece), b = dn_value(column, piece + 1);
+    const double crossing = (column->strip->threshold - a) / (b - a); /* behind the first cell */
+    const double at = (crossing - rows->first[piece]) * rows->length;
+    if (!(fabs(b - a) >= DN_LEVEL && rows->length <= DN_LONG))
+        return dn_search_turn(column, piece, set);
+    if (at < -DN_NEAR_PIXEL) return begin;
+    const int32_t whole = (int32_t)at;
+    const double rest = at - whole;
+    if (!(rest > DN_NEAR_PIXEL && rest < 1 - DN_NEAR_PIXEL))
+        return dn_search_turn(column, piece, set);
+    return whole < end - begin ? begin + whole + 1 : end;
+}
+
+/* Looks at every piece, where rounding may decide. */
+static dn_status dn_paste_piece_by_piece(dn_pen *pen, const dn_column *column)
+{
+    const dn_axis *rows = column->rows;
     for (int32_t p = 0; p <= rows->side; p++) {
         if (rows->begin[p] == rows->begin[p + 1]) continue;
-        const double a = cells[p], b = cells[p + 1];
-        const bool starts = a + rows->first[p] * (b - a) >= threshold;
-        const bool ends = a + rows->last[p] * (b - a) >= threshold;
-        if (starts && !inside) start = rows->begin[p];
-        if (!starts && inside) DN_TRY(dn_paint(canvas, x, start, rows->begin[p]));
-        if (starts != ends) {
-            const int32_t crossing = dn_crossing(rows, p, a, b, threshold);
-            if (starts) DN_TRY(dn_paint(canvas, x, start, crossing));
-            start = crossing;
-        }
-        inside = ends;
+        const bool set = dn_is_set(column, p, rows->begin[p]);
+        if (set != pen->inside) DN_TRY(dn_turn(pen, rows->begin[p]));
+        const int32_t turn = dn_search_turn(column, p, set);
+        if (turn < rows->begin[p + 1]) DN_TRY(dn_turn(pen, turn));
     }
-    return inside ? dn_paint(canvas, x, start, rows->begin[rows->side + 1]) : DN_OK;
+    return pen->inside ? dn_turn(pen, rows->begin[rows->side + 1]) : DN_OK;
+}
+
+static dn_status dn_paste_column(dn_pen *pen, const dn_column *column)
+{
+    const dn_strip *strip = column->strip;
+    const int32_t words = (column->rows->side + 1) / DN_WORD + 1;
+    uint64_t inside[DN_WORDS];
+    bool sure = true;
+    memcpy(inside, strip->inside, sizeof inside);
+    for (int32_t k = 0; k < strip->open_count; k++) {
+        const int32_t cell = strip->open[k];
+        const double value = dn_value(column, cell);
+        const bool set = dn_is_surely_inside(value, strip->threshold);
+        sure &= set | dn_is_surely_outside(value, strip->threshold);
+        inside[cell / DN_WORD] |= (uint64_t)set << cell % DN_WORD;
+    }
+    if (!sure) return dn_paste_piece_by_piece(pen, column);
+    uint64_t before = 0; /* whether the cell before the word's first is inside */
+    for (int32_t w = 0; w < words; w++) {
+        uint64_t turns = inside[w] ^ (inside[w] << 1 | before);
+        before = inside[w] >> (DN_WORD - 1);
+        for (; turns != 0; turns &= turns - 1) {
+            const int32_t cell = w * DN_WORD + __builtin_ctzll(turns);
+            DN_TRY(dn_turn(pen, dn_find_turn(column, cell - 1, pen->inside)));
+        }
+    }
+    return DN_OK;
+}
+
+/* ---- the mask ---- */
+
+/* The strip between columns p - 1 and p of the mask, (side, side); false: all outside. */
+static bool dn_strip_make(dn_strip *strip, const float *mask, int32_t side, int32_t p)
+{
+    bool any = false;
+    strip->open_count = 0;
+    memset(strip->inside, 0, sizeof strip->inside);
+    for (int32_t i = 1; i <= side; i++) {
+        const float *row = mask + (int64_t)(i - 1) * side;
+        const double left = p > 0 ? (double)row[p - 1] : 0, right = p < side ? (double)row[p] : 0;
+        strip->left[i] = left;
+        strip->rise[i] = right - left;
+        if (dn_is_surely_outside(left, strip->threshold) &&
+            dn_is_surely_outside(right, strip->threshold))
+            continue;
+        any = true;
+        if (dn_is_surely_inside(left, strip->threshold) &&
+            dn_is_surely_inside(right, strip->threshold))
+            strip->inside[i / DN_WORD] |= (uint64_t)1 << i % DN_WORD;
+        else
+            strip->open[strip->open_count++] = i;
+    }
+    return any;
 }
 
 static dn_status dn_paste(const dn_canvas *canvas, const float *mask /* (side, side) */,
                           int32_t side, dn_box box, double threshold)
 {
     dn_axis columns, rows;
+    dn_strip strip = {.threshold = threshold};
     dn_axis_make(&columns, (double)box.x0, (double)box.x1, side, canvas->width);
     dn_axis_make(&rows, (double)box.y0, (double)box.y1, side, canvas->height);
-    double cells[DN_MASK_SIDE_MAX + 2] = {0};
     for (int32_t p = 0; p <= side; p++) {
+        const bool seen = columns.begin[p] < columns.begin[p + 1];
+        if (!seen || !dn_strip_make(&strip, mask, side, p)) continue;
         for (int32_t x = columns.begin[p]; x < columns.begin[p + 1]; x++) {
-            const double behind = dn_behind(&columns, p, x);
-            for (int32_t i = 0; i < side; i++) {
-                const double left = p > 0 ? (double)mask[i * side + p - 1] : 0.0;
-                const double right = p < side ? (double)mask[i * side + p] : 0.0;
-                cells[i + 1] = left + behind * (right - left);
-            }
-            DN_TRY(dn_paste_column(canvas, x, &rows, cells, threshold));
+            const dn_column column = {&strip, &rows, dn_behind(&columns, p, x)};
+            dn_pen pen = {.canvas = canvas, .x = x};
+            DN_TRY(dn_paste_column(&pen, &column));
         }
     }
     return DN_OK;

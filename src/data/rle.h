@@ -20,6 +20,9 @@
 extern "C" {
 #endif
 
+/* Characters that a run takes in a string at most: 35 bits hold every difference of two uint32. */
+enum { DN_RLE_TEXT_OF_RUN = 7 };
+
 /* Collects intervals of ones, given in ascending order, into a canonical dn_rle. */
 typedef struct dn_rle_builder {
     dn_rle rle;

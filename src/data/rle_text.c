@@ -14,8 +14,8 @@ enum {
     DN_GROUP_SIGN = 16,
     DN_GROUP_MORE = 32,
     DN_GROUP_ZERO = 48, /* the character of the group 0 */
-    DN_GROUPS_MAX = 7,  /* 35 bits hold every difference of two uint32 */
-    DN_DELTA_FROM = 3,  /* first run that is stored as a difference */
+    DN_GROUPS_MAX = DN_RLE_TEXT_OF_RUN,
+    DN_DELTA_FROM = 3, /* first run that is stored as a difference */
 };
 
 /* Writes the groups of `number` where `text` is not NULL; returns how many there are. */
