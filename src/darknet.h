@@ -26,7 +26,7 @@ extern "C" {
 /* cffi: begin */
 
 /* Changes whenever a declaration below does in a way that an old caller would misread. */
-enum { DN_ABI_VERSION = 3 };
+enum { DN_ABI_VERSION = 4 };
 DN_API int dn_abi_version(void); /* what the library was built with */
 
 typedef enum dn_status {
@@ -889,7 +889,7 @@ DN_API dn_status dn_evaluation_save(const dn_evaluation *evaluation, const char 
 typedef struct dn_validate_options {
     dn_predict_options predict; /* threshold 0: .001; nms 0: .45; max_objects 0: 100 */
     bool boxes_only;            /* else masks too, where the network and every label have them */
-    bool mask_score;            /* rank masks by dn_instance.mask_score instead of score */
+    bool box_score;             /* rank masks by dn_instance.score instead of mask_score */
     bool class_agnostic;        /* as in dn_evaluator_options, and so on */
     int32_t max_detections, map_points, threads;
     double score_threshold, iou_threshold;

@@ -4,6 +4,7 @@ pycocotools says of them, and what Darknet prints."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -18,7 +19,9 @@ from dataset_tools import Dataset
 from eval_oracle import judge
 from mask_support import Rle
 from program import Segmenter
+from yolomask import Network
 from yolomask._native import CancelledError, DataError, check, ffi, lib
+from yolomask.coco import evaluate
 from yolomask.evaluation import NUMBERS, Evaluation
 
 
@@ -117,7 +120,7 @@ def bench(tmp_path) -> Segmenter:
 def test_figures_are_those_of_pycocotools(bench):
     validation = Validation(bench)
     dataset = json.loads((bench.path / "labels.json").read_text())
-    for fields in ({}, {"mask_score": True}, {"predict": {"max_objects": 3}}):
+    for fields in ({}, {"box_score": True}, {"predict": {"max_objects": 3}}):
         found = validation.run(**fields)
         assert found.images == 6
         for kind, rows in validation.rows.items():
@@ -250,6 +253,20 @@ def test_valid_prints_pycocotools_tables(bench):
         best = found["best_F1_50"]
         assert f"best {best['F1']:.3f} @[ score>={best['threshold']:.4g} ]" in tables[kind]
     assert "Figures: results/coco_results_metrics.json" in error
+
+
+def test_evaluate_py_says_the_same(bench):
+    """Box and mask AP of the two tools, for the same weights, without options."""
+    bench.run("segmenter", "valid", "seg.cfg", WEIGHTS, "-quiet")
+    figures = json.loads(bench.bytes("results/coco_results_metrics.json"))
+    files = [bench.path / name for name in WEIGHTS.split(",")]
+    with Network(bench.path / "seg.cfg", files, names=bench.path / "tiny.names") as network:
+        run = functools.partial(evaluate, network, bench.path / "labels.json", bench.path)
+        found, by_box = run(verbose=False), run(verbose=False, score="box")
+    for kind, name in (("bbox", "boxes"), ("segm", "masks")):
+        differences = [abs(found[kind][n] - figures[name][n]) for n in NUMBERS]
+        assert max(differences) <= 1e-12
+    assert abs(by_box["segm"]["AP"] - found["segm"]["AP"]) > 1e-3  # the ranking is seen here
 
 
 def test_valid_without_labels(bench):

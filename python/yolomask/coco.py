@@ -37,7 +37,7 @@ class Options:
     iou: float = 0.45
     max_det: int = 100
     limit: int = 0  # the first so many images; 0: all
-    score: str = "box"  # ranks masks: box, or mask (score * mean mask probability above .5)
+    score: str = "mask"  # ranks masks: mask (score * mean mask probability above .5), or box
     class_agnostic: bool = False  # classes do not count: boxes and masks alone are compared
     out: str | os.PathLike | None = None  # folder for bbox.json, segm.json, evaluation_*
     verbose: bool = True  # print tables, and progress on a terminal

@@ -158,9 +158,9 @@ def evaluate_main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-det", type=int, default=100, help="objects an image (100)")
     parser.add_argument(
         "--score",
-        choices=["box", "mask"],
-        default="box",
-        help="what ranks masks: the box's score, or that times the mask's mean probability",
+        choices=["mask", "box"],
+        default="mask",
+        help="what ranks masks: score times the mask's mean probability (mask), or the score alone",
     )
     parser.add_argument(
         "--class-agnostic", action="store_true", help="compare without classes (other class names)"

@@ -62,7 +62,6 @@ static void open_valid(dn_arguments *arguments, dn_valid *valid)
     options->map_points = (int32_t)dn_take_int(arguments, "-points", 0, 0, 1000000);
     options->class_agnostic = dn_take_flag(arguments, "-class_agnostic");
     options->boxes_only = strcmp(arguments->task, "segmenter") != 0;
-    options->mask_score = true;
     dn_take_flag(arguments, "-letter_box");
     const dn_common_arguments common = dn_take_common(arguments);
     options->threads = common.threads;

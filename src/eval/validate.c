@@ -60,7 +60,7 @@ static dn_status paste(const dn_validation *validation, const dn_result *result,
     dn_rle *rle = &findings->rles[findings->mask_count];
     DN_TRY(dn_mask_paste(rle, instance->mask, result->mask_size, instance->mask_box, result->height,
                          result->width, .5f));
-    const float score = validation->options.mask_score ? instance->mask_score : instance->score;
+    const float score = validation->options.box_score ? instance->score : instance->mask_score;
     findings->masks[findings->mask_count++] =
         (dn_eval_detection){.score = (double)score, .class_id = class_id, .mask = rle};
     return DN_OK;
@@ -82,8 +82,8 @@ static dn_status list_findings(const dn_validation *validation, const dn_result 
         const dn_box box = dn_box_clip(instance->box, (float)result->width, (float)result->height);
         findings->boxes[findings->box_count++] = (dn_eval_detection){
             .score = (double)instance->score,
-            .bbox = {(double)box.x0, (double)box.y0, (double)(box.x1 - box.x0),
-                     (double)(box.y1 - box.y0)},
+            .bbox = {(double)box.x0, (double)box.y0, (double)box.x1 - (double)box.x0,
+                     (double)box.y1 - (double)box.y0},
             .class_id = class_id,
         };
         if (validation->paste && instance->mask)

@@ -138,7 +138,6 @@ static dn_status compare_objects(dn_trainer *trainer, dn_figures *out)
                     .max_objects = most},
         .max_detections = most,
         .boxes_only = dn_trainer_stage(trainer) == DN_STAGE_DETECTOR,
-        .mask_score = true,
         .threads = options->threads,
         .strict = options->strict,
         .context = trainer,
