@@ -77,8 +77,9 @@ static inline __attribute__((always_inline)) void map(__m256 (*f)(__m256), const
                                                       int64_t count)
 {
     for (int64_t i = 0; i < count; i += LANES) {
-        const __m256i mask = dn_first_lanes_avx2(count - i >= LANES ? LANES : (int32_t)(count - i));
-        _mm256_maskstore_ps(y + i, mask, f(_mm256_maskload_ps(x + i, mask)));
+        const int32_t lanes = count - i >= LANES ? LANES : (int32_t)(count - i);
+        const __m256i mask = dn_first_lanes_avx2(lanes);
+        dn_store_lanes_avx2(y + i, lanes, f(_mm256_maskload_ps(x + i, mask)));
     }
 }
 
@@ -87,9 +88,11 @@ static inline __attribute__((always_inline)) void scale(__m256 (*f)(__m256), con
                                                         float *grad, int64_t count)
 {
     for (int64_t i = 0; i < count; i += LANES) {
-        const __m256i mask = dn_first_lanes_avx2(count - i >= LANES ? LANES : (int32_t)(count - i));
+        const int32_t lanes = count - i >= LANES ? LANES : (int32_t)(count - i);
+        const __m256i mask = dn_first_lanes_avx2(lanes);
         const __m256 g = _mm256_maskload_ps(grad + i, mask);
-        _mm256_maskstore_ps(grad + i, mask, _mm256_mul_ps(g, f(_mm256_maskload_ps(x + i, mask))));
+        const __m256 slope = f(_mm256_maskload_ps(x + i, mask));
+        dn_store_lanes_avx2(grad + i, lanes, _mm256_mul_ps(g, slope));
     }
 }
 

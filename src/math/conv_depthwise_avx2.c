@@ -33,7 +33,7 @@ static inline __attribute__((always_inline)) void run_tile(const dn_depthwise_st
         __m256 z = dn_activate_avx2(y, s->activation, s->slope);
         float *to = out + (ptrdiff_t)i * s->columns;
         if (s->accumulate) z = _mm256_add_ps(z, _mm256_maskload_ps(to, mask));
-        _mm256_maskstore_ps(to, mask, z);
+        dn_store_lanes_avx2(to, s->columns - column, z);
     }
 }
 

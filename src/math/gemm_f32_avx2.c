@@ -1,7 +1,8 @@
 /* Register tiles and packing for AVX2 with FMA: up to 6 x 16, float32.
  *
  * 12 accumulators, two vectors of B and one broadcast value of A fit the 16 registers. A tile with
- * fewer rows or columns has a function of its own; the last vector of a row is stored under a mask.
+ * fewer rows or columns has a function of its own. Only what ends within a vector is stored in
+ * parts.
  */
 #include "math/gemm_kernel.h"
 
@@ -24,14 +25,15 @@ static inline void store_row(const dn_gemm_tile *tile, int row, const __m256 *su
 {
     float *c = tile->c + row * tile->ldc;
     for (int v = 0; v < vectors; ++v) {
-        const __m256i mask = dn_first_lanes_avx2(tile->columns - v * LANES);
+        const int32_t lanes = tile->columns - v * LANES;
         __m256 x = _mm256_mul_ps(sum[v], _mm256_set1_ps(tile->alpha));
         if (tile->beta != 0.0f) {
+            const __m256i mask = dn_first_lanes_avx2(lanes);
             const __m256 old = _mm256_maskload_ps(c + v * LANES, mask);
             x = _mm256_fmadd_ps(old, _mm256_set1_ps(tile->beta), x);
         }
         if (tile->finish) x = finish(tile, row, x);
-        _mm256_maskstore_ps(c + v * LANES, mask, x);
+        dn_store_lanes_avx2(c + v * LANES, lanes, x);
     }
 }
 
@@ -86,14 +88,23 @@ static void tile_any(const dn_gemm_tile *tile)
     functions[tile->rows - 1][(tile->columns - 1) / LANES](tile);
 }
 
+/* How many lanes of a vector to store to row p of `k` rows of `pitch` floats, from column i on.
+ * Rows shorter than a vector are written in ascending order: the next ones cover what is too much.
+ */
+static inline int32_t lanes_to_store(int32_t k, int32_t p, int32_t pitch, int32_t i)
+{
+    if (pitch < LANES && (int64_t)(k - p) * pitch >= LANES) return LANES;
+    return pitch - i;
+}
+
 static void pack_copy(const float *in, ptrdiff_t ld, int32_t k, int32_t width, int32_t pitch,
                       float *out)
 {
     for (int32_t i = 0; i < pitch; i += LANES) {
-        const __m256i read = dn_first_lanes_avx2(width - i), write = dn_first_lanes_avx2(pitch - i);
+        const __m256i read = dn_first_lanes_avx2(width - i);
         for (int32_t p = 0; p < k; ++p) {
             const __m256 x = _mm256_maskload_ps(in + p * ld + i, read);
-            _mm256_maskstore_ps(out + (ptrdiff_t)p * pitch + i, write, x);
+            dn_store_lanes_avx2(out + (ptrdiff_t)p * pitch + i, lanes_to_store(k, p, pitch, i), x);
         }
     }
 }
@@ -125,7 +136,6 @@ static void pack_transpose(const float *in, ptrdiff_t ld, int32_t k, int32_t wid
                            float *out)
 {
     for (int32_t i = 0; i < pitch; i += LANES) {
-        const __m256i write = dn_first_lanes_avx2(pitch - i);
         const int32_t rows = width - i < LANES ? width - i : LANES;
         for (int32_t p = 0; p < k; p += LANES) {
             const __m256i read = dn_first_lanes_avx2(k - p);
@@ -137,7 +147,9 @@ static void pack_transpose(const float *in, ptrdiff_t ld, int32_t k, int32_t wid
             transpose_block(x);
             const int32_t steps = k - p < LANES ? k - p : LANES;
             float *to = out + (ptrdiff_t)p * pitch + i;
-            for (int32_t r = 0; r < steps; ++r) _mm256_maskstore_ps(to + r * pitch, write, x[r]);
+            for (int32_t r = 0; r < steps; ++r) {
+                dn_store_lanes_avx2(to + r * pitch, lanes_to_store(k, p + r, pitch, i), x[r]);
+            }
         }
     }
 }

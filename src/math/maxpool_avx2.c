@@ -24,7 +24,7 @@ find_most(const dn_maxpool_row *row, int32_t column, int vectors, int32_t stride
             }
     for (int v = 0; v < vectors; v++) {
         const int32_t left = row->columns - column - v * LANES;
-        _mm256_maskstore_ps(row->most + column + v * LANES, dn_first_lanes_avx2(left), most[v]);
+        dn_store_lanes_avx2(row->most + column + v * LANES, left, most[v]);
     }
 }
 
@@ -52,8 +52,7 @@ find_first(const dn_maxpool_row *row, int32_t column, int vectors, int32_t strid
         }
     for (int v = 0; v < vectors; v++) {
         const int32_t left = row->columns - column - v * LANES;
-        _mm256_maskstore_epi32(row->first + column + v * LANES, dn_first_lanes_avx2(left),
-                               _mm256_castps_si256(first[v]));
+        dn_store_lanes_avx2((float *)(void *)(row->first + column + v * LANES), left, first[v]);
     }
 }
 
