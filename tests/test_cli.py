@@ -7,6 +7,7 @@ and of trainings that were interrupted and resumed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -498,6 +499,33 @@ def test_twice_n_is_n_resumed(folder):
     assert "Resuming from first/tiny_last.state" in error
     for name in ("tiny_final.weights", "tiny_last.state"):
         assert folder.bytes(f"once/{name}") == folder.bytes(f"second/{name}"), name
+
+
+def test_on_a_terminal(folder):
+    """The line of progress, and how to go on behind Ctrl-C: in another backup folder than that of
+    the state that the command names, whose own state must not be taken again."""
+    folder.run(*TRAIN, "-iterations", 6, "-backup", "first")
+    command = ["detector", "train", "tiny.data", "tiny.cfg", "first/tiny_last.weights", "-threads"]
+    screen, terminal = os.openpty()
+    process = folder.start(*command, 1, "-backup", "cut", "-valid_every", 2, stdout=terminal)
+    os.close(terminal)
+    shown = ""
+    while "detector 12/" not in shown:
+        shown += os.read(screen, 4096).decode()
+    process.send_signal(signal.SIGINT)
+    with contextlib.suppress(OSError):  # Linux: EIO at the end
+        while more := os.read(screen, 4096).decode():
+            shown += more
+    os.close(screen)
+    assert process.wait(60) == 0, process.stderr.read()
+    line = re.escape("\r\x1b[K\x1b[?7ldetector 12/1000: ")
+    line += r"loss [\d.]+, avg [\d.]+, [\d.]+ images/s, ETA \d+:\d\d, AP [\d.]+, best [\d.]+, rate "
+    assert re.search(line, shown), shown
+    stopped = int(re.search(r"Stopped after (\d+) iterations", shown)[1])
+    again = re.search(r"Go on with: \./darknet (.*)\r", shown)[1].split()
+    assert again[-1] == "-resume"
+    _, error = folder.run(*again, "-iterations", stopped + 1)
+    assert f"Resuming from cut/tiny_last.state: stage detector, iteration {stopped}\n" in error
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

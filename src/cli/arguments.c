@@ -125,3 +125,15 @@ const char *dn_take_operand(dn_arguments *arguments, const char *what)
     if (arguments->count == 0) dn_die("%s is missing", what);
     return take_at(arguments, 0);
 }
+
+void dn_print_train_command(const dn_arguments *arguments, bool resume, char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "./darknet %s train", arguments->task);
+    for (int i = 0; i < arguments->count && used < size; i++) {
+        const char *item = arguments->items[i],
+                   *quote = strpbrk(item, " \t\"$*?;&|<>()") ? "'" : "";
+        if (resume && (strcmp(item, "-resume") == 0 || strcmp(item, "-clear") == 0)) continue;
+        used += (size_t)snprintf(text + used, size - used, " %s%s%s", quote, item, quote);
+    }
+    if (resume && used < size) snprintf(text + used, size - used, " -resume");
+}

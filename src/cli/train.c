@@ -67,16 +67,18 @@ static void print_line(const dn_train_progress *p)
     printf("\n");
 }
 
-/* One line that is drawn again and again, cut at the terminal's edge: a second one would stay. */
+/* One line that is drawn again and again, cut at the terminal's edge: a second one would stay. What
+ * matters most comes first. */
 static void redraw_line(const dn_train_progress *p)
 {
-    printf("\r\033[K\033[?7l%s %lld/%lld: loss %.4f, avg %.4f, rate %.3g, %.2f s", p->stage,
+    const double images = (double)p->images / (double)p->iteration; /* of an iteration */
+    printf("\r\033[K\033[?7l%s %lld/%lld: loss %.4g, avg %.4g, %.1f images/s, ETA ", p->stage,
            (long long)p->iteration, (long long)p->max_iterations, p->loss, p->average_loss,
-           (double)p->rate, p->seconds);
-    if (p->mask_iou >= 0) printf(", IoU %.3f", p->mask_iou);
-    print_quality(p);
-    printf(", ETA ");
+           p->seconds > 0 ? images / p->seconds : 0);
     print_duration(p->eta_seconds);
+    print_quality(p);
+    printf(", rate %.3g", (double)p->rate);
+    if (p->mask_iou >= 0) printf(", IoU %.3f", p->mask_iou);
     printf("\033[?7h");
 }
 
@@ -152,35 +154,24 @@ static void name_run(const char *backup, const char *cfg, char *path, size_t siz
     snprintf(path, size, "%s/%.*s", backup, (int)strcspn(base, "."), base);
 }
 
-/* The state to go on from: of the weights that are named ("<x>_last.weights" or "<x>_last.state"),
- * or, with -resume, of this cfg's last training in the backup folder. NULL: none. */
+/* The state to go on from: with -resume that of this cfg's last training in the backup folder, else
+ * that of the weights that are named ("<x>_last.weights" or "<x>_last.state"). NULL: none. */
 static const char *find_state(const dn_arguments *arguments, const char *run, bool resume,
                               char *path, size_t size)
 {
     const char *weights = arguments->weights;
     const size_t length = weights ? strlen(weights) : 0;
     const size_t ending = strlen(".weights"), state = strlen(".state");
+    snprintf(path, size, "%s_last.state", run);
+    if (resume && access(path, R_OK) == 0) return path;
     if (length > state && strcmp(weights + length - state, ".state") == 0) return weights;
     if (length > ending && !strchr(weights, ',')) {
         snprintf(path, size, "%.*s.state", (int)(length - ending), weights);
         if (access(path, R_OK) == 0) return path;
     }
-    if (!resume) return NULL;
-    snprintf(path, size, "%s_last.state", run);
-    if (access(path, R_OK) == 0) return path;
-    fprintf(stderr, "%s is not there: nothing to resume, training begins\n", path);
+    if (resume)
+        fprintf(stderr, "%s_last.state is not there: nothing to resume, training begins\n", run);
     return NULL;
-}
-
-/* The command line as it could be typed again; for args.txt. */
-static void write_command(const dn_arguments *arguments, char *text, size_t size)
-{
-    size_t used = (size_t)snprintf(text, size, "./darknet %s train", arguments->task);
-    for (int i = 0; i < arguments->count && used < size; i++) {
-        const char *quote = strpbrk(arguments->items[i], " \t\"$*?;&|<>()") ? "'" : "";
-        used += (size_t)snprintf(text + used, size - used, " %s%s%s", quote, arguments->items[i],
-                                 quote);
-    }
 }
 
 static dn_stage stage_named(const char *name)
@@ -252,8 +243,9 @@ static dn_dataset *open_valid(dn_arguments *arguments, const dn_data_file *data,
 
 int dn_command_train(dn_arguments *arguments)
 {
-    char state[4096], command[8192];
-    write_command(arguments, command, sizeof command);
+    char state[4096], command[8192], going_on[8192];
+    dn_print_train_command(arguments, false, command, sizeof command);
+    dn_print_train_command(arguments, true, going_on, sizeof going_on);
     dn_must(dn_parallel_start());
     /* mpirun hands on what it reads from terminals that it makes */
     dn_screen screen = {.terminal = isatty(STDOUT_FILENO) == 1 && dn_parallel_size() == 1};
@@ -292,6 +284,7 @@ int dn_command_train(dn_arguments *arguments)
     if (screen.terminal) printf("\n");
     printf("%s after %lld iterations, average loss %f\n", report.cancelled ? "Stopped" : "Done",
            (long long)report.iterations, report.average_loss);
+    if (report.cancelled) printf("Go on with: %s\n", going_on);
     if (!report.cancelled && leads) dn_run_report(screen.folder);
     dn_dataset_free(valid);
     dn_dataset_free(dataset);
