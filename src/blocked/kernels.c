@@ -7,8 +7,20 @@
 #define DN_TEXT(x)    #x
 #define DN_TEXT_OF(x) DN_TEXT(x)
 
+extern const dn_conv_form DN_ISA_NAME(dn_conv_winograd2), DN_ISA_NAME(dn_conv_winograd3),
+    DN_ISA_NAME(dn_conv_winograd4), DN_ISA_NAME(dn_conv_winograd5), DN_ISA_NAME(dn_conv_winograd6),
+    DN_ISA_NAME(dn_conv_winograd7);
+
 /* In the order in which equally cheap ones are taken. */
-static const dn_conv_form *const conv_forms[] = {NULL};
+static const dn_conv_form *const conv_forms[] = {
+    &DN_ISA_NAME(dn_conv_winograd4),
+    &DN_ISA_NAME(dn_conv_winograd2),
+    &DN_ISA_NAME(dn_conv_winograd3),
+    &DN_ISA_NAME(dn_conv_winograd5),
+    &DN_ISA_NAME(dn_conv_winograd6),
+    &DN_ISA_NAME(dn_conv_winograd7),
+    NULL,
+};
 
 extern const dn_kernels DN_ISA_NAME(dn_kernels);
 const dn_kernels DN_ISA_NAME(dn_kernels) = {
