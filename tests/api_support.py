@@ -96,14 +96,16 @@ def make_result(
     native.height, native.width = shape
     native.instance_count = len(objects)
     instances = ffi.new("dn_instance[]", max(len(objects), 1))
-    cells = ffi.new("float[]", [1.0] * (SIDE * SIDE))
+    cells = ffi.new("float[]", [1.0] * (SIDE * SIDE * len(objects)))
     for i, (class_id, score, box, *mask_score) in enumerate(objects):
         one = instances[i]
         one.class_id, one.detection, one.score, one.objectness = class_id, i, score, score
         one.box = one.mask_box = ffi.new("dn_box *", list(box))[0]
         if masks:
-            one.mask, one.mask_score = cells, mask_score[0] if mask_score else score
+            one.mask = cells + i * SIDE * SIDE
+            one.mask_score = mask_score[0] if mask_score else score
     native.instances = instances
+    native.masks = cells if masks and objects else ffi.NULL
     native.mask_size = SIDE if masks else 0
     pixels = np.full((*shape, 3), 90, np.uint8)
     return Result.from_native(native, pixels, None, dict(enumerate(NAMES)), bgr, True)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,23 +46,30 @@ def _on_host(source: object) -> object:
     raise DataError(f"a {type(source).__name__} on a GPU that has no way to the host")
 
 
-def as_pixels(source: object, bgr: bool) -> tuple[np.ndarray, str | None]:
-    """The image and its path (None for an array), in the caller's channel order."""
+class Loaded(NamedTuple):
+    """An image in memory."""
+
+    pixels: np.ndarray  # in the caller's channel order
+    rgb: np.ndarray  # the same, contiguous, as the library reads it
+    path: str | None  # None: an array
+
+
+def load(source: object, bgr: bool) -> Loaded:
+    """The image of a file or an array; files are given in the caller's channel order, too."""
     if isinstance(source, str | os.PathLike):
-        pixels = load_image(source)
-        return (np.ascontiguousarray(pixels[..., ::-1]) if bgr else pixels), os.fspath(source)
+        rgb = load_image(source)
+        return Loaded(np.ascontiguousarray(rgb[..., ::-1]) if bgr else rgb, rgb, os.fspath(source))
     pixels = np.asarray(_on_host(source))
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise DataError(
             f"an image array must be (height, width, 3) of uint8, not {pixels.shape} "
             f"of {pixels.dtype}"
         )
-    return pixels, None
+    return Loaded(pixels, np.ascontiguousarray(pixels[..., ::-1] if bgr else pixels), None)
 
 
-def fill_image(image, pixels: np.ndarray, bgr: bool) -> object:
+def point_at(image, rgb: np.ndarray) -> object:
     """Points a dn_image at the pixels; what is returned must live as long as the dn_image."""
-    rgb = np.ascontiguousarray(pixels[..., ::-1] if bgr else pixels)
     data = ffi.from_buffer("uint8_t[]", rgb)
     image.height, image.width = rgb.shape[:2]
     image.data = data

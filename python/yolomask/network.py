@@ -7,13 +7,14 @@ import itertools
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import images
 from ._native import DarknetError, check, encode_path, ffi, lib
 from .names import Names, resolve_names
+from .pipeline import overlap
 from .result import Result
 
 Weights = str | os.PathLike | Sequence[str | os.PathLike] | None
@@ -55,6 +56,17 @@ def _collector(sentences: list[str]) -> object:
         sentences.append(ffi.string(sentence).decode("utf-8", "replace"))
 
     return ffi.callback("void(void *, const char *)", keep)
+
+
+def _batches(items: Iterable, size: int) -> Iterator[list]:
+    """The items in lists of `size`; closes a generator that it reads."""
+    iterator = iter(items)
+    try:
+        while some := list(itertools.islice(iterator, size)):
+            yield some
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
 
 
 def join_weights(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> bytes:
@@ -187,10 +199,10 @@ class Network:
         if isinstance(source, list | tuple):
             results = []
             for i in range(0, len(source), self.batch):
-                some = source[i : i + self.batch]
+                some = [images.load(one, bgr) for one in source[i : i + self.batch]]
                 results += self._predict(some, bgr, conf, iou, max_det, stretch, clip)
             return results
-        return self._predict([source], bgr, conf, iou, max_det, stretch, clip)[0]
+        return self._predict([images.load(source, bgr)], bgr, conf, iou, max_det, stretch, clip)[0]
 
     def stream(
         self,
@@ -204,6 +216,10 @@ class Network:
     ) -> Iterator[Result]:
         """One result after another, of a folder, a pattern, a list of images or arrays, a video
         file, a stream's address or a camera's number. Frames of videos are BGR, as cv2 has them.
+
+        The next images are read and decoded in a second thread while the network runs in a third,
+        and both while the caller works on a result; they are a few batches ahead at most. Closing
+        the iterator, or dropping it, ends them.
         """
         pattern = isinstance(source, str) and glob.has_magic(source) and "://" not in source
         video = isinstance(source, int)
@@ -213,11 +229,22 @@ class Network:
             else:
                 video = True
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-        items = images.frames_of(images.open_video(source)[0]) if video else iter(source)
-        while batch := list(itertools.islice(items, self.batch)):
-            for result in self._predict(batch, bgr or video, conf, iou, max_det, stretch, True):
-                result.path = result.path or path
-                yield result
+        items = images.frames_of(images.open_video(source)[0]) if video else source
+        for result in self._stream(items, bgr or video, conf, iou, max_det, stretch):
+            result.path = result.path or path
+            yield result
+
+    def _stream(self, items, bgr, conf, iou, max_det, stretch=False) -> Iterator[Result]:
+        """Results of images, which are loaded and run ahead of the caller (pipeline.py)."""
+
+        def load(some: list[images.Source]) -> list[images.Loaded]:
+            return [images.load(one, bgr) for one in some]
+
+        def predict(some: list[images.Loaded]) -> list[Result]:
+            return self._predict(some, bgr, conf, iou, max_det, stretch, True)
+
+        for results in overlap(_batches(items, self.batch), load, predict):
+            yield from results
 
     def classify(
         self, source: images.Source | Sequence[images.Source], top: int = 5, *, bgr: bool = False
@@ -230,7 +257,7 @@ class Network:
 
     def _classify(self, source: images.Source, top: int, bgr: bool) -> list[tuple[str, float]]:
         image = ffi.new("dn_image *")
-        alive = images.fill_image(image, images.as_pixels(source, bgr)[0], bgr)
+        alive = images.point_at(image, images.load(source, bgr).rgb)
         count = min(top, len(self.names)) if self.is_classifier else top
         out = ffi.new("dn_class_score[]", max(count, 0))
         with self._using() as handle:
@@ -238,15 +265,14 @@ class Network:
         del alive
         return [(self.names[best.class_id], best.score) for best in out]
 
-    def _predict(self, sources, bgr, conf, iou, max_det, stretch, clip) -> list[Result]:
+    def _predict(self, loaded, bgr, conf, iou, max_det, stretch, clip) -> list[Result]:
         """At most a batch of images."""
         if not (0 <= conf <= 1 and 0 <= iou <= 1):
             raise ValueError(f"conf and iou must be 0 to 1, not {conf} and {iou}")
         if max_det < 0:
             raise ValueError(f"max_det must be 0 (all) or more, not {max_det}")
-        loaded = [images.as_pixels(source, bgr) for source in sources]
         natives = ffi.new("dn_image[]", len(loaded))
-        alive = [images.fill_image(natives[i], p, bgr) for i, (p, _) in enumerate(loaded)]
+        alive = [images.point_at(natives[i], one.rgb) for i, one in enumerate(loaded)]
         options = ffi.new("dn_predict_options *")
         options.threshold = max(conf, 1e-30)  # 0 would mean the library's default
         options.nms = max(iou, 1e-30)
@@ -257,8 +283,8 @@ class Network:
             check(lib.dn_network_predict_batch(handle, natives, len(alive), options, out))
         try:
             return [
-                Result.from_native(native, pixels, path, self.names, bgr, clip)
-                for native, (pixels, path) in zip(out, loaded, strict=True)
+                Result.from_native(native, one.pixels, one.path, self.names, bgr, clip)
+                for native, one in zip(out, loaded, strict=True)
             ]
         finally:
             for native in out:

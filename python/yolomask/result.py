@@ -75,15 +75,19 @@ class Result:
         count, side = native.instance_count, native.mask_size
         rows = np.frombuffer(ffi.buffer(native.instances, count * INSTANCE.itemsize), INSTANCE)
         data = np.empty((count, 6), np.float32)
-        limits = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
-        data[:, :4] = np.clip(rows["box"], 0, limits) if clip else rows["box"]
+        data[:, :4] = rows["box"]
+        if clip:
+            limits = np.array([shape[1], shape[0], shape[1], shape[0]], np.float32)
+            np.minimum(np.maximum(data[:, :4], 0), limits, out=data[:, :4])
         data[:, 4], data[:, 5] = rows["score"], rows["class_id"]
         masks = None
         if side > 0:
             cells = np.full((count, side, side), np.nan, np.float32)
-            for i in np.flatnonzero(rows["mask"]):
-                source = ffi.buffer(native.instances[i].mask, side * side * 4)
-                cells[i] = np.frombuffer(source, np.float32).reshape(side, side)
+            there = rows["mask"] != 0  # the masks of these lie one after the other
+            size = 4 * side * side * int(np.count_nonzero(there))
+            if size > 0:
+                buffer = ffi.buffer(native.masks, size)
+                cells[there] = np.frombuffer(buffer, np.float32).reshape(-1, side, side)
             masks = Masks(cells, rows["mask_box"].copy(), shape)
         speed = {
             "preprocess": native.preprocess_ms,

@@ -6,6 +6,7 @@ last frame is in it, also after Ctrl-C. Its pace is that of the file, or that wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 from .drawing import require_cv2
 from .images import frames_of, open_video
 from .network import Network
+from .pipeline import overlap
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 PACE = 25.0  # frames a second, where a source does not say
@@ -183,9 +185,13 @@ def demo(
     writer = Writer(Path(out), frames.pace) if out is not None else None
     progress, summary = Progress(frames.count), Summary()
     try:
-        with Interrupt() as interrupt:
-            for frame in frames_of(frames.capture):
-                result = network.predict(frame, conf, iou, bgr=True)
+        found = overlap(
+            frames_of(frames.capture),
+            lambda frame: frame,  # reading it is all that the first thread does
+            lambda frame: network.predict(frame, conf, iou, bgr=True),
+        )
+        with Interrupt() as interrupt, contextlib.closing(found):
+            for result in found:
                 picture = result.plot(masks=masks)
                 if writer:
                     writer.add(picture)
