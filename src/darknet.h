@@ -679,8 +679,8 @@ typedef struct dn_instance {
 typedef struct dn_result {
     int32_t width, height; /* of the image */
     int32_t instance_count;
-    dn_instance *instances;                           /* (instance_count), by falling score */
-    int32_t mask_size;                                /* 0: the network has no mask branch */
+    dn_instance *instances; /* (instance_count), by falling score */
+    int32_t mask_size;      /* 0: the network has no mask branch */
     float *masks; /* those that instances have, one after the other in their order, or NULL */
     double preprocess_ms, network_ms, postprocess_ms; /* of a batch: the mean over its images */
 } dn_result;
