@@ -1,9 +1,11 @@
 /* Gradient of a convolution's weights as an implicit matrix product. See conv_backward.h.
  *
- * grad_weights (filters, taps) += grad_out (filters, pixels) * columns' (pixels, taps). A task is a
- * range of filters and input channels of one group. It walks over the images in blocks of whole
- * output rows, packs the block's part of grad_out and, straight from the image, the transposed
- * columns, and adds their product to its part of the weights' gradient.
+ * Its transpose is computed: grad_weights' (channels and taps, filters) += columns (taps, pixels) *
+ * grad_out' (pixels, filters). A row of the columns is read where it lies, in a copy of the image
+ * with its padding as zeros, so that only grad_out is packed. A task is a range of input channels
+ * and filters of one group; where there are few, the pixels are cut into parts, too. It walks over
+ * blocks of whole output rows, sums up in the cache, and adds the sums to the gradient at its end.
+ * How the work is cut does not depend on the number of threads.
  */
 #include "math/conv_backward.h"
 
@@ -12,181 +14,266 @@
 #include "math/integers.h"
 #include "math/threads.h"
 
+#include <stddef.h>
+
 enum {
     BLOCK_PIXELS = 256, /* of a block: whole output rows, near this */
-    BLOCK_TAPS = 256,   /* of a task: whole channels, near this */
-    BLOCK_ROWS = 224,   /* filters of a task, at most */
-    SMALL_ROWS = 28,    /* a task is not cut smaller than this */
+    TASK_ROWS = 576,    /* taps of a task's channels, near this */
+    TASK_FILTERS = 64,  /* whole panels of all kernels */
+    ENOUGH_TASKS = 16,  /* with fewer, pixels are cut, too */
 };
 
 typedef struct weights_plan {
     const dn_gemm_kernel *kernel;
+    bool pointwise;
     int32_t taps;     /* of a channel */
     int32_t channels; /* of a task, at most */
-    int32_t rows;     /* filters of a task, at most */
-    int32_t channel_tasks, row_tasks;
-    int32_t block_rows;   /* output rows of a block, at most */
-    int32_t pitch, plane; /* of the window */
-    int64_t a_floats, b_floats, thread_floats;
+    int32_t channel_tasks, filter_tasks, tasks;
+    int32_t block_rows, image_blocks; /* output rows of a block, at most; blocks of an image */
+    int32_t parts;                    /* of all blocks */
+    int32_t pitch, plane;             /* of the window */
+    int64_t packed_floats, sum_floats, thread_floats;
 } weights_plan;
+
+static int64_t whole_lines(int64_t floats)
+{
+    return (floats + 15) / 16 * 16;
+}
 
 static weights_plan make_plan(const dn_conv_args *args)
 {
     const dn_conv_geometry *g = &args->geometry;
     weights_plan plan = {.kernel = dn_gemm_kernel_in_use(), .taps = g->size * g->size};
-    const int32_t limit = dn_most(1, BLOCK_TAPS / plan.taps);
-    plan.channel_tasks = dn_divide_up(g->c, limit);
+    plan.pointwise = dn_conv_is_pointwise(g);
+    plan.channel_tasks = dn_divide_up(g->c, dn_most(1, TASK_ROWS / plan.taps));
     plan.channels = dn_divide_up(g->c, plan.channel_tasks);
-    plan.row_tasks = dn_divide_up(args->filters, BLOCK_ROWS);
-    const int64_t outer = (int64_t)args->groups * plan.channel_tasks;
-    while (outer * plan.row_tasks < 2 * (int64_t)args->threads && args->threads > 1 &&
-           dn_divide_up(args->filters, 2 * plan.row_tasks) >= SMALL_ROWS) {
-        plan.row_tasks *= 2;
-    }
-    plan.rows = dn_divide_up(args->filters, plan.row_tasks);
+    plan.filter_tasks = dn_divide_up(args->filters, TASK_FILTERS);
+    plan.tasks = args->groups * plan.filter_tasks * plan.channel_tasks;
     plan.block_rows = dn_least(g->out_h, dn_most(1, BLOCK_PIXELS / g->out_w));
+    plan.image_blocks = dn_divide_up(g->out_h, plan.block_rows);
+    const int64_t blocks = (int64_t)args->images * plan.image_blocks;
+    const int32_t wanted = dn_divide_up(ENOUGH_TASKS, plan.tasks);
+    plan.parts = blocks < wanted ? (int32_t)blocks : wanted;
     plan.pitch = (int32_t)dn_window_extent(g, g->out_w, g->stride_x);
     plan.plane = (int32_t)dn_window_extent(g, plan.block_rows, g->stride_y) * plan.pitch;
-    const int64_t pixels = (int64_t)plan.block_rows * g->out_w;
-    const int32_t columns = plan.channels * plan.taps + plan.kernel->columns;
-    plan.a_floats = dn_least(args->filters, BLOCK_ROWS) * pixels;
-    plan.b_floats = columns * pixels;
-    const int64_t window = (int64_t)plan.channels * plan.plane + DN_PACK_SLACK;
-    plan.thread_floats = (plan.a_floats + plan.b_floats + window + 31) / 16 * 16;
+    const int64_t filters = dn_least(args->filters, TASK_FILTERS) + (plan.kernel->lanes - 1);
+    plan.packed_floats = whole_lines(filters * plan.block_rows * g->out_w);
+    plan.sum_floats = whole_lines(filters * plan.channels * plan.taps);
+    const int64_t window = plan.pointwise ? 0 : (int64_t)plan.channels * plan.plane;
+    plan.thread_floats = plan.packed_floats + plan.sum_floats + whole_lines(window);
     return plan;
 }
 
 /* The part of the product that a task computes. */
 typedef struct weights_task {
-    int32_t group, row, rows, channel, channels;
+    int32_t group, filter, filters, channel, channels;
 } weights_task;
 
 static weights_task task_at(const dn_conv_args *args, const weights_plan *plan, int32_t index)
 {
-    const int32_t parts = plan->row_tasks * plan->channel_tasks;
-    const int32_t row_part = index % parts / plan->channel_tasks;
+    const int32_t each = plan->filter_tasks * plan->channel_tasks;
+    const int32_t filter_part = index % each / plan->channel_tasks;
     const int32_t channel_part = index % plan->channel_tasks;
-    const int32_t row = dn_panel_begin(args->filters, plan->row_tasks, row_part);
+    const int32_t filter = filter_part * TASK_FILTERS;
     const int32_t channel = dn_panel_begin(args->geometry.c, plan->channel_tasks, channel_part);
+    const int32_t end = dn_panel_begin(args->geometry.c, plan->channel_tasks, channel_part + 1);
     return (weights_task){
-        .group = index / parts,
-        .row = row,
-        .rows = dn_panel_begin(args->filters, plan->row_tasks, row_part + 1) - row,
+        .group = index / each,
+        .filter = filter,
+        .filters = dn_least(TASK_FILTERS, args->filters - filter),
         .channel = channel,
-        .channels =
-            dn_panel_begin(args->geometry.c, plan->channel_tasks, channel_part + 1) - channel,
+        .channels = end - channel,
     };
 }
 
-/* 1x1, stride 1: the image's transpose, `pixels` of them at `in`. */
-static void pack_pointwise(const dn_conv_geometry *g, const weights_plan *plan, int32_t channels,
-                           const float *in, int32_t pixels, float *out)
+/* Floats of a row of a panel that begins at filter j of a task. */
+static int32_t panel_pitch(const weights_plan *plan, const weights_task *task, int32_t j)
 {
-    const dn_gemm_kernel *kernel = plan->kernel;
-    const ptrdiff_t plane = (ptrdiff_t)g->h * g->w;
-    for (int32_t j = 0; j < channels; j += kernel->columns) {
-        const int32_t width = dn_least(kernel->columns, channels - j);
-        const int32_t pitch = dn_divide_up(width, kernel->lanes) * kernel->lanes;
-        kernel->pack_transpose(in + j * plane, plane, pixels, width, pitch,
-                               out + (ptrdiff_t)j * pixels);
+    const int32_t width = dn_least(plan->kernel->columns, task->filters - j);
+    return dn_divide_up(width, plan->kernel->lanes) * plan->kernel->lanes;
+}
+
+/* grad_out of some pixels, transposed: panels of (pixels, filters). */
+static void pack_grad(const weights_plan *plan, const weights_task *task, const float *grad,
+                      ptrdiff_t ld, int32_t pixels, float *out)
+{
+    for (int32_t j = 0; j < task->filters; j += plan->kernel->columns) {
+        const int32_t width = dn_least(plan->kernel->columns, task->filters - j);
+        plan->kernel->pack_transpose(grad + j * ld, ld, pixels, width, panel_pitch(plan, task, j),
+                                     out + (ptrdiff_t)j * pixels);
     }
 }
 
-/* Packs the transposed columns of `rows` output rows from out_y on: (pixels, channels * taps). */
-static void pack_columns(const dn_conv_geometry *g, const weights_plan *plan, int32_t channels,
-                         const float *in, /* (channels, h, w) */
-                         int32_t out_y, int32_t rows, float *window, float *out)
+/* Where in the window a tap of a channel begins; and the tap after it. */
+typedef struct tap_place {
+    int32_t channel, ky, kx;
+} tap_place;
+
+static ptrdiff_t next_offset(const dn_conv_geometry *g, int32_t pitch, ptrdiff_t plane,
+                             tap_place *at)
 {
-    const int32_t seen = (int32_t)dn_window_extent(g, rows, g->stride_y);
-    for (int32_t c = 0; c < channels; ++c) {
-        dn_window_fill(g, in + (ptrdiff_t)c * g->h * g->w, out_y, seen, plan->pitch,
-                       window + (ptrdiff_t)c * plan->plane);
-    }
-    int32_t offsets[DN_TILE_MAX_COLUMNS];
-    dn_pack_window matrix = {
-        .window = window,
-        .counts = {1, rows, g->out_w},
-        .strides = {0, (ptrdiff_t)g->stride_y * plan->pitch, g->stride_x},
-        .offsets = offsets,
-    };
-    const int32_t columns = channels * plan->taps;
-    for (int32_t j = 0; j < columns; j += plan->kernel->columns) {
-        matrix.columns = dn_least(plan->kernel->columns, columns - j);
-        for (int32_t i = 0; i < plan->kernel->columns; ++i) {
-            const int32_t column = j + dn_least(i, matrix.columns - 1);
-            const int32_t tap = column % plan->taps;
-            const int32_t ky = tap / g->size, kx = tap % g->size;
-            offsets[i] = column / plan->taps * plan->plane + (ky * plan->pitch + kx) * g->dilation;
+    const ptrdiff_t offset =
+        at->channel * plane + ((ptrdiff_t)at->ky * pitch + at->kx) * g->dilation;
+    if (++at->kx == g->size) {
+        at->kx = 0;
+        if (++at->ky == g->size) {
+            at->ky = 0;
+            ++at->channel;
         }
-        plan->kernel->pack_window(&matrix, out + (ptrdiff_t)j * rows * g->out_w);
     }
+    return offset;
 }
 
-static void pack_grad(const weights_plan *plan, const float *grad, /* (rows, out_h * out_w) */
-                      ptrdiff_t ld, int32_t rows, int32_t pixels, float *out)
+/* All taps of a task's channels times one panel of filters. */
+static void sum_panel(const dn_conv_args *args, const weights_plan *plan, const weights_task *task,
+                      const dn_window_tile *panel_tile, ptrdiff_t plane, float *sums)
 {
-    const int32_t panels = dn_divide_up(rows, plan->kernel->rows);
+    ptrdiff_t offsets[DN_TILE_MAX_ROWS];
+    const int32_t rows = task->channels * plan->taps;
+    const int32_t panels = dn_divide_up(rows, plan->kernel->window_rows);
+    dn_window_tile tile = *panel_tile;
+    tap_place place = {0, 0, 0};
+    tile.offsets = offsets;
     for (int32_t panel = 0; panel < panels; ++panel) {
         const int32_t begin = dn_panel_begin(rows, panels, panel);
-        const int32_t height = dn_panel_begin(rows, panels, panel + 1) - begin;
-        plan->kernel->pack_transpose(grad + begin * ld, ld, pixels, height, height,
-                                     out + (ptrdiff_t)begin * pixels);
+        tile.rows = dn_panel_begin(rows, panels, panel + 1) - begin;
+        for (int32_t i = 0; i < tile.rows; ++i) {
+            offsets[i] = next_offset(&args->geometry, plan->pitch, plane, &place);
+        }
+        tile.c = sums + (ptrdiff_t)begin * tile.pitch;
+        plan->kernel->window_tile(&tile);
     }
 }
 
-/* One image's share. */
-static void add_image(const dn_conv_args *args, const weights_plan *plan, const weights_task *task,
-                      const float *in, const float *grad_out, float *grad_weights, float *workspace)
+/* The share of `rows` output rows from row y on of an image. `add`: to what is in `sums`. */
+static void sum_block(const dn_conv_args *args, const weights_plan *plan, const weights_task *task,
+                      const float *in, const float *grad, int32_t y, bool add, float *workspace,
+                      float *sums)
 {
     const dn_conv_geometry *g = &args->geometry;
-    float *a = workspace, *b = a + plan->a_floats, *window = b + plan->b_floats;
-    const int32_t panels = dn_divide_up(task->rows, plan->kernel->rows);
-    for (int32_t y = 0; y < g->out_h; y += plan->block_rows) {
-        const int32_t rows = dn_least(plan->block_rows, g->out_h - y);
-        const int32_t pixels = rows * g->out_w;
-        pack_grad(plan, grad_out + (ptrdiff_t)y * g->out_w, (ptrdiff_t)g->out_h * g->out_w,
-                  task->rows, pixels, a);
-        if (dn_conv_is_pointwise(g)) {
-            pack_pointwise(g, plan, task->channels, in + (ptrdiff_t)y * g->w, pixels, b);
-        } else {
-            pack_columns(g, plan, task->channels, in, y, rows, window, b);
+    const ptrdiff_t in_plane = (ptrdiff_t)g->h * g->w, out_plane = (ptrdiff_t)g->out_h * g->out_w;
+    const int32_t rows = dn_least(plan->block_rows, g->out_h - y), pixels = rows * g->out_w;
+    float *window = workspace + plan->packed_floats;
+    pack_grad(plan, task, grad + (ptrdiff_t)y * g->out_w, out_plane, pixels, workspace);
+    dn_window_tile tile = {
+        .counts = {rows, g->out_w},
+        .strides = {(ptrdiff_t)g->stride_y * plan->pitch, g->stride_x},
+        .window = window,
+        .add = add,
+    };
+    if (plan->pointwise) {
+        tile.window = in + (ptrdiff_t)y * g->w;
+        tile.counts[0] = 1;
+        tile.counts[1] = pixels;
+    } else {
+        const int32_t seen = (int32_t)dn_window_extent(g, rows, g->stride_y);
+        for (int32_t c = 0; c < task->channels; ++c) {
+            dn_window_fill(g, in + c * in_plane, y, seen, plan->pitch,
+                           window + (ptrdiff_t)c * plan->plane);
         }
-        const dn_gemm_tile block = {
-            .columns = task->channels * plan->taps,
-            .k = pixels,
-            .a = a,
-            .b = b,
-            .alpha = 1.0f,
-            .beta = 1.0f,
-            .c = grad_weights,
-            .ldc = (ptrdiff_t)g->c * plan->taps,
-        };
-        dn_gemm_run_block(plan->kernel, &block, task->rows, panels, 0, panels);
+    }
+    for (int32_t j = 0; j < task->filters; j += plan->kernel->columns) {
+        tile.pitch = panel_pitch(plan, task, j);
+        tile.b = workspace + (ptrdiff_t)j * pixels;
+        sum_panel(args, plan, task, &tile, plan->pointwise ? in_plane : plan->plane,
+                  sums + (ptrdiff_t)j * task->channels * plan->taps);
+    }
+}
+
+/* One part of the blocks of all images. */
+static void sum_part(const dn_conv_args *args, const weights_plan *plan, const weights_task *task,
+                     const float *grad_out, int32_t part, float *workspace, float *sums)
+{
+    const dn_conv_geometry *g = &args->geometry;
+    const ptrdiff_t in_plane = (ptrdiff_t)g->h * g->w, out_plane = (ptrdiff_t)g->out_h * g->out_w;
+    const int64_t blocks = (int64_t)args->images * plan->image_blocks;
+    const int64_t first = blocks * part / plan->parts, last = blocks * (part + 1) / plan->parts;
+    for (int64_t block = first; block < last; ++block) {
+        const int64_t slice = block / plan->image_blocks * args->groups + task->group;
+        const int32_t y = (int32_t)(block % plan->image_blocks) * plan->block_rows;
+        sum_block(args, plan, task, args->in + (slice * g->c + task->channel) * in_plane,
+                  grad_out + (slice * args->filters + task->filter) * out_plane, y, block > first,
+                  workspace, sums);
+    }
+}
+
+/* Adds a task's sums, turned back, to its part of the gradient. */
+static void add_sums(const dn_conv_args *args, const weights_plan *plan, const weights_task *task,
+                     const float *sums, float *grad_weights)
+{
+    enum { STRIP = 64 };
+    float strip[STRIP * DN_TILE_MAX_COLUMNS];
+    const int32_t rows = task->channels * plan->taps;
+    const ptrdiff_t ld = (ptrdiff_t)args->geometry.c * plan->taps;
+    const ptrdiff_t filter = (ptrdiff_t)task->group * args->filters + task->filter;
+    float *to = grad_weights + filter * ld + (ptrdiff_t)task->channel * plan->taps;
+    for (int32_t j = 0; j < task->filters; j += plan->kernel->columns) {
+        const int32_t width = dn_least(plan->kernel->columns, task->filters - j);
+        const int32_t pitch = panel_pitch(plan, task, j);
+        for (int32_t row = 0; row < rows; row += STRIP) {
+            const int32_t count = dn_least(STRIP, rows - row);
+            plan->kernel->pack_transpose(sums + (ptrdiff_t)j * rows + (ptrdiff_t)row * pitch, pitch,
+                                         width, count, count, strip);
+            for (int32_t f = 0; f < width; ++f) {
+                float *grad = to + (j + f) * ld + row;
+                for (int32_t i = 0; i < count; ++i) grad[i] += strip[f * count + i];
+            }
+        }
+    }
+}
+
+/* Parts of one task, added in their order to the first. */
+static void join_parts(const weights_plan *plan, const weights_task *task, float *sums)
+{
+    const int32_t filters = dn_divide_up(task->filters, plan->kernel->lanes) * plan->kernel->lanes;
+    const int64_t floats = (int64_t)filters * task->channels * plan->taps;
+    for (int32_t part = 1; part < plan->parts; ++part) {
+        const float *from = sums + part * plan->sum_floats;
+        for (int64_t i = 0; i < floats; ++i) sums[i] += from[i];
     }
 }
 
 int64_t dn_conv_backward_weights_workspace(const dn_conv_args *args)
 {
-    return make_plan(args).thread_floats * args->threads;
+    const weights_plan plan = make_plan(args);
+    const int64_t shared = plan.parts > 1 ? plan.tasks * plan.parts * plan.sum_floats : 0;
+    return plan.thread_floats * args->threads + shared;
+}
+
+static void sum_in_parts(const dn_conv_args *args, const weights_plan *plan, const float *grad_out,
+                         float *grad_weights)
+{
+    float *shared = args->workspace + plan->thread_floats * args->threads;
+#pragma omp parallel for num_threads(args->threads) schedule(dynamic)
+    for (int32_t index = 0; index < plan->tasks * plan->parts; ++index) {
+        const weights_task task = task_at(args, plan, index / plan->parts);
+        float *workspace = args->workspace + plan->thread_floats * dn_thread_number();
+        sum_part(args, plan, &task, grad_out, index % plan->parts, workspace,
+                 shared + index * plan->sum_floats);
+    }
+#pragma omp parallel for num_threads(args->threads)
+    for (int32_t index = 0; index < plan->tasks; ++index) {
+        const weights_task task = task_at(args, plan, index);
+        float *sums = shared + (int64_t)index * plan->parts * plan->sum_floats;
+        join_parts(plan, &task, sums);
+        add_sums(args, plan, &task, sums, grad_weights);
+    }
 }
 
 void dn_conv_backward_weights(const dn_conv_args *args, const float *grad_out, float *grad_weights)
 {
-    const dn_conv_geometry *g = &args->geometry;
     const weights_plan plan = make_plan(args);
-    const int32_t tasks = args->groups * plan.row_tasks * plan.channel_tasks;
-    const ptrdiff_t in_plane = (ptrdiff_t)g->h * g->w, out_plane = (ptrdiff_t)g->out_h * g->out_w;
+    if (plan.parts == 0) return; /* no image */
+    if (plan.parts > 1) {
+        sum_in_parts(args, &plan, grad_out, grad_weights);
+        return;
+    }
 #pragma omp parallel for num_threads(args->threads) schedule(dynamic)
-    for (int32_t index = 0; index < tasks; ++index) {
+    for (int32_t index = 0; index < plan.tasks; ++index) {
         const weights_task task = task_at(args, &plan, index);
-        const ptrdiff_t filter = (ptrdiff_t)task.group * args->filters + task.row;
         float *workspace = args->workspace + plan.thread_floats * dn_thread_number();
-        for (int32_t image = 0; image < args->images; ++image) {
-            const ptrdiff_t slice = (ptrdiff_t)image * args->groups;
-            const ptrdiff_t channel = (slice + task.group) * g->c + task.channel;
-            const ptrdiff_t row = slice * args->filters + filter;
-            add_image(args, &plan, &task, args->in + channel * in_plane, grad_out + row * out_plane,
-                      grad_weights + (filter * g->c + task.channel) * plan.taps, workspace);
-        }
+        float *sums = workspace + plan.thread_floats - plan.sum_floats;
+        sum_part(args, &plan, &task, grad_out, 0, workspace, sums);
+        add_sums(args, &plan, &task, sums, grad_weights);
     }
 }

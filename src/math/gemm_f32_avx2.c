@@ -88,6 +88,59 @@ static void tile_any(const dn_gemm_tile *tile)
     functions[tile->rows - 1][(tile->columns - 1) / LANES](tile);
 }
 
+/* Inlined like run_tile. Rows have a pointer each: they and the sums must fit the registers. */
+static inline __attribute__((always_inline)) void run_window_tile(const dn_window_tile *tile,
+                                                                  int rows, int vectors)
+{
+    __m256 sum[ROWS][VECTORS];
+    const float *from[ROWS], *b = tile->b;
+    for (int i = 0; i < rows; ++i) {
+        for (int v = 0; v < vectors; ++v) sum[i][v] = _mm256_setzero_ps();
+        from[i] = tile->window + tile->offsets[i];
+    }
+    const ptrdiff_t step = tile->strides[1];
+    for (int32_t y = 0; y < tile->counts[0]; ++y) {
+        ptrdiff_t at = 0;
+        for (int32_t x = 0; x < tile->counts[1]; ++x, at += step, b += vectors * LANES) {
+            __m256 right[VECTORS];
+            for (int v = 0; v < vectors; ++v) right[v] = _mm256_loadu_ps(b + v * LANES);
+            for (int i = 0; i < rows; ++i) {
+                const __m256 left = _mm256_set1_ps(from[i][at]);
+                for (int v = 0; v < vectors; ++v) {
+                    sum[i][v] = _mm256_fmadd_ps(left, right[v], sum[i][v]);
+                }
+            }
+        }
+        for (int i = 0; i < rows; ++i) from[i] += tile->strides[0];
+    }
+    for (int i = 0; i < rows; ++i) {
+        for (int v = 0; v < vectors; ++v) {
+            float *c = tile->c + (i * vectors + v) * LANES;
+            const __m256 old = tile->add ? _mm256_loadu_ps(c) : _mm256_setzero_ps();
+            _mm256_storeu_ps(c, _mm256_add_ps(old, sum[i][v]));
+        }
+    }
+}
+
+#define DN_WINDOW_FUNCTIONS(rows)                                                                  \
+    static void window_##rows##x1(const dn_window_tile *tile)                                      \
+    {                                                                                              \
+        run_window_tile(tile, rows, 1);                                                            \
+    }                                                                                              \
+    static void window_##rows##x2(const dn_window_tile *tile)                                      \
+    {                                                                                              \
+        run_window_tile(tile, rows, 2);                                                            \
+    }
+DN_ALL_ROWS(DN_WINDOW_FUNCTIONS)
+
+static void window_any(const dn_window_tile *tile)
+{
+#define DN_WINDOW_ENTRY(rows) {window_##rows##x1, window_##rows##x2},
+    static void (*const functions[ROWS][VECTORS])(const dn_window_tile *) = {
+        DN_ALL_ROWS(DN_WINDOW_ENTRY)};
+    functions[tile->rows - 1][tile->pitch / LANES - 1](tile);
+}
+
 /* How many lanes of a vector to store to row p of `k` rows of `pitch` floats, from column i on.
  * Rows shorter than a vector are written in ascending order: the next ones cover what is too much.
  */
@@ -226,7 +279,9 @@ const dn_gemm_kernel dn_gemm_kernel_avx2 = {
     .rows = ROWS,
     .columns = VECTORS * LANES,
     .lanes = LANES,
+    .window_rows = ROWS,
     .tile = tile_any,
+    .window_tile = window_any,
     .pack_copy = pack_copy,
     .pack_transpose = pack_transpose,
     .pack_window = pack_window,

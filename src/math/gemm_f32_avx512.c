@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { ROWS = 14, LANES = 16, VECTORS = 2 };
+enum { WINDOW_ROWS = 8 }; /* a pointer each */
 enum { AHEAD = 32 }; /* steps of k from the request of A's values to their use: memory's latency */
 
 static inline __m512 finish(const dn_gemm_tile *tile, int row, __m512 x)
@@ -89,6 +90,61 @@ static void tile_any(const dn_gemm_tile *tile)
     static void (*const functions[ROWS][VECTORS])(const dn_gemm_tile *) = {
         DN_ALL_ROWS(DN_TILE_ENTRY)};
     functions[tile->rows - 1][(tile->columns - 1) / LANES](tile);
+}
+
+/* Inlined like run_tile. Rows have a pointer each: they and the sums must fit the registers. */
+static inline __attribute__((always_inline)) void run_window_tile(const dn_window_tile *tile,
+                                                                  int rows, int vectors)
+{
+    __m512 sum[WINDOW_ROWS][VECTORS];
+    const float *from[WINDOW_ROWS], *b = tile->b;
+    for (int i = 0; i < rows; ++i) {
+        for (int v = 0; v < vectors; ++v) sum[i][v] = _mm512_setzero_ps();
+        from[i] = tile->window + tile->offsets[i];
+    }
+    const ptrdiff_t step = tile->strides[1];
+    for (int32_t y = 0; y < tile->counts[0]; ++y) {
+        ptrdiff_t at = 0;
+        for (int32_t x = 0; x < tile->counts[1]; ++x, at += step, b += vectors * LANES) {
+            __m512 right[VECTORS];
+            for (int v = 0; v < vectors; ++v) right[v] = _mm512_loadu_ps(b + v * LANES);
+            for (int i = 0; i < rows; ++i) {
+                const __m512 left = _mm512_set1_ps(from[i][at]);
+                for (int v = 0; v < vectors; ++v) {
+                    sum[i][v] = _mm512_fmadd_ps(left, right[v], sum[i][v]);
+                }
+            }
+        }
+        for (int i = 0; i < rows; ++i) from[i] += tile->strides[0];
+    }
+    for (int i = 0; i < rows; ++i) {
+        for (int v = 0; v < vectors; ++v) {
+            float *c = tile->c + (i * vectors + v) * LANES;
+            const __m512 old = tile->add ? _mm512_loadu_ps(c) : _mm512_setzero_ps();
+            _mm512_storeu_ps(c, _mm512_add_ps(old, sum[i][v]));
+        }
+    }
+}
+
+#define DN_WINDOW_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
+
+#define DN_WINDOW_FUNCTIONS(rows)                                                                  \
+    static void window_##rows##x1(const dn_window_tile *tile)                                      \
+    {                                                                                              \
+        run_window_tile(tile, rows, 1);                                                            \
+    }                                                                                              \
+    static void window_##rows##x2(const dn_window_tile *tile)                                      \
+    {                                                                                              \
+        run_window_tile(tile, rows, 2);                                                            \
+    }
+DN_WINDOW_ROWS(DN_WINDOW_FUNCTIONS)
+
+static void window_any(const dn_window_tile *tile)
+{
+#define DN_WINDOW_ENTRY(rows) {window_##rows##x1, window_##rows##x2},
+    static void (*const functions[WINDOW_ROWS][VECTORS])(const dn_window_tile *) = {
+        DN_WINDOW_ROWS(DN_WINDOW_ENTRY)};
+    functions[tile->rows - 1][tile->pitch / LANES - 1](tile);
 }
 
 static inline __mmask16 first_lanes(int32_t count)
@@ -238,7 +294,9 @@ const dn_gemm_kernel dn_gemm_kernel_avx512 = {
     .rows = ROWS,
     .columns = VECTORS * LANES,
     .lanes = LANES,
+    .window_rows = WINDOW_ROWS,
     .tile = tile_any,
+    .window_tile = window_any,
     .pack_copy = pack_copy,
     .pack_transpose = pack_transpose,
     .pack_window = pack_window,

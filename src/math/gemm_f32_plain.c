@@ -56,6 +56,44 @@ static void tile_any(const dn_gemm_tile *tile)
     }
 }
 
+/* Inlined with constant rows. */
+static inline void run_window_tile(const dn_window_tile *tile, int rows)
+{
+    float sum[ROWS][COLUMNS] = {{0.0f}};
+    const float *window = tile->window, *b = tile->b;
+    for (int32_t y = 0; y < tile->counts[0]; ++y, window += tile->strides[0]) {
+        const float *from = window;
+        for (int32_t x = 0; x < tile->counts[1]; ++x, from += tile->strides[1], b += COLUMNS) {
+            for (int i = 0; i < rows; ++i) {
+                const float left = from[tile->offsets[i]];
+                for (int j = 0; j < COLUMNS; ++j) sum[i][j] += left * b[j];
+            }
+        }
+    }
+    for (int i = 0; i < rows; ++i) {
+        float *c = tile->c + i * COLUMNS;
+        for (int j = 0; j < COLUMNS; ++j) c[j] = (tile->add ? c[j] : 0.0f) + sum[i][j];
+    }
+}
+
+static void window_any(const dn_window_tile *tile)
+{
+    switch (tile->rows) {
+    case 1:
+        run_window_tile(tile, 1);
+        break;
+    case 2:
+        run_window_tile(tile, 2);
+        break;
+    case 3:
+        run_window_tile(tile, 3);
+        break;
+    default:
+        run_window_tile(tile, ROWS);
+        break;
+    }
+}
+
 static void pack_copy(const float *in, ptrdiff_t ld, int32_t k, int32_t width, int32_t pitch,
                       float *out)
 {
@@ -90,7 +128,9 @@ const dn_gemm_kernel dn_gemm_kernel_plain = {
     .rows = ROWS,
     .columns = COLUMNS,
     .lanes = COLUMNS,
+    .window_rows = ROWS,
     .tile = tile_any,
+    .window_tile = window_any,
     .pack_copy = pack_copy,
     .pack_transpose = pack_transpose,
     .pack_window = pack_window,

@@ -63,13 +63,30 @@ typedef struct dn_pack_window {
     const int32_t *offsets; /* (the kernel's columns), ascending; surplus ones repeat the last */
 } dn_pack_window;
 
-enum { DN_PACK_SLACK = 64, DN_TILE_MAX_COLUMNS = 64 };
+enum { DN_PACK_SLACK = 64, DN_TILE_MAX_ROWS = 16, DN_TILE_MAX_COLUMNS = 64 };
+
+/* A product whose left operand lies in such a window: c[i * pitch + j] is the sum over y <
+ * counts[0] and x < counts[1] of window[offsets[i] + y * strides[0] + x * strides[1]] times b[(y *
+ * counts[1] + x) * pitch + j], added to what c holds where `add` is set. */
+typedef struct dn_window_tile {
+    int32_t rows;  /* from 1 to the kernel's window_rows */
+    int32_t pitch; /* whole vectors, at most the kernel's columns */
+    int32_t counts[2];
+    ptrdiff_t strides[2];
+    const float *window;
+    const ptrdiff_t *offsets; /* (rows) */
+    const float *b;           /* (counts[0] * counts[1], pitch) */
+    float *c;                 /* (rows, pitch) */
+    bool add;
+} dn_window_tile;
 
 typedef struct dn_gemm_kernel {
     int32_t rows, columns; /* largest tile */
     int32_t lanes;         /* floats of a vector; columns is a multiple of it */
+    int32_t window_rows;   /* of the largest window tile */
 
     void (*tile)(const dn_gemm_tile *tile);
+    void (*window_tile)(const dn_window_tile *tile);
 
     /* out[p * pitch + i] = in[p * ld + i] for p < k, i < width; 0 for i from width to pitch. */
     void (*pack_copy)(const float *in, ptrdiff_t ld, int32_t k, int32_t width, int32_t pitch,
