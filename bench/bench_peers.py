@@ -10,10 +10,11 @@ our plain path before anything is timed: float32 beyond 1e-4 relative RMS is mar
 one pass over a letterboxed photo: no decoding, no suppression, no masks. Then engines take turns,
 so that a busy moment meets all. In the table: median and smallest time; ours / peer, the median of
 the rounds' ratios, below 1 where we are faster; GFLOP/s, counting direct convolution's operations,
-and their share of what fused multiply-adds in registers reach on as many threads (the better of two
-measurements, before and behind the rounds), which Winograd may exceed; load and first image in a
-process of its own, with its peak of memory and, in brackets, what it had before loading. Peers that
-are missing are left out, and it is said how to get them. Debian's darknet times itself.
+and their share of what fused multiply-adds in registers reach on as many threads (measured in every
+round; the best counts, the others show how quiet the machine was), which Winograd may exceed; load
+and first image in a process of its own, with its peak of memory and, in brackets, what it had
+before loading. Peers that are missing are left out, and it is said how to get them. Debian's
+darknet times itself.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
 from peers import PEERS, find  # noqa: E402
 from peers.case import Case, Unsupported, make_case  # noqa: E402
-from peers.measure import fma_peak, in_turns, measure_start, relative_rms, start_of  # noqa: E402
+from peers.measure import in_turns, measure_start, relative_rms, start_of  # noqa: E402
 from peers.table import number, show  # noqa: E402
 
 NETS = ["yolov3", "yolov3-tiny", "yolov4-tiny", "yolo-fastest-1.1"]
@@ -77,9 +78,8 @@ def measure(case: Case, arguments) -> dict:
     case.write(case_file)
     engines, rows = open_engines(case, arguments.peers)
     starts = {} if arguments.no_start else {key: start_of(key, case_file) for key in engines}
-    before = fma_peak(case.threads)
-    times = in_turns({key: engine.run for key, engine in engines.items()}, arguments.rounds)
-    peak = max(before, fma_peak(case.threads))
+    runs = {key: engine.run for key, engine in engines.items()}
+    times, peaks = in_turns(runs, arguments.rounds, case.threads)
     for row in rows:
         row.setdefault("times", times.get(row["key"]))
         row |= starts.get(row["key"], {})
@@ -89,15 +89,17 @@ def measure(case: Case, arguments) -> dict:
             pairs = zip(ours, row["times"], strict=False)
             row["ratio"] = statistics.median(a / b for a, b in pairs)
     rows.sort(key=lambda row: row["ms"])
-    return {"case": vars(case), "peak": peak, "rows": rows}
+    return {"case": vars(case), "peaks": peaks, "rows": rows}
 
 
 def print_result(result: dict) -> None:
-    case, peak = result["case"], result["peak"]
+    case, peaks = result["case"], result["peaks"]
+    peak = max(peaks)
     print(
         f"\n{case['net']}, {case['width']} x {case['height']}, batch {case['batch']}, "
         f"{case['precision']}, {case['threads']} threads: {case['gigaflops']:.2f} GFLOP; "
-        f"peak {peak:.0f} GFLOP/s\n"
+        f"peak {peak:.0f} GFLOP/s (by round: median {statistics.median(peaks):.0f}, "
+        f"smallest {min(peaks):.0f})\n"
     )
     rows = []
     for row in result["rows"]:
@@ -107,7 +109,7 @@ def print_result(result: dict) -> None:
             f"**{row['engine']}**" if row["key"] == "ours" else row["engine"],
             number(row["ms"]), number(row["min"]), number(row.get("ratio")),
             number(row["gflops"]), f"{100 * row['gflops'] / peak:.0f}",
-            error + " WRONG" * bool(row.get("wrong")),
+            error + " > 1e-4" * bool(row.get("wrong")),
             number(row.get("load")), number(row.get("first")), memory,
         ])  # fmt: skip
     show(HEADER, rows)

@@ -1,9 +1,9 @@
 """What all engines run: a network with its weights, as files, and one input.
 
 The files lie in build/bench/<network>-<size>-b<batch> and are made anew with the cfg, the weights
-or the exporter. Networks without published weights at hand get random ones: initial weights whose
-convolutions in front of a shortcut are damped, so that residual sums do not grow from block to
-block, and heads that find few objects.
+or the exporter. Networks without published weights at hand get random ones that keep the size of
+signals (He et al. 2015; damped in front of a shortcut, so that sums do not grow from block to
+block), and heads that find few objects.
 """
 
 from __future__ import annotations
@@ -90,19 +90,24 @@ def params(handle, index: int) -> dict[str, np.ndarray]:
 
 
 def randomise(network: Network) -> None:
-    """Sensible random weights in the place of the initial ones."""
+    """Sensible random weights in the place of the initial ones: signals keep their size."""
     rng = np.random.default_rng(0)
     sections = read_cfg(network.cfg)[1:]
     with network._using() as handle:
         for index, section in enumerate(sections):
+            found = params(handle, index)
             if section.name == "shortcut":
                 params(handle, index - 1)["scales"][:] *= 0.3
             elif section.name in ("yolo", "region"):
-                biases = params(handle, index - 1)["biases"]
-                biases.reshape(-1, 5 + section.int("classes", 20))[:, 4] = -7
-            elif "scales" in (found := params(handle, index)):
-                for name, low, high in (("scales", 0.8, 1.2), ("biases", -0.1, 0.1),
-                                        ("mean", -0.1, 0.1), ("variance", 0.8, 1.2)):  # fmt: skip
+                head = params(handle, index - 1)
+                head["weights"][:] *= 0.1
+                head["biases"].reshape(-1, 5 + section.int("classes", 20))[:, 4] -= 7
+            elif "weights" in found:
+                rows = found["weights"].reshape(len(found["biases"]), -1)
+                rows *= np.sqrt(2 / rows.shape[1]) / rows.std()
+            for name, low, high in (("scales", 0.8, 1.2), ("biases", -0.1, 0.1),
+                                    ("mean", -0.1, 0.1), ("variance", 0.8, 1.2)):  # fmt: skip
+                if name in found:
                     found[name][:] = rng.uniform(low, high, len(found[name]))
         lib.dn_network_touch(handle)
 

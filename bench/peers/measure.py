@@ -20,17 +20,21 @@ from peers.case import FILES, ROOT, Case, Engine
 PAUSE = 0.02  # seconds
 
 
-def in_turns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each by round, behind one that does not count."""
+def in_turns(
+    runs: dict[str, Callable[[], object]], rounds: int, threads: int
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Milliseconds of each by round, behind one that does not count, and each round's peak."""
     times: dict[str, list[float]] = {name: [] for name in runs}
+    peaks = []
     for round_ in range(rounds + 1):
+        peaks.append(fma_peak(threads))
         for name, run in runs.items():
             time.sleep(PAUSE)
             start = time.perf_counter()
             run()
             if round_ > 0:
                 times[name].append(1e3 * (time.perf_counter() - start))
-    return times
+    return times, peaks
 
 
 def relative_rms(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
