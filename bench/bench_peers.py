@@ -28,9 +28,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
-from peers import PEERS, find  # noqa: E402
+from peers import PEERS, find, how_to_install  # noqa: E402
 from peers.case import Case, Unsupported, make_case  # noqa: E402
+from peers.int8 import write_int8  # noqa: E402
 from peers.measure import in_turns, measure_start, relative_rms, start_of  # noqa: E402
+from peers.ours import reference  # noqa: E402
 from peers.table import number, show  # noqa: E402
 
 NETS = ["yolov3", "yolov3-tiny", "yolov4-tiny", "yolo-fastest-1.1"]
@@ -40,7 +42,7 @@ HEADER = ["engine", "ms", "min", "ours / peer", "GFLOP/s", "% of peak", "rel. RM
 
 def open_engines(case: Case, peers: list[str]) -> tuple[dict, list[dict]]:
     """The engines that run the case, by key, and a row for each, with its error against ours."""
-    engines, rows, wanted = {}, [], None
+    engines, rows, wanted = {}, [], reference(case)
     for key in ["ours", *peers]:
         try:
             module = find(key)
@@ -53,14 +55,12 @@ def open_engines(case: Case, peers: list[str]) -> tuple[dict, list[dict]]:
                 module.prepare(case)
             engine = module.load(case)
         except ImportError as error:
-            print(f"{key} is left out: {error}. {install_hint(key)}", file=sys.stderr)
+            print(f"{key} is left out: {error}. {how_to_install(key)}", file=sys.stderr)
             continue
         except Unsupported as error:
             print(f"{key} is left out: it {error}", file=sys.stderr)
             continue
         outputs = engine.outputs()
-        if key == "ours":
-            wanted = outputs
         row["error"] = relative_rms(outputs, wanted)
         row["wrong"] = case.precision == "f32" and not row["error"] <= 1e-4
         engines[key] = engine
@@ -68,12 +68,9 @@ def open_engines(case: Case, peers: list[str]) -> tuple[dict, list[dict]]:
     return engines, rows
 
 
-def install_hint(key: str) -> str:
-    hints = {"torch": "make env TORCH=1", "darknet": "apt install darknet"}
-    return hints.get(key, "make bench-peers") + " installs it"
-
-
 def measure(case: Case, arguments) -> dict:
+    if case.precision == "int8":
+        write_int8(case)
     case_file = Path(case.folder, "case.json")
     case.write(case_file)
     engines, rows = open_engines(case, arguments.peers)

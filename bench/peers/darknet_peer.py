@@ -13,7 +13,6 @@ import subprocess
 from peers.case import Case, Unsupported
 
 NAME = "Debian's darknet"
-INSTALL = "apt install darknet"
 KNOWS = {"yolov3", "yolov3-tiny", "yolov3-spp", "yolov2"}
 
 if not shutil.which("darknet", path="/usr/bin"):

@@ -11,7 +11,6 @@ from peers.case import Case, Engine, Unsupported
 from peers.ncnn_model import write_ncnn
 
 NAME = "ncnn"
-INSTALL = "make bench-peers"
 
 
 def version() -> str:

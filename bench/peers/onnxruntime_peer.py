@@ -7,7 +7,6 @@ import onnxruntime
 from peers.case import Case, Engine, Unsupported
 
 NAME = "ONNX Runtime"
-INSTALL = "make env"
 
 
 def version() -> str:

@@ -7,7 +7,6 @@ import cv2
 from peers.case import Case, Engine, Unsupported
 
 NAME = "OpenCV"
-INSTALL = "make env"
 
 
 def version() -> str:

@@ -7,7 +7,6 @@ import openvino
 from peers.case import Case, Engine
 
 NAME = "OpenVINO"
-INSTALL = "make bench-peers"
 
 
 def version() -> str:

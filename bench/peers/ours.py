@@ -9,7 +9,6 @@ import numpy as np
 from peers.case import Case, Engine, Network, Unsupported, check, ffi, lib
 
 NAME = "YOLO-Mask"
-INSTALL = "make"
 
 
 def version() -> str:
@@ -40,11 +39,12 @@ def load(case: Case) -> Engine:
     def run(_alive=(network, images)):
         check(lib.dn_network_forward(handle, data, case.batch, 0.25))
 
-    return Engine(run, lambda: head_inputs(case, images))
+    return Engine(run, lambda: reference(case))
 
 
-def head_inputs(case: Case, images: np.ndarray) -> list[np.ndarray]:
+def reference(case: Case) -> list[np.ndarray]:
     """What the heads read, from a network of the plain path that keeps every layer's output."""
+    images = case.images()
     options = ffi.new("dn_network_options *")
     options.batch, options.width, options.height = case.batch, case.width, case.height
     options.threads, options.keep_all = case.threads, True

@@ -10,7 +10,6 @@ from peers.case import Case, Engine, Unsupported
 from peers.onnx_steps import Step, read_steps
 
 NAME = "PyTorch"
-INSTALL = "make env TORCH=1"
 
 
 def version() -> str:
