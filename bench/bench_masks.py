@@ -34,6 +34,7 @@ from peers.table import number, show  # noqa: E402
 sys.path[:0] = [str(ROOT / "tests")]
 
 from yolomask.cfg_text import read_cfg  # noqa: E402
+from yolomask.masks import Masks  # noqa: E402
 from yolomask.onnx_export import export_onnx  # noqa: E402
 
 CHANNELS, SIDE, BINS = 256, 52, 14
@@ -231,16 +232,7 @@ def blobs(count: int) -> np.ndarray:
 
 
 def our_runs(cells: np.ndarray, boxes: np.ndarray, width: int, height: int) -> list[dict]:
-    rle, found = ffi.new("dn_rle *"), []
-    for mask, box in zip(cells, boxes, strict=True):
-        data = ffi.from_buffer("float[]", mask)
-        check(lib.dn_mask_paste(rle, data, 28, ffi.new("dn_box *", box.tolist())[0],
-                                height, width, 0.5))  # fmt: skip
-        text = ffi.new("char[]", lib.dn_rle_string(rle, ffi.NULL) + 1)
-        lib.dn_rle_string(rle, text)
-        found.append({"size": [height, width], "counts": ffi.string(text)})
-        lib.dn_rle_free(rle)
-    return found
+    return Masks(cells, boxes, (height, width)).rle
 
 
 def their_runs(cells: np.ndarray, boxes: np.ndarray, width: int, height: int) -> list[dict]:
