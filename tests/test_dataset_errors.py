@@ -371,7 +371,8 @@ def test_image_lists(tmp_path):
     with raises(OSError, f"{tmp_path}/none: cannot open: {MISSING}"):
         Dataset(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with raises(DataError, f"{tmp_path}/empty: the folder holds no images"):
+    sentence = "the folder holds no images (those in folders within it do not count)"
+    with raises(DataError, f"{tmp_path}/empty: {sentence}"):
         Dataset(tmp_path / "empty")
 
 

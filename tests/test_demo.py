@@ -131,9 +131,10 @@ def test_what_was_drawn_before_a_fault_is_kept(folder):
 
 
 def test_the_window_shows_the_frames_until_q(folder, monkeypatch):
-    shown = []
+    shown, sizes = [], []
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
+    monkeypatch.setattr(cv2, "resizeWindow", lambda _, *size: sizes.append(size))
     monkeypatch.setattr(cv2, "destroyWindow", lambda *_: shown.append("closed"))
     monkeypatch.setattr(cv2, "imshow", lambda _, frame: shown.append(frame.copy()))
     monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 5 else -1)
@@ -142,6 +143,7 @@ def test_the_window_shows_the_frames_until_q(folder, monkeypatch):
         done = video.demo(network, folder.path / "clip.avi")
         assert (done.frames, done.stopped) == (5, True)
         assert shown.pop() == "closed"
+        assert sizes == [SIZE]
         given = frames_of(folder.path / "clip.avi")
         for frame, seen in zip(given, shown, strict=False):
             assert np.array_equal(seen, network.predict(frame, bgr=True).plot())
@@ -149,7 +151,7 @@ def test_the_window_shows_the_frames_until_q(folder, monkeypatch):
 
 def test_a_closed_window_ends_it(folder, monkeypatch):
     monkeypatch.setenv("DISPLAY", ":0")
-    for name in ("namedWindow", "destroyWindow", "imshow"):
+    for name in ("namedWindow", "destroyWindow", "imshow", "resizeWindow"):
         monkeypatch.setattr(cv2, name, lambda *_: None)
     monkeypatch.setattr(cv2, "waitKey", lambda _: -1)
     monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 0.0)
@@ -164,10 +166,36 @@ def test_without_a_screen(folder, monkeypatch):
         video.demo(network, folder.path / "clip.avi")
 
 
+def test_a_window_fits_the_screen(monkeypatch):
+    """A frame of 4K begins at a third of its size."""
+    sizes = []
+    monkeypatch.setenv("DISPLAY", ":0")
+    for name in ("namedWindow", "imshow"):
+        monkeypatch.setattr(cv2, name, lambda *_: None)
+    monkeypatch.setattr(cv2, "resizeWindow", lambda _, *size: sizes.append(size))
+    monkeypatch.setattr(cv2, "waitKey", lambda _: -1)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
+    window = video.Window("camera 0")
+    for _ in range(2):
+        assert window.show(np.zeros((2160, 3840, 3), np.uint8))
+    assert sizes == [(1280, 720)]
+
+
+NO_CAMERA = 917  # nobody has so many
+
+
+@pytest.mark.parametrize("source", [NO_CAMERA, str(NO_CAMERA)])
+def test_a_camera_that_is_not_there(source):
+    with pytest.raises(DataError, match=rf"^camera {NO_CAMERA}: there is none, it is in use"):
+        video.Source(source)
+
+
 def test_refusals(folder):
     with open_network(folder) as network:
         with pytest.raises(DataError, match=r"tiny\.cfg: cannot be opened as a video"):
             video.demo(network, folder.path / "tiny.cfg", show=False)
+        with pytest.raises(DataError, match=r"none\.mp4: no such file"):
+            video.demo(network, folder.path / "none.mp4", show=False)
         with pytest.raises(ValueError, match=r"out\.gif: a video's name ends with \.mp4"):
             video.demo(network, folder.path / "clip.avi", out=folder.path / "out.gif", show=False)
         with pytest.raises(OSError, match=r"none/out\.mp4: cannot be written as a video"):
@@ -200,6 +228,17 @@ def test_the_program_runs_it(folder, monkeypatch):
     assert f"frame {FRAMES} of {FRAMES}, FPS:" in error
     with open_network(folder) as network:
         assert_drawn(folder, network, frames_of(folder.path / "out.avi"), True)
+
+
+def test_the_program_and_a_camera_that_is_not_there(folder, monkeypatch):
+    if "LD_PRELOAD" in os.environ:
+        pytest.skip("the sanitizer's library is not for another Python")
+    monkeypatch.setitem(program.ENVIRONMENT, "YOLOMASK_PYTHON", sys.executable)
+    words = ["segmenter", "demo", "seg.cfg", "tiny.weights,mask.weights", "-c", NO_CAMERA]
+    error = folder.error(*words, "-dont_show")
+    assert (
+        error == f"error: camera {NO_CAMERA}: there is none, it is in use, or it may not be opened"
+    )
 
 
 def use_script(folder: Segmenter, monkeypatch, imports: int) -> None:

@@ -111,7 +111,10 @@ def open_video(source: str | os.PathLike | int) -> tuple[object, str]:
     what = f"camera {source}" if isinstance(source, int) else os.fspath(source)
     capture = cv2.VideoCapture(source if isinstance(source, int) else what)
     if not capture.isOpened():
-        raise DataError(f"{what}: cannot be opened as a video")
+        if isinstance(source, int):
+            raise DataError(f"{what}: there is none, it is in use, or it may not be opened")
+        missing = "://" not in what and not os.path.exists(what)
+        raise DataError(f"{what}: {'no such file' if missing else 'cannot be opened as a video'}")
     return capture, what
 
 

@@ -25,6 +25,7 @@ from .pipeline import overlap
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 PACE = 25.0  # frames a second, where a source does not say
 REPORTS = 5.0  # seconds between two lines of progress that are not redrawn
+SCREEN = (1280, 720)  # a window begins no larger
 
 
 @dataclass
@@ -95,17 +96,25 @@ class Window:
         there = not sys.platform.startswith("linux") or any(os.environ.get(s) for s in screens)
         try:
             if there:
-                self.cv2.namedWindow(title, self.cv2.WINDOW_NORMAL)
+                plain = self.cv2.WINDOW_GUI_NORMAL  # without the bar of buttons that Qt has
+                self.cv2.namedWindow(title, self.cv2.WINDOW_KEEPRATIO | plain)
         except self.cv2.error:  # opencv-python-headless
             there = False
         if not there:
             raise OSError(
-                "no window can be opened here (no screen, or a headless OpenCV): say -dont_show "
-                "(--no-show), and -out FILE (--out) to get a video"
+                "no window can be opened here: there is no screen, or OpenCV is the headless one "
+                "(opencv-python in its place has windows); -dont_show (--no-show) goes without, "
+                "-out FILE (--out) writes a video"
             )
+        self.sized = False
 
     def show(self, frame: np.ndarray) -> bool:
         """False: the user has seen enough."""
+        if not self.sized:  # OpenCV begins with 400 x 300
+            height, width = frame.shape[:2]
+            scale = min(1, SCREEN[0] / width, SCREEN[1] / height)
+            self.cv2.resizeWindow(self.title, round(scale * width), round(scale * height))
+            self.sized = True
         self.cv2.imshow(self.title, frame)
         if self.cv2.waitKey(1) & 0xFF in (ord("q"), 27):
             return False

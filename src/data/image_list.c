@@ -108,7 +108,9 @@ dn_status dn_read_image_folder(dn_builder *builder)
     const bool labels_only = builder->image_count == 0;
     if (labels_only) DN_TRY(add_files(builder, is_json_name));
     if (builder->image_count == 0)
-        return dn_fail(DN_ERROR_DATA, "%s: the folder holds no images", builder->source->path);
+        return dn_fail(DN_ERROR_DATA,
+                       "%s: the folder holds no images (those in folders within it do not count)",
+                       builder->source->path);
     dn_dataset_image *images = builder->images;
     qsort(images, (size_t)builder->image_count, sizeof *images, compare_names);
     for (int64_t i = 0; i < builder->image_count; i++) {
