@@ -73,6 +73,9 @@ RESULTS = {
     "nuclei": ("yolov4-tiny", 25, 28),
 }
 
+# classifier of docs/results.md: its classes
+CLASSIFIERS = {"animal-crops": 7}
+
 # YOLOv3 at 608, layer by layer where the shape changes, as index:channels x side.
 YOLOV3_SHAPES = """
     0:32x608 1:64x304 4:64x304 5:128x152 11:128x152 12:256x76 36:256x76 37:512x38 61:512x38
@@ -111,7 +114,12 @@ def function(section: cfg_oracle.Section) -> dict[str, object]:
 
 
 def test_every_cfg_is_listed():
-    assert {path.stem for path in CFG.glob("*.cfg")} == {*PUBLISHED, *MASK, *RESULTS}
+    assert {path.stem for path in CFG.glob("*.cfg")} == {
+        *PUBLISHED,
+        *MASK,
+        *RESULTS,
+        *CLASSIFIERS,
+    }
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -182,6 +190,14 @@ def test_network_of_the_results_begins_with_the_trunk(name):
     assert model.net.options["mask_from"] == model.net.options["max_batches"]
 
 
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier_of_the_results_has_the_classes_of_its_data(name):
+    model = count(name)
+    assert model.layers[-1].shape[0] == CLASSIFIERS[name]
+    data = (CFG / f"{name}.data").read_text(encoding="utf-8").splitlines()
+    assert f"classes={CLASSIFIERS[name]}" in data
+
+
 def test_the_shipped_branch_fits_three_mebibytes():
     model = count("yolomask-v4-tiny")
     bytes_on_disk = 20 + 4 * model.parameters_from(model.first_branch_layer)
@@ -204,7 +220,7 @@ def test_headers_state_the_branch(name):
     assert f"the branch: {parameters:,} parameters ({20 + 4 * parameters:,} bytes" in text
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [*PUBLISHED, *CLASSIFIERS])
 def test_headers_state_the_counts(name):
     model = count(name)
     line = (
@@ -253,7 +269,7 @@ def test_names_and_data():
     assert (CFG / data["names"]).is_file()
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, *MASK, *RESULTS])
+@pytest.mark.parametrize("name", [*PUBLISHED, *MASK, *RESULTS, *CLASSIFIERS])
 def test_engine_agrees(name):
     """Without a warning, so that every key of our own files means something to the engine."""
     model = count(name)
