@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT / "python")]
 from yolomask import Network  # noqa: E402
 from yolomask._native import check, ffi, lib  # noqa: E402
 from yolomask.cfg_text import read_cfg  # noqa: E402
-from yolomask.images import fill_image, load_image  # noqa: E402
+from yolomask.images import load_image, point_at  # noqa: E402
 from yolomask.models import models_folder  # noqa: E402
 from yolomask.onnx_export import export_onnx  # noqa: E402
 
@@ -115,7 +115,7 @@ def randomise(network: Network) -> None:
 def letterboxed(path: Path, width: int, height: int, count: int) -> np.ndarray:
     """The photo as the network sees it, and shifted copies of it, (count, 3, height, width)."""
     pixels, image = load_image(path), ffi.new("dn_image *")
-    alive = fill_image(image, pixels, False)
+    alive = point_at(image, pixels)
     box = ffi.new("dn_letterbox *")
     box[0] = lib.dn_letterbox_make(pixels.shape[1], pixels.shape[0], width, height, False)
     out = np.empty((3, height, width), np.float32)
