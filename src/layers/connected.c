@@ -75,7 +75,7 @@ static int64_t workspace(const dn_layer *layer, const dn_network *network)
         dn_connected_weights(layer, images, threads),
         dn_connected_inputs(layer, images, threads),
     };
-    int64_t most = dn_stage_workspace(layer, network);
+    int64_t most = dn_stage_workspace(layer);
     for (int32_t i = 0; i < (layer->trains ? 3 : 1); i++) {
         const int64_t floats = dn_gemm_workspace(&products[i]);
         if (floats > most) most = floats;

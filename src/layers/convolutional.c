@@ -145,7 +145,7 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     layer->cache = NULL;
     state->packed_version = 0;
     layer->cache_floats = layer->trains ? 0 : dn_conv_packed_floats(&args);
-    layer->workspace_floats = dn_stage_workspace(layer, network) + workspace(layer, network);
+    layer->workspace_floats = dn_stage_workspace(layer) + workspace(layer, network);
     layer->flops = 2 * (int64_t)layer->out.h * layer->out.w * dn_conv_packed_floats(&args);
     layer->saved_floats = dn_stage_saved(layer, &state->stage);
     return DN_OK;

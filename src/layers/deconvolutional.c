@@ -59,7 +59,7 @@ static int64_t workspace(const dn_layer *layer, const dn_network *network)
         if (weights > most) most = weights;
         if (input > most) most = input;
     }
-    const int64_t stage = dn_stage_workspace(layer, network);
+    const int64_t stage = dn_stage_workspace(layer);
     return most > stage ? most : stage;
 }
 

@@ -3,7 +3,8 @@
 
 #include "core/network.h"
 #include "math/batchnorm.h"
-#include "math/threads.h"
+
+enum { CHUNK = 2048 }; /* values that stay in the L1 cache from one loop to the next */
 
 dn_status dn_stage_add_biases(dn_layer *layer, const dn_network *network, dn_output_stage *stage,
                               int32_t channels)
@@ -50,10 +51,9 @@ int64_t dn_stage_saved(const dn_layer *layer, const dn_output_stage *stage)
     return layer->out.n * dn_tensor_size(&layer->out) + 2 * (int64_t)layer->out.c;
 }
 
-int64_t dn_stage_workspace(const dn_layer *layer, const dn_network *network)
+int64_t dn_stage_workspace(const dn_layer *layer)
 {
-    const int64_t factors = 2 * (int64_t)layer->out.c;
-    return layer->trains ? factors + network->options.threads * spatial_of(layer) : factors;
+    return 2 * (int64_t)layer->out.c;
 }
 
 float *dn_stage_target(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage)
@@ -87,8 +87,11 @@ static void finish(const dn_layer *layer, const dn_pass *pass, const dn_output_s
         const float *from = z + row * spatial;
         float *to = layer->out.data + row * spatial;
         const float f = factor ? factor[c] : 1.0f, s = shift[c];
-        for (int64_t i = 0; i < spatial; i++) to[i] = f * from[i] + s;
-        dn_activate_array(stage->activation, to, to, spatial);
+        for (int64_t at = 0; at < spatial; at += CHUNK) {
+            const int64_t end = at + CHUNK < spatial ? at + CHUNK : spatial;
+            for (int64_t i = at; i < end; i++) to[i] = f * from[i] + s;
+            dn_activate_array(stage->activation, to + at, to + at, end - at);
+        }
     }
 }
 
@@ -123,41 +126,16 @@ void dn_stage_fold(const dn_layer *layer, const dn_output_stage *stage, float *f
     dn_batchnorm_fold(&norm, stage->mean->data, stage->variance->data, factor, shift);
 }
 
-/* grad *= f' for one row of one channel; `x` is scratch for a row. */
-static void backward_activation_row(const dn_layer *layer, const dn_output_stage *stage,
-                                    int64_t row, const float *factor, const float *shift, float *x)
-{
-    const int64_t spatial = spatial_of(layer), at = row * spatial;
-    const int32_t c = (int32_t)(row % layer->out.c);
-    const bool needs_input = dn_activation_needs_input(stage->activation);
-    if (needs_input) {
-        const float f = stage->batch_normalize ? factor[c] : 1.0f;
-        const float s = stage->batch_normalize ? shift[c] : stage->biases->data[c];
-        const float *pre = dn_stage_keeps(layer).pre;
-        for (int64_t i = 0; i < spatial; i++) x[i] = f * pre[at + i] + s;
-    }
-    dn_activation_gradient_array(stage->activation, needs_input ? x : NULL, layer->out.data + at,
-                                 layer->out.grad + at, spatial);
-}
-
 void dn_stage_backward(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage)
 {
-    const dn_batchnorm norm = norm_of(layer, pass, stage);
-    float *factor = pass->workspace, *shift = factor + norm.c, *rows = shift + norm.c;
+    dn_batchnorm norm = norm_of(layer, pass, stage);
     dn_stage_kept kept = {NULL, NULL, NULL};
-    if (stage->batch_normalize) {
-        kept = dn_stage_keeps(layer);
-        dn_batchnorm_fold(&norm, kept.mean, kept.variance, factor, shift);
-    }
-    if (stage->activation != DN_ACTIVATION_linear) {
-#pragma omp parallel for num_threads(pass->threads)
-        for (int64_t row = 0; row < (int64_t)norm.n * norm.c; row++)
-            backward_activation_row(layer, stage, row, factor, shift,
-                                    rows + dn_thread_number() * norm.spatial);
-    }
+    if (dn_stage_keeps_pre(stage)) kept = dn_stage_keeps(layer);
+    norm.activation = stage->activation;
+    norm.y = layer->out.data;
     if (stage->batch_normalize)
         dn_batchnorm_backward(&norm, kept.pre, kept.mean, kept.variance, layer->out.grad,
                               stage->scales->grad, stage->biases->grad);
     else
-        dn_bias_backward(&norm, layer->out.grad, stage->biases->grad);
+        dn_bias_backward(&norm, kept.pre, layer->out.grad, stage->biases->grad);
 }

@@ -49,7 +49,7 @@ dn_status dn_stage_add_norm(dn_layer *layer, const dn_network *network, dn_outpu
 
 /* What the stage adds to layer->saved_floats; the output's shape is set. */
 int64_t dn_stage_saved(const dn_layer *layer, const dn_output_stage *stage);
-int64_t dn_stage_workspace(const dn_layer *layer, const dn_network *network);
+int64_t dn_stage_workspace(const dn_layer *layer);
 
 /* Where this pass's z goes: (n, c, h, w). */
 float *dn_stage_target(const dn_layer *layer, const dn_pass *pass, const dn_output_stage *stage);

@@ -2,12 +2,13 @@
  *
  * y = scale * (x - mean) / sqrt(variance + 1e-5) + bias. The variance of a batch is the unbiased
  * one (divided by N - 1; by 1 where N = 1); rolling = .99 rolling + .01 batch. Gradients are the
- * exact ones of that definition. Sums are in double, one channel by one thread.
+ * exact ones of that definition. Sums are in double, one channel by one thread, so that they do not
+ * depend on the number of threads.
  */
 #ifndef DN_MATH_BATCHNORM_H
 #define DN_MATH_BATCHNORM_H
 
-#include "math/portable.h"
+#include "math/activation.h"
 
 /* ---- One channel or one element, on the CPU and in CUDA ---- */
 
@@ -71,6 +72,8 @@ typedef struct dn_batchnorm {
     int64_t spatial;              /* h * w */
     const float *scales, *biases; /* (c) */
     int32_t threads;
+    dn_activation activation; /* that follows; read by the backward functions alone, as is y, */
+    const float *y;           /* (n, c, spatial): what the activation gave. NULL where linear */
 } dn_batchnorm;
 
 /* mean, variance (c) of x (n, c, spatial); updates rolling_mean, rolling_variance (c). */
@@ -85,14 +88,14 @@ void dn_batchnorm_apply(const dn_batchnorm *norm, const float *mean, const float
 void dn_batchnorm_fold(const dn_batchnorm *norm, const float *mean, const float *variance,
                        float *factor, float *shift);
 
-/* From grad = dL/dy and the batch's x, mean and variance: adds to grad_scales and grad_biases
- * (NULL: not wanted) and turns grad into dL/dx in place. */
+/* From grad, the gradient behind the activation, and the batch's x, mean and variance: adds to
+ * grad_scales and grad_biases (NULL: not wanted) and turns grad into dL/dx in place. */
 void dn_batchnorm_backward(const dn_batchnorm *norm, const float *x, const float *mean,
                            const float *variance, float *grad, float *grad_scales,
                            float *grad_biases);
 
-/* grad_biases += the sums of grad (n, c, spatial) over images and pixels; only n, c, spatial and
- * threads of `norm` are read. */
-void dn_bias_backward(const dn_batchnorm *norm, const float *grad, float *grad_biases);
+/* The same for a bias alone. x, the value before the bias, may be NULL where the activation's
+ * gradient does not need it. */
+void dn_bias_backward(const dn_batchnorm *norm, const float *x, float *grad, float *grad_biases);
 
 #endif
