@@ -36,6 +36,8 @@ typedef struct dn_winograd_target {
     int64_t row_stride; /* floats, of out and add */
     int32_t rows, columns;
     dn_activation activation, after_add;
+    bool bends; /* both are max(x, slope x) */
+    float slope, slope_after;
 } dn_winograd_target;
 
 /* The transforms of one m. */

@@ -10,7 +10,7 @@
 #include "blocked/epilogue.h"
 #include "blocked/winograd.h"
 
-enum { MOST_PAIRS = 4, MOST_ALPHA = 9 };
+enum { MOST_PAIRS = 4 };
 
 typedef struct points {
     float pair[MOST_PAIRS];
@@ -96,7 +96,7 @@ DN_INLINE void input_tile(const points *at, const int pairs, const int zero, con
                           int64_t row_stride, float *v, int64_t position_stride)
 {
     const int alpha = 2 * pairs + zero + 1;
-    dn_vec middle[MOST_ALPHA][MOST_ALPHA], x[MOST_ALPHA], y[MOST_ALPHA];
+    dn_vec middle[DN_MOST_ALPHA][DN_MOST_ALPHA], x[DN_MOST_ALPHA], y[DN_MOST_ALPHA];
     for (int column = 0; column < alpha; ++column, in += DN_LANES) {
 #pragma GCC unroll 9
         for (int i = 0; i < alpha; ++i) x[i] = dn_vec_load(in + i * row_stride);
@@ -113,12 +113,42 @@ DN_INLINE void input_tile(const points *at, const int pairs, const int zero, con
     }
 }
 
+/* A row of outputs where the activations are linear, leaky or relu: the larger of x and slope x. */
+DN_INLINE void store_bent(const dn_winograd_target *target, const dn_vec *y, const int m,
+                          float *out, const float *add)
+{
+    const dn_vec slope = dn_vec_set(target->slope), slope_after = dn_vec_set(target->slope_after);
+#pragma GCC unroll 9
+    for (int i = 0; i < m; ++i) {
+        if (i >= target->columns) return;
+        dn_vec value = dn_vec_max(y[i], y[i] * slope);
+        if (add) {
+            value += dn_vec_load(add + i * DN_LANES);
+            value = dn_vec_max(value, value * slope_after);
+        }
+        dn_vec_store(out + i * DN_LANES, value);
+    }
+}
+
+DN_INLINE void store_any(const dn_winograd_target *target, const dn_vec *y, const int m, float *out,
+                         const float *add)
+{
+    const dn_vec none = dn_vec_set(0.0f);
+    dn_vec values[DN_MOST_ALPHA]; /* found by a number that is not a constant */
+#pragma GCC unroll 9
+    for (int i = 0; i < m; ++i) values[i] = y[i];
+    for (int i = 0; i < target->columns; ++i)
+        dn_vec_store(out + i * DN_LANES,
+                     dn_epilogue(values[i], none, target->activation,
+                                 add ? add + i * DN_LANES : NULL, target->after_add));
+}
+
 DN_INLINE void output_tile(const points *at, const int pairs, const int zero, const float *product,
                            const dn_winograd_target *target)
 {
     const int alpha = 2 * pairs + zero + 1, m = alpha - 2;
     const dn_vec shift = dn_vec_load(target->shift);
-    dn_vec middle[MOST_ALPHA][MOST_ALPHA], x[MOST_ALPHA], y[MOST_ALPHA];
+    dn_vec middle[DN_MOST_ALPHA][DN_MOST_ALPHA], x[DN_MOST_ALPHA], y[DN_MOST_ALPHA];
     for (int column = 0; column < alpha; ++column, product += DN_PANEL) {
 #pragma GCC unroll 9
         for (int i = 0; i < alpha; ++i) x[i] = dn_vec_load(product + i * alpha * DN_PANEL);
@@ -132,11 +162,12 @@ DN_INLINE void output_tile(const points *at, const int pairs, const int zero, co
 #pragma GCC unroll 9
         for (int i = 0; i < alpha; ++i) x[i] = middle[row][i];
         output_row(at, pairs, zero, x, y);
-        for (int i = 0; i < target->columns; ++i) {
-            const float *added = add ? add + i * DN_LANES : NULL;
-            dn_vec_store(out + i * DN_LANES,
-                         dn_epilogue(y[i], shift, target->activation, added, target->after_add));
-        }
+#pragma GCC unroll 9
+        for (int i = 0; i < m; ++i) y[i] += shift;
+        if (target->bends)
+            store_bent(target, y, m, out, add);
+        else
+            store_any(target, y, m, out, add);
     }
 }
 
