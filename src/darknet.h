@@ -683,6 +683,7 @@ typedef struct dn_result {
     int32_t mask_size;      /* 0: the network has no mask branch */
     float *masks; /* those that instances have, one after the other in their order, or NULL */
     double preprocess_ms, network_ms, postprocess_ms; /* of a batch: the mean over its images */
+    double branch_ms; /* of network_ms in the mask branch; 0: there is none, or it is not known */
 } dn_result;
 
 /* Finds the objects of one image; *out is freed with dn_result_free. `options` may be NULL. */

@@ -20,7 +20,17 @@ import numpy as np
 import pytest
 
 from networks import Net
-from program import CONVOLUTIONS, LAYERS, NET, PROGRAM, ROOT, Folder, floats, write_weights
+from program import (
+    CONVOLUTIONS,
+    LAYERS,
+    NET,
+    PROGRAM,
+    ROOT,
+    Folder,
+    Segmenter,
+    floats,
+    write_weights,
+)
 from yolomask._native import lib
 
 # A class-agnostic mask branch on the first map.
@@ -470,6 +480,37 @@ def test_speed_and_version(folder):
     out, _ = folder.run("speed", "tiny.cfg", 3)
     assert out.startswith("3 runs of 64x64: median ")
     assert folder.run("version")[0].startswith("YOLO-Mask darknet, ABI version ")
+
+
+STEPS = ["decode", "pre-processing", "network", "mask branch", "post-processing", "masks to RLE"]
+
+
+def test_benchmark(tmp_path):
+    segmenter = Segmenter(tmp_path)
+    arguments = [
+        "seg.cfg",
+        "tiny.weights,mask.weights",
+        "photo_000001.png",
+        "-times",
+        5,
+        "-threads",
+        1,
+    ]
+    out, error = segmenter.run("segmenter", "benchmark", *arguments, "-out", "x.json", "-nogpu")
+    assert error == ""
+    head, titles, *rows = out.splitlines()
+    assert head.startswith("seg.cfg, 64 x 64, cpu, 1 thread, float32, batch 1: 1 image, 5 rounds, ")
+    assert titles.split() == ["ms", "an", "image", "median", "95", "%"]
+    told = json.loads((segmenter.path / "x.json").read_text())
+    assert (told["threads"], told["rounds"], told["images"], told["width"]) == (1, 5, 1, 64)
+    assert list(told["ms"]) == [*STEPS, "whole"]
+    for row, (name, times) in zip(rows, told["ms"].items(), strict=True):
+        assert row.split() == [*name.split(), f"{times['median']:.3f}", f"{times['p95']:.3f}"]
+        assert 0 < times["median"] <= times["p95"]
+    # the steps are parts of the whole, and nearly all of it
+    medians = [told["ms"][name]["median"] for name in STEPS]
+    assert 0.5 * told["ms"]["whole"]["median"] < sum(medians) < told["ms"]["whole"]["p95"]
+    segmenter.run("segmenter", "benchmark", *arguments[:2], code=1)
 
 
 # ---- train ----

@@ -17,6 +17,7 @@
     X(map, "[data] cfg weights", "Darknet's mean average precision of it")                         \
     X(train, "[data] cfg [weights]", "trains the stage that the cfg asks for")                     \
     X(demo, "[data] cfg weights [video]", "draws the objects of a video or camera (Python)")       \
+    X(benchmark, "[data] cfg weights images...", "times each step from a file to boxes and masks") \
     X(check, "[data|json|list|folder...]", "finds what is wrong in data sets")                     \
     X(calc_anchors, "[data]", "anchors for the boxes of the train set")                            \
     X(extend, "cfg [out.cfg]", "appends a mask branch to a detector's cfg")

@@ -1,5 +1,6 @@
 /* Running a network layer by layer: the plain way, forward and backward. See network.h. */
 #include "core/host.h"
+#include "math/clock.h"
 
 #include <string.h>
 
@@ -31,6 +32,13 @@ static dn_status backward_layer(dn_layer *layer, dn_pass *pass)
     return kernels->backward ? at_layer(layer, kernels->backward(layer, pass)) : DN_OK;
 }
 
+/* Whether the mask branch begins at the layer, and its time can be told: a device runs behind. */
+static bool begins_branch(const dn_network *network, int32_t layer)
+{
+    return !network->host && layer == dn_network_detector_end(network) &&
+           dn_network_roialign(network) >= 0;
+}
+
 dn_status dn_run_forward(dn_network *network, dn_pass *pass)
 {
     DN_TRY(dn_network_enter(network));
@@ -38,11 +46,14 @@ dn_status dn_run_forward(dn_network *network, dn_pass *pass)
     pass->network = network;
     pass->threads = network->options.threads;
     pass->seed = network->options.seed;
+    double branch = 0.0; /* where it began */
     for (int32_t i = 0; i < network->run_count; i++) {
         dn_layer *layer = &network->layers[i];
+        if (begins_branch(network, i)) branch = dn_now();
         pass->training = layer->trains;
         DN_TRY(forward_layer(layer, pass));
     }
+    network->branch_seconds = branch > 0.0 ? dn_now() - branch : 0.0;
     pass->training = network->options.training;
     network->pass = *pass;
     return DN_OK;

@@ -55,6 +55,7 @@ struct dn_network {
     int32_t *grad_writer;     /* per layer: the last consumer, where its gradient is zeroed */
     dn_pass pass;             /* of the last forward */
     uint64_t passes;          /* changes with every forward and backward: host copies compare it */
+    double branch_seconds;    /* of the last forward in the mask branch; 0: none, or not known */
     dn_detections detections; /* of the last dn_detect */
     dn_mask_statistics mask_statistics;
     float mask_scale_factor;  /* multiplies [mask]'s mask_scale: the joint stage's ramp, else 1 */

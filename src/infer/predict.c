@@ -150,8 +150,9 @@ static dn_status predict_pass(dn_network *network, const dn_image *images, int32
     DN_TRY(fill_input(network, images, count, options->fit));
     const double prepared = 1e3 * dn_now();
     dn_pass pass = {.batch = count, .threshold = options->threshold, .nms = options->nms};
+    network->branch_seconds = 0.0;
     DN_TRY(dn_run_forward(network, &pass));
-    const double ran = 1e3 * dn_now();
+    const double ran = 1e3 * dn_now(), branch = 1e3 * network->branch_seconds;
     for (int32_t i = 0; i < count; i++) {
         const dn_letterbox letterbox =
             fit(network, images[i].width, images[i].height, options->fit);
@@ -163,6 +164,7 @@ static dn_status predict_pass(dn_network *network, const dn_image *images, int32
     for (int32_t i = 0; i < count; i++) {
         out[i]->preprocess_ms = (prepared - start) / count;
         out[i]->network_ms = (ran - prepared) / count;
+        out[i]->branch_ms = branch / count;
         out[i]->postprocess_ms = (done - ran) / count;
     }
     return DN_OK;

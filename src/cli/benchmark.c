@@ -1,0 +1,173 @@
+/* `darknet segmenter benchmark`, `detector benchmark`: where the time goes from a file to boxes and
+ * encoded masks.
+ *
+ * Every round takes each image through all steps: its file is decoded, laid into the network's
+ * input, run, its boxes and masks are found, its masks encoded as COCO's strings. Each step is
+ * timed by itself (on a device around the finished work), and the whole around all of them. Printed
+ * are median and 95th percentile over all rounds and images; -out x.json writes them too.
+ */
+#include "cli/commands.h"
+#include "cli/open_network.h"
+#include "cli/output.h"
+#include "core/json_text.h"
+#include "math/clock.h"
+#include "math/threads.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef enum dn_timed {
+    DN_TIMED_DECODE,
+    DN_TIMED_INPUT,
+    DN_TIMED_DETECTOR,
+    DN_TIMED_BRANCH,
+    DN_TIMED_BOXES,
+    DN_TIMED_MASKS,
+    DN_TIMED_WHOLE,
+    DN_TIMED,
+} dn_timed;
+
+static const char *const step_names[DN_TIMED] = {
+    "decode",          "pre-processing", "network", "mask branch",
+    "post-processing", "masks to RLE",   "whole",
+};
+
+typedef struct dn_bench {
+    dn_network *network;
+    const char *cfg;
+    int32_t threads;
+    dn_predict_options predict;
+    int64_t rounds, images, objects;
+    int64_t count;           /* of times so far */
+    double *times[DN_TIMED]; /* (rounds * images): ms */
+} dn_bench;
+
+static void *allocate(int64_t count, size_t size)
+{
+    void *memory = malloc((size_t)count * size);
+    if (!memory) dn_die("out of memory");
+    return memory;
+}
+
+/* The masks that instances have, which lie one after the other. */
+static void encode_masks(const dn_result *result)
+{
+    if (!result->masks) return;
+    dn_box *boxes = allocate(result->instance_count, sizeof *boxes);
+    int64_t count = 0;
+    for (int32_t i = 0; i < result->instance_count; i++)
+        if (result->instances[i].mask) boxes[count++] = result->instances[i].mask_box;
+    char *text;
+    size_t length;
+    dn_must(dn_masks_encode(&text, &length, result->masks, result->mask_size, boxes, count,
+                            result->height, result->width, .5f));
+    dn_buffer_free(text);
+    free(boxes);
+}
+
+/* One image, all steps; `times` (DN_TIMED) in milliseconds. Returns the objects. */
+static int32_t run_image(const dn_bench *bench, const char *path, double *times)
+{
+    dn_image image;
+    dn_result *result;
+    const double start = dn_now();
+    dn_must(dn_image_load(path, &image));
+    const double decoded = dn_now();
+    dn_must(dn_network_predict(bench->network, &image, &bench->predict, &result));
+    const double found = dn_now();
+    encode_masks(result);
+    const double done = dn_now();
+    times[DN_TIMED_DECODE] = 1e3 * (decoded - start);
+    times[DN_TIMED_INPUT] = result->preprocess_ms;
+    times[DN_TIMED_DETECTOR] = result->network_ms - result->branch_ms;
+    times[DN_TIMED_BRANCH] = result->branch_ms;
+    times[DN_TIMED_BOXES] = result->postprocess_ms;
+    times[DN_TIMED_MASKS] = 1e3 * (done - found);
+    times[DN_TIMED_WHOLE] = 1e3 * (done - start);
+    const int32_t objects = result->instance_count;
+    dn_result_free(result);
+    dn_image_free(&image);
+    return objects;
+}
+
+static void run_all(dn_bench *bench, char **paths)
+{
+    double times[DN_TIMED];
+    for (int64_t i = 0; i < bench->images; i++) run_image(bench, paths[i], times); /* warm-up */
+    for (int64_t round = 0; round < bench->rounds; round++)
+        for (int64_t i = 0; i < bench->images; i++, bench->count++) {
+            bench->objects += run_image(bench, paths[i], times);
+            for (int k = 0; k < DN_TIMED; k++) bench->times[k][bench->count] = times[k];
+        }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double *left = a, *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+static void print_table(const dn_bench *bench, const dn_network_info *info)
+{
+    printf(
+        "%s, %d x %d, %s, %d thread%s, float32, batch 1: %lld image%s, %lld round%s, %.1f objects "
+        "an image\n",
+        bench->cfg, info->width, info->height, dn_network_device(bench->network), bench->threads,
+        bench->threads == 1 ? "" : "s", (long long)bench->images, bench->images == 1 ? "" : "s",
+        (long long)bench->rounds, bench->rounds == 1 ? "" : "s",
+        (double)bench->objects / (double)bench->count);
+    printf("%-16s %10s %10s\n", "ms an image", "median", "95 %");
+    for (int k = 0; k < DN_TIMED; k++)
+        printf("%-16s %10.3f %10.3f\n", step_names[k], bench->times[k][bench->count / 2],
+               bench->times[k][bench->count * 95 / 100]);
+}
+
+static void write_json(const dn_bench *bench, const dn_network_info *info, const char *path)
+{
+    FILE *file = dn_open_output(path);
+    fprintf(file, "{\"cfg\": ");
+    dn_json_text(file, bench->cfg);
+    fprintf(file,
+            ", \"width\": %d, \"height\": %d, \"device\": \"%s\", \"threads\": %d, "
+            "\"precision\": \"float32\", \"batch\": 1, \"images\": %lld, \"rounds\": %lld, "
+            "\"objects\": %.3f, \"ms\": {",
+            info->width, info->height, dn_network_device(bench->network), bench->threads,
+            (long long)bench->images, (long long)bench->rounds,
+            (double)bench->objects / (double)bench->count);
+    for (int k = 0; k < DN_TIMED; k++)
+        fprintf(file, "%s\"%s\": {\"median\": %.3f, \"p95\": %.3f}", k > 0 ? ", " : "",
+                step_names[k], bench->times[k][bench->count / 2],
+                bench->times[k][bench->count * 95 / 100]);
+    fprintf(file, "}}\n");
+    dn_close_output(file, path);
+}
+
+int dn_command_benchmark(dn_arguments *arguments)
+{
+    dn_bench bench = {0};
+    bench.predict.threshold = dn_take_share(arguments, "-thresh", .25f);
+    bench.predict.nms = dn_take_share(arguments, "-nms", .45f);
+    bench.rounds = dn_take_int(arguments, "-times", 50, 1, 1000000);
+    const char *out = dn_take_text(arguments, "-out", NULL);
+    dn_common_arguments common = dn_take_common(arguments);
+    common.quiet = true;
+    dn_take_files(arguments);
+    if (arguments->count == 0) dn_die("benchmark: an image is missing");
+    bench.network = dn_open_network(arguments, &common, 1);
+    dn_must_have_head(bench.network, arguments->cfg);
+    bench.cfg = arguments->cfg;
+    bench.threads = common.threads > 0 ? common.threads : dn_thread_limit();
+    bench.images = arguments->count;
+    for (int k = 0; k < DN_TIMED; k++)
+        bench.times[k] = allocate(bench.rounds * bench.images, sizeof(double));
+    run_all(&bench, arguments->items);
+    dn_network_info info;
+    dn_must(dn_network_get_info(bench.network, &info));
+    for (int k = 0; k < DN_TIMED; k++)
+        qsort(bench.times[k], (size_t)bench.count, sizeof(double), ascending);
+    print_table(&bench, &info);
+    if (out) write_json(&bench, &info, out);
+    for (int k = 0; k < DN_TIMED; k++) free(bench.times[k]);
+    dn_network_free(bench.network);
+    return 0;
+}
