@@ -1,0 +1,309 @@
+/* The direct form: every product is computed, tile by tile (conv_tile.h), cut as conv_cut.h says.
+ *
+ * Takes any size, stride, padding and dilation; groups where a group's channels and filters fill
+ * whole blocks. A task goes over its pairs of output vectors; for each, chunk by chunk of input
+ * channels over all its pixels. Sums between chunks wait in the scratch. linear, leaky and relu
+ * end in the tile; other activations, additions and planar outputs take a second look at each row.
+ */
+#include "blocked/conv_direct.h"
+
+#include "blocked/conv_cut.h"
+#include "blocked/epilogue.h"
+
+#include <stddef.h>
+
+static bool fits(const dn_conv_problem *problem)
+{
+    const bool whole_blocks =
+        problem->geometry.c % DN_LANES == 0 && problem->filters % DN_LANES == 0;
+    return !problem->planar_in && !(problem->planar_out && problem->adds) &&
+           (problem->groups == 1 || whole_blocks);
+}
+
+/* By the vectors multiplied: two a cycle with eight lanes or fewer, one with sixteen. */
+static double cost(const dn_conv_problem *problem, int32_t threads)
+{
+    const dn_conv_geometry *g = &problem->geometry;
+    const dn_conv_cut cut = DN_ISA_NAME(dn_conv_cut_of)(problem);
+    const double products = (double)g->size * g->size * cut.in_blocks * DN_LANES * cut.vectors *
+                            problem->groups * g->out_h * g->out_w * problem->images;
+    const int32_t tasks = problem->images * cut.row_tasks * cut.item_tasks;
+    const double copied = cut.copies ? (double)cut.in_blocks * problem->groups * g->h * g->w *
+                                           problem->images * cut.item_tasks
+                                     : 0.0;
+    const double cycles = products / ((DN_LANES == 16 ? 1 : 2) * 0.9) + 3 * copied;
+    return cycles / 3500 / (threads < tasks ? threads : tasks) + 1.0;
+}
+
+static int64_t item_floats(const dn_conv_problem *problem, int32_t vectors)
+{
+    const dn_conv_geometry *g = &problem->geometry;
+    return (int64_t)dn_blocks(g->c, DN_LANES) * g->size * g->size * DN_LANES * vectors * DN_LANES;
+}
+
+static int64_t packed_bytes(const dn_conv_problem *problem)
+{
+    return 4 * problem->groups * item_floats(problem, dn_blocks(problem->filters, DN_LANES));
+}
+
+static int32_t pack_tasks(const dn_conv_problem *problem)
+{
+    return problem->groups * ((dn_blocks(problem->filters, DN_LANES) + 1) / 2);
+}
+
+/* Where the weights of a pair lie, and how many vectors it has: the last of a group may be alone.
+ */
+static int64_t item_offset(const dn_conv_problem *problem, int32_t item, int32_t *vectors)
+{
+    const int32_t all = dn_blocks(problem->filters, DN_LANES), pairs = (all + 1) / 2;
+    const int32_t group = item / pairs, first = item % pairs * 2;
+    *vectors = all - first < 2 ? 1 : 2;
+    return item_floats(problem, 1) * (group * (int64_t)all + first);
+}
+
+/* (blocks, size, size, lanes, vectors, lanes) */
+static void pack(const dn_conv_problem *problem, const float *weights, const float *factor,
+                 void *packed, int32_t task)
+{
+    const dn_conv_geometry *g = &problem->geometry;
+    const int32_t taps = g->size * g->size, pairs = pack_tasks(problem) / problem->groups;
+    const int32_t first = task % pairs * 2 * DN_LANES;
+    int32_t vectors;
+    float *to = (float *)packed + item_offset(problem, task, &vectors);
+    const float *group = weights + (int64_t)(task / pairs) * problem->filters * g->c * taps;
+    const int64_t first_factor = (int64_t)(task / pairs) * problem->filters;
+    for (int32_t b = 0; b < dn_blocks(g->c, DN_LANES); ++b)
+        for (int32_t tap = 0; tap < taps; ++tap)
+            for (int32_t c = b * DN_LANES; c < (b + 1) * DN_LANES; ++c)
+                for (int32_t f = first; f < first + vectors * DN_LANES; ++f, ++to) {
+                    *to = 0.0f;
+                    if (c >= g->c || f >= problem->filters) continue;
+                    *to = group[((int64_t)f * g->c + c) * taps + tap];
+                    if (factor) *to *= factor[first_factor + f];
+                }
+}
+
+static int64_t shared_bytes(const dn_conv_problem *problem)
+{
+    (void)problem;
+    return 0;
+}
+
+static int64_t window_floats(const dn_conv_problem *problem, const dn_conv_cut *cut)
+{
+    if (!cut->copies) return 0;
+    return (int64_t)cut->in_blocks * cut->window_w * DN_LANES *
+           dn_conv_cut_in_rows(problem, cut->task_rows);
+}
+
+static int64_t scratch_bytes(const dn_conv_problem *problem)
+{
+    const dn_conv_cut cut = DN_ISA_NAME(dn_conv_cut_of)(problem);
+    const int64_t sums = (int64_t)cut.task_rows * cut.width * DN_TILE_VECTORS * DN_LANES;
+    return 4 * (window_floats(problem, &cut) + sums);
+}
+
+static int32_t tasks(const dn_conv_call *call, int32_t phase, int32_t threads)
+{
+    (void)phase, (void)threads;
+    const dn_conv_cut cut = DN_ISA_NAME(dn_conv_cut_of)(&call->problem);
+    return call->problem.images * cut.row_tasks * cut.item_tasks;
+}
+
+/* What a task works on. Its input is a window: rows from input row `first` on, of one group. */
+typedef struct work {
+    const dn_conv_call *call;
+    const dn_conv_cut *cut;
+    int32_t image, row, row_end; /* output rows */
+    const float *window;
+    int64_t window_block, window_row; /* floats */
+    int32_t first;
+    float *sums; /* (rows, vectors, width, lanes) */
+} work;
+
+/* Input rows [first, end) of a group with zeros for the columns beyond it. */
+static void copy_window(const work *w, const float *in, int32_t end, float *to)
+{
+    const dn_conv_geometry *g = &w->call->problem.geometry;
+    const int32_t window_w = w->cut->window_w;
+    const int32_t live = g->w < window_w - g->pad ? g->w : window_w - g->pad;
+    const dn_vec zero = dn_vec_set(0.0f);
+    for (int32_t b = 0; b < w->cut->in_blocks; ++b)
+        for (int32_t y = w->first; y < end; ++y) {
+            const float *from = in + ((int64_t)b * g->h + y) * g->w * DN_LANES;
+            float *row = to + b * w->window_block + (y - w->first) * w->window_row;
+            for (int32_t x = 0; x < g->pad && x < window_w; ++x)
+                dn_vec_store(row + x * DN_LANES, zero);
+            row += g->pad * DN_LANES;
+            for (int32_t x = 0; x < live; ++x)
+                dn_vec_store(row + x * DN_LANES, dn_vec_load(from + x * DN_LANES));
+            for (int32_t x = live > 0 ? live : 0; x < window_w - g->pad; ++x)
+                dn_vec_store(row + x * DN_LANES, zero);
+        }
+}
+
+static void open_window(work *w, int32_t group, float *scratch)
+{
+    const dn_conv_problem *problem = &w->call->problem;
+    const dn_conv_geometry *g = &problem->geometry;
+    const float *in = w->call->in.data + w->image * w->call->in.image_stride +
+                      (int64_t)group * w->cut->in_blocks * g->h * g->w * DN_LANES;
+    w->window = in;
+    w->window_block = (int64_t)g->h * g->w * DN_LANES;
+    w->window_row = (int64_t)w->cut->in_w * DN_LANES;
+    w->first = 0;
+    if (!w->cut->copies) return;
+    const int32_t from = w->row * g->stride_y - g->pad;
+    const int32_t to = from + dn_conv_cut_in_rows(problem, w->row_end - w->row);
+    w->first = from < 0 ? 0 : from;
+    w->window = scratch;
+    w->window_row = (int64_t)w->cut->window_w * DN_LANES;
+    w->window_block = w->window_row * dn_conv_cut_in_rows(problem, w->cut->task_rows);
+    copy_window(w, in, to < g->h ? to : g->h, scratch);
+}
+
+/* Rows of taps that lie in the image for output row `row`: tile->rows from *first on. */
+static int32_t live_taps(const dn_conv_geometry *g, int32_t row, int32_t *first)
+{
+    const int32_t y = row * g->stride_y - g->pad;
+    int32_t begin = 0, end = g->size;
+    while (begin < end && y + begin * g->dilation < 0) ++begin;
+    while (begin < end && y + (end - 1) * g->dilation >= g->h) --end;
+    *first = begin < end ? begin : 0;
+    return end - begin;
+}
+
+static void run_row(dn_conv_tile *tile, int32_t vectors, int32_t width, int32_t stride)
+{
+    const int32_t most = vectors == 2 ? DN_TILE_PIXELS_2 : DN_TILE_PIXELS_1;
+    const int32_t count = (width + most - 1) / most, pixels = width / count;
+    int32_t wider = width % count; /* so many tiles have one pixel more */
+    for (int32_t i = 0; i < count; ++i) {
+        const int32_t p = pixels + (wider-- > 0);
+        DN_ISA_NAME(dn_conv_tile_kernel)(vectors, p, stride)(tile);
+        tile->in += p * tile->in_pixel;
+        tile->to += p * DN_LANES;
+        if (tile->from) tile->from += p * DN_LANES;
+    }
+}
+
+/* Chunk `block` on of a pair for all rows of the task; `out`: the pair's first output vector,
+ * where the tiles themselves finish, else NULL. */
+static void run_chunk(const work *w, dn_conv_tile tile, int32_t block, int32_t vectors, float *out)
+{
+    const dn_conv_cut *cut = w->cut;
+    const dn_conv_geometry *g = &w->call->problem.geometry;
+    const float *weights = tile.weights + block * tile.weights_block;
+    for (int32_t row = w->row; row < w->row_end; ++row) {
+        int32_t first_tap = 0;
+        tile.rows = cut->flat ? 1 : live_taps(g, row, &first_tap);
+        const int32_t y = cut->flat ? row : row * g->stride_y - g->pad + first_tap * g->dilation;
+        const int32_t x = cut->copies ? 0 : -g->pad;
+        tile.in = w->window + block * w->window_block;
+        if (tile.rows > 0) tile.in += (y - w->first) * w->window_row + x * DN_LANES;
+        tile.weights = weights + first_tap * tile.weights_row;
+        float *sums = w->sums + (int64_t)(row - w->row) * cut->width * vectors * DN_LANES;
+        tile.from = block > 0 ? sums : NULL;
+        tile.to = out ? out + (int64_t)row * cut->width * DN_LANES : sums;
+        run_row(&tile, vectors, row + 1 < cut->rows ? cut->width : cut->last_width, g->stride_x);
+    }
+}
+
+/* The rows' sums, one vector, into the output. */
+static void finish_vector(const work *w, int32_t vector, int32_t vectors, int32_t channel)
+{
+    const dn_conv_call *call = w->call;
+    const dn_conv_cut *cut = w->cut;
+    const dn_conv_geometry *g = &call->problem.geometry;
+    const int64_t plane = (int64_t)g->out_h * g->out_w;
+    const int32_t rest = call->problem.groups * call->problem.filters - channel;
+    for (int32_t row = w->row; row < w->row_end; ++row) {
+        float *sums =
+            w->sums + ((row - w->row) * (int64_t)vectors + vector) * cut->width * DN_LANES;
+        const int32_t width = row + 1 < cut->rows ? cut->width : cut->last_width;
+        const int64_t at = channel * plane + (int64_t)row * cut->width * DN_LANES;
+        if (!call->problem.planar_out) {
+            const float *add =
+                call->problem.adds ? call->add.data + w->image * call->add.image_stride + at : NULL;
+            dn_epilogue_row(&call->problem, sums, width, call->shift + channel, add,
+                            call->out.data + w->image * call->out.image_stride + at);
+            continue;
+        }
+        dn_epilogue_row(&call->problem, sums, width, call->shift + channel, NULL, sums);
+        float *out = call->out.data + w->image * call->out.image_stride + channel * plane +
+                     (int64_t)row * cut->width;
+        for (int32_t l = 0; l < DN_LANES && l < rest; ++l)
+            for (int32_t x = 0; x < width; ++x) out[l * plane + x] = sums[x * DN_LANES + l];
+    }
+}
+
+static void run_item(const work *w, int32_t item)
+{
+    const dn_conv_call *call = w->call;
+    const dn_conv_problem *problem = &call->problem;
+    const dn_conv_geometry *g = &problem->geometry;
+    const dn_conv_cut *cut = w->cut;
+    const int32_t group = item / cut->pairs;
+    const int32_t channel = group * problem->filters + item % cut->pairs * 2 * DN_LANES;
+    const int64_t plane = (int64_t)g->out_h * g->out_w * DN_LANES;
+    int32_t vectors;
+    dn_conv_tile tile = {.in_pixel = g->stride_x * DN_LANES,
+                         .in_block = w->window_block,
+                         .in_row = g->dilation * w->window_row,
+                         .in_tap = g->dilation * DN_LANES,
+                         .weights =
+                             (const float *)call->packed + item_offset(problem, item, &vectors),
+                         .taps = g->size,
+                         .from_vector = cut->width * DN_LANES};
+    tile.weights_row = (int64_t)g->size * DN_LANES * vectors * DN_LANES;
+    tile.weights_block = g->size * tile.weights_row;
+    const bool in_tile = !problem->adds && !problem->planar_out &&
+                         dn_activation_slope(problem->activation, &tile.slope);
+    const int32_t surplus = cut->in_blocks * DN_LANES - g->c;
+    for (int32_t block = 0; block < cut->in_blocks; block += cut->chunk) {
+        const bool last = block + cut->chunk >= cut->in_blocks;
+        tile.blocks = last ? cut->in_blocks - block : cut->chunk;
+        tile.last_channels = DN_LANES - (last ? surplus / DN_TILE_UNROLL * DN_TILE_UNROLL : 0);
+        tile.shift = last && in_tile ? call->shift + channel : NULL;
+        tile.to_vector = tile.shift ? plane : tile.from_vector;
+        float *out =
+            call->out.data + w->image * call->out.image_stride + channel / DN_LANES * plane;
+        run_chunk(w, tile, block, vectors, tile.shift ? out : NULL);
+    }
+    for (int32_t v = 0; !in_tile && v < vectors; ++v)
+        finish_vector(w, v, vectors, channel + v * DN_LANES);
+}
+
+static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scratch)
+{
+    (void)phase;
+    const dn_conv_cut cut = DN_ISA_NAME(dn_conv_cut_of)(&call->problem);
+    const int32_t image_rows = call->problem.images * cut.row_tasks;
+    const int32_t at = cut.items_outside ? task % image_rows : task / cut.item_tasks;
+    const int32_t item_task = cut.items_outside ? task / image_rows : task % cut.item_tasks;
+    work w = {.call = call, .cut = &cut, .image = at / cut.row_tasks};
+    w.row = at % cut.row_tasks * cut.task_rows;
+    w.row_end = w.row + cut.task_rows < cut.rows ? w.row + cut.task_rows : cut.rows;
+    w.sums = (float *)scratch + window_floats(&call->problem, &cut);
+    const int32_t first = item_task * cut.task_items, items = call->problem.groups * cut.pairs;
+    int32_t group = -1;
+    for (int32_t item = first; item < items && item < first + cut.task_items; ++item) {
+        if (item / cut.pairs != group) open_window(&w, group = item / cut.pairs, scratch);
+        run_item(&w, item);
+    }
+}
+
+const dn_conv_form DN_ISA_NAME(dn_conv_direct) = {
+    .name = "direct",
+    .exact = true,
+    .phases = 1,
+    .fits = fits,
+    .cost = cost,
+    .packed_bytes = packed_bytes,
+    .pack_tasks = pack_tasks,
+    .pack = pack,
+    .shared_bytes = shared_bytes,
+    .scratch_bytes = scratch_bytes,
+    .tasks = tasks,
+    .run = run,
+};

@@ -1,0 +1,125 @@
+/* Register tiles, one function a shape. See conv_tile.h. */
+#include "blocked/conv_tile.h"
+
+#include <stddef.h>
+
+/* One input channel of all pixels. */
+DN_INLINE void step(int vectors, int pixels, const float *in, int64_t in_pixel,
+                    const float *weights, dn_vec sums[][14])
+{
+    dn_vec w[DN_TILE_VECTORS];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) w[v] = dn_vec_load(weights + v * DN_LANES);
+#pragma GCC unroll 14
+    for (int p = 0; p < pixels; ++p) {
+        const dn_vec x = dn_vec_set(in[p * in_pixel]);
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; ++v) sums[v][p] = dn_fma(x, w[v], sums[v][p]);
+    }
+}
+
+DN_INLINE void start(const dn_conv_tile *tile, int vectors, int pixels, dn_vec sums[][14])
+{
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v)
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p)
+            sums[v][p] = tile->from ? dn_vec_load(tile->from + v * tile->from_vector + p * DN_LANES)
+                                    : dn_vec_set(0.0f);
+}
+
+DN_INLINE void finish(const dn_conv_tile *tile, int vectors, int pixels, dn_vec sums[][14])
+{
+    const dn_vec slope = dn_vec_set(tile->slope);
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) {
+        const dn_vec shift = dn_vec_load(tile->shift + v * DN_LANES);
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p) {
+            const dn_vec x = sums[v][p] + shift;
+            dn_vec_store(tile->to + v * tile->to_vector + p * DN_LANES, dn_vec_max(x, slope * x));
+        }
+    }
+}
+
+DN_INLINE void keep(const dn_conv_tile *tile, int vectors, int pixels, dn_vec sums[][14])
+{
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v)
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p)
+            dn_vec_store(tile->to + v * tile->to_vector + p * DN_LANES, sums[v][p]);
+}
+
+DN_INLINE void run(const dn_conv_tile *tile, int vectors, int pixels, int64_t in_pixel)
+{
+    dn_vec sums[DN_TILE_VECTORS][14];
+    start(tile, vectors, pixels, sums);
+    for (int32_t b = 0; b < tile->blocks; ++b) {
+        const int32_t channels = b + 1 < tile->blocks ? DN_LANES : tile->last_channels;
+        for (int32_t row = 0; row < tile->rows; ++row) {
+            const float *in = tile->in + b * tile->in_block + row * tile->in_row;
+            const float *weights =
+                tile->weights + b * tile->weights_block + row * tile->weights_row;
+            for (int32_t tap = 0; tap < tile->taps; ++tap) {
+                const float *x = in;
+                for (int32_t c = 0; c < channels; c += DN_TILE_UNROLL) {
+                    /* the compiler must not keep values for the next round: registers are full */
+                    __asm__("" : "+r"(x));
+#pragma GCC unroll 4
+                    for (int i = 0; i < DN_TILE_UNROLL; ++i)
+                        step(vectors, pixels, x + i, in_pixel,
+                             weights + (c + i) * vectors * DN_LANES, sums);
+                    x += DN_TILE_UNROLL;
+                }
+                in += tile->in_tap;
+                weights += DN_LANES * vectors * DN_LANES;
+            }
+        }
+    }
+    if (tile->shift)
+        finish(tile, vectors, pixels, sums);
+    else
+        keep(tile, vectors, pixels, sums);
+}
+
+/* Distances that are constants become parts of the instructions' addresses. */
+#define KERNELS(vectors, pixels)                                                                   \
+    static void tile_##vectors##_##pixels##_stride_1(const dn_conv_tile *tile)                     \
+    {                                                                                              \
+        run(tile, vectors, pixels, DN_LANES);                                                      \
+    }                                                                                              \
+    static void tile_##vectors##_##pixels##_stride_2(const dn_conv_tile *tile)                     \
+    {                                                                                              \
+        run(tile, vectors, pixels, 2 * DN_LANES);                                                  \
+    }                                                                                              \
+    static void tile_##vectors##_##pixels##_any(const dn_conv_tile *tile)                          \
+    {                                                                                              \
+        run(tile, vectors, pixels, tile->in_pixel);                                                \
+    }
+#define NAMES(vectors, pixels)                                                                     \
+    {tile_##vectors##_##pixels##_stride_1, tile_##vectors##_##pixels##_stride_2,                   \
+     tile_##vectors##_##pixels##_any},
+
+#define UP_TO_6(X, v)  X(v, 1) X(v, 2) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
+#define UP_TO_12(X, v) UP_TO_6(X, v) X(v, 7) X(v, 8) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
+#define UP_TO_14(X, v) UP_TO_12(X, v) X(v, 13) X(v, 14)
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+#define ALL_OF_1(X) UP_TO_14(X, 1)
+#define ALL_OF_2(X) UP_TO_14(X, 2)
+#else
+#define ALL_OF_1(X) UP_TO_12(X, 1)
+#define ALL_OF_2(X) UP_TO_6(X, 2)
+#endif
+
+ALL_OF_1(KERNELS)
+ALL_OF_2(KERNELS)
+
+static const dn_conv_tile_run of_1[DN_TILE_PIXELS_1][3] = {ALL_OF_1(NAMES)};
+static const dn_conv_tile_run of_2[DN_TILE_PIXELS_2][3] = {ALL_OF_2(NAMES)};
+
+dn_conv_tile_run DN_ISA_NAME(dn_conv_tile_kernel)(int32_t vectors, int32_t pixels, int32_t stride)
+{
+    const int32_t kind = stride <= 2 ? stride - 1 : 2;
+    return vectors == 2 ? of_2[pixels - 1][kind] : of_1[pixels - 1][kind];
+}
