@@ -183,3 +183,30 @@ def test_many_tasks(isa):
     check_all(rng, (1, 1, 96, 200, 26, 26, 3, 1, 1, 1, 1), needs={"direct"})
     check_all(rng, (2, 1, 200, 90, 31, 33, 1, 1, 1, 0, 1), needs={"direct"}, adds=True)
     check_all(rng, (1, 1, 40, 30, 90, 101, 3, 2, 2, 1, 1), needs={"direct"})
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_first_layer(isa, channels):
+    """Planar input; sizes and strides of stems, filters that do not fill a block."""
+    rng = np.random.default_rng(7)
+    options = {"planar_in": True, "needs": {"first"}}
+    check_all(rng, (2, 1, 32, channels, 21, 34, 3, 1, 1, 1, 1), **options)
+    check_all(rng, (1, 1, 21, channels, 64, 75, 3, 2, 2, 1, 1), **options)
+    check_all(rng, (1, 1, 9, channels, 30, 31, 7, 2, 2, 3, 1), activation="relu", **options)
+    check_all(rng, (1, 1, 8, channels, 12, 11, 3, 1, 2, 0, 2), activation="mish", **options)
+    check_all(rng, (1, 1, 5, channels, 4, 3, 5, 3, 1, 4, 1), activation="linear", **options)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_depthwise(isa, size, stride):
+    rng = np.random.default_rng(8)
+    for channels, w in [(5, 9), (40, 31), (17, 16)]:
+        for dilation in (1, 2):
+            reach = (size - 1) * dilation + 1
+            shape = (2, channels, 1, 1, reach + 6, w, size, stride, stride, reach // 2, dilation)
+            activation = str(rng.choice(ACTIVATIONS))
+            check_all(rng, shape, needs={"depthwise"}, activation=activation)
+    shape = (1, 12, 1, 1, 20, 23, size, stride, 1, 0, 1)
+    check_all(rng, shape, needs={"depthwise"}, adds=True, after_add="relu", activation="linear")
+    check_all(rng, (1, 8, 1, 1, 90, 120, size, stride, 1, size - 1, 1), needs={"depthwise"})

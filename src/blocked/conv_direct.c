@@ -5,8 +5,6 @@
  * channels over all its pixels. Sums between chunks wait in the scratch. linear, leaky and relu
  * end in the tile; other activations, additions and planar outputs take a second look at each row.
  */
-#include "blocked/conv_direct.h"
-
 #include "blocked/conv_cut.h"
 #include "blocked/epilogue.h"
 
@@ -293,6 +291,7 @@ static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scr
     }
 }
 
+extern const dn_conv_form DN_ISA_NAME(dn_conv_direct);
 const dn_conv_form DN_ISA_NAME(dn_conv_direct) = {
     .name = "direct",
     .exact = true,

@@ -1,60 +1,12 @@
 /* Register tiles, one function a shape. See conv_tile.h. */
-#include "blocked/conv_tile.h"
+#include "blocked/conv_tile_steps.h"
 
 #include <stddef.h>
 
-/* One input channel of all pixels. */
-DN_INLINE void step(int vectors, int pixels, const float *in, int64_t in_pixel,
-                    const float *weights, dn_vec sums[][14])
-{
-    dn_vec w[DN_TILE_VECTORS];
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) w[v] = dn_vec_load(weights + v * DN_LANES);
-#pragma GCC unroll 14
-    for (int p = 0; p < pixels; ++p) {
-        const dn_vec x = dn_vec_set(in[p * in_pixel]);
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) sums[v][p] = dn_fma(x, w[v], sums[v][p]);
-    }
-}
-
-DN_INLINE void start(const dn_conv_tile *tile, int vectors, int pixels, dn_vec sums[][14])
-{
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v)
-#pragma GCC unroll 14
-        for (int p = 0; p < pixels; ++p)
-            sums[v][p] = tile->from ? dn_vec_load(tile->from + v * tile->from_vector + p * DN_LANES)
-                                    : dn_vec_set(0.0f);
-}
-
-DN_INLINE void finish(const dn_conv_tile *tile, int vectors, int pixels, dn_vec sums[][14])
-{
-    const dn_vec slope = dn_vec_set(tile->slope);
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) {
-        const dn_vec shift = dn_vec_load(tile->shift + v * DN_LANES);
-#pragma GCC unroll 14
-        for (int p = 0; p < pixels; ++p) {
-            const dn_vec x = sums[v][p] + shift;
-            dn_vec_store(tile->to + v * tile->to_vector + p * DN_LANES, dn_vec_max(x, slope * x));
-        }
-    }
-}
-
-DN_INLINE void keep(const dn_conv_tile *tile, int vectors, int pixels, dn_vec sums[][14])
-{
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v)
-#pragma GCC unroll 14
-        for (int p = 0; p < pixels; ++p)
-            dn_vec_store(tile->to + v * tile->to_vector + p * DN_LANES, sums[v][p]);
-}
-
 DN_INLINE void run(const dn_conv_tile *tile, int vectors, int pixels, int64_t in_pixel)
 {
-    dn_vec sums[DN_TILE_VECTORS][14];
-    start(tile, vectors, pixels, sums);
+    dn_vec sums[DN_TILE_VECTORS][DN_TILE_PIXELS];
+    dn_tile_start(tile, vectors, pixels, sums);
     for (int32_t b = 0; b < tile->blocks; ++b) {
         const int32_t channels = b + 1 < tile->blocks ? DN_LANES : tile->last_channels;
         for (int32_t row = 0; row < tile->rows; ++row) {
@@ -68,8 +20,8 @@ DN_INLINE void run(const dn_conv_tile *tile, int vectors, int pixels, int64_t in
                     __asm__("" : "+r"(x));
 #pragma GCC unroll 4
                     for (int i = 0; i < DN_TILE_UNROLL; ++i)
-                        step(vectors, pixels, x + i, in_pixel,
-                             weights + (c + i) * vectors * DN_LANES, sums);
+                        dn_tile_step(vectors, pixels, x + i, in_pixel,
+                                     weights + (c + i) * vectors * DN_LANES, sums);
                     x += DN_TILE_UNROLL;
                 }
                 in += tile->in_tap;
@@ -77,10 +29,7 @@ DN_INLINE void run(const dn_conv_tile *tile, int vectors, int pixels, int64_t in
             }
         }
     }
-    if (tile->shift)
-        finish(tile, vectors, pixels, sums);
-    else
-        keep(tile, vectors, pixels, sums);
+    dn_tile_end(tile, vectors, pixels, sums);
 }
 
 /* Distances that are constants become parts of the instructions' addresses. */

@@ -1,0 +1,71 @@
+/* What register tiles are made of: to be inlined with constant numbers of vectors and pixels, so
+ * that the sums stay in registers.
+ */
+#ifndef DN_BLOCKED_CONV_TILE_STEPS_H
+#define DN_BLOCKED_CONV_TILE_STEPS_H
+
+#include "blocked/conv_tile.h"
+
+enum { DN_TILE_PIXELS = 14 /* of any tile, at most */ };
+
+/* One input channel of all pixels. */
+DN_INLINE void dn_tile_step(int vectors, int pixels, const float *in, int64_t in_pixel,
+                            const float *weights, dn_vec sums[][DN_TILE_PIXELS])
+{
+    dn_vec w[DN_TILE_VECTORS];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) w[v] = dn_vec_load(weights + v * DN_LANES);
+#pragma GCC unroll 14
+    for (int p = 0; p < pixels; ++p) {
+        const dn_vec x = dn_vec_set(in[p * in_pixel]);
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; ++v) sums[v][p] = dn_fma(x, w[v], sums[v][p]);
+    }
+}
+
+DN_INLINE void dn_tile_start(const dn_conv_tile *tile, int vectors, int pixels,
+                             dn_vec sums[][DN_TILE_PIXELS])
+{
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v)
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p)
+            sums[v][p] = tile->from ? dn_vec_load(tile->from + v * tile->from_vector + p * DN_LANES)
+                                    : dn_vec_set(0.0f);
+}
+
+DN_INLINE void dn_tile_finish(const dn_conv_tile *tile, int vectors, int pixels,
+                              dn_vec sums[][DN_TILE_PIXELS])
+{
+    const dn_vec slope = dn_vec_set(tile->slope);
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) {
+        const dn_vec shift = dn_vec_load(tile->shift + v * DN_LANES);
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p) {
+            const dn_vec x = sums[v][p] + shift;
+            dn_vec_store(tile->to + v * tile->to_vector + p * DN_LANES, dn_vec_max(x, slope * x));
+        }
+    }
+}
+
+DN_INLINE void dn_tile_keep(const dn_conv_tile *tile, int vectors, int pixels,
+                            dn_vec sums[][DN_TILE_PIXELS])
+{
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v)
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p)
+            dn_vec_store(tile->to + v * tile->to_vector + p * DN_LANES, sums[v][p]);
+}
+
+DN_INLINE void dn_tile_end(const dn_conv_tile *tile, int vectors, int pixels,
+                           dn_vec sums[][DN_TILE_PIXELS])
+{
+    if (tile->shift)
+        dn_tile_finish(tile, vectors, pixels, sums);
+    else
+        dn_tile_keep(tile, vectors, pixels, sums);
+}
+
+#endif
