@@ -272,11 +272,24 @@ mpi-check: env
 	+@$(MAKE) --no-print-directory MPI=1 PLACE=$(BUILD)/mpi/ $(BUILD)/mpi/darknet
 	YOLOMASK_MPI_PROGRAM=$(CURDIR)/$(BUILD)/mpi/darknet $(PYTEST) -rs tests/test_parallel.py $(ARGS)
 
+# The blocked kernels on Arm: compiled for it and run under qemu-user.
+NEON := build/neon
+NEON_OBJECTS := $(foreach isa,plain neon,$(BLOCKED:%.c=$(NEON)/$(isa)/%.o)) $(patsubst %,$(NEON)/src/%.o,\
+                infer/conv_forms infer/test_conv_form core/memory core/status math/activation math/cpu)
+neon-check:
+	+@CC=$(NEON_CC) tools/needs.sh $(INSTALL) neon
+	+@$(MAKE) --no-print-directory CC=$(NEON_CC) BUILD=$(NEON) DEBUG=0 NEEDS= $(NEON)/check_forms
+	qemu-aarch64 $(NEON)/check_forms
+
+NEON_CC := aarch64-linux-gnu-gcc
+$(NEON)/check_forms: tests/arm/check_forms.c $(NEON_OBJECTS)
+	$(call quiet,link $@)$(COMPILE) -static -o $@ $^ -fopenmp -lm
+
 lint: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/clang-format --dry-run -Werror $(wildcard src/*.h src/*/*.[ch] src/*/*.def \
-	    cuda/*.cu cuda/*.h tests/*.[ch] tests/*/*.h bench/*.[ch])
+	    cuda/*.cu cuda/*.h tests/*.[ch] tests/*/*.[ch] bench/*.[ch])
 
 bench: all env
 	$(RUN) bench/bench_gemm.py
@@ -307,6 +320,7 @@ help:
 #:                       docs/gpu.md
 #: make host-cuda-check  tests them without a GPU: as C++, on the CPU
 #: make mpi-check        MPI=1 apart, and its tests with mpirun
+#: make neon-check       the blocked kernels compiled for Arm, run under qemu-user
 #: make bench            times the kernels and the networks
 #: make bench-peers      times the networks beside OpenVINO, ONNX Runtime, ncnn and OpenCV, in turns:
 #:                       docs/performance.md
@@ -322,5 +336,5 @@ help:
 #:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV= (none: the
 #:           packages of PYTHON)  DEPS=build/deps  CUDNN_HOME=
 
-.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check mpi-check lint bench \
+.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check mpi-check neon-check lint bench \
         docs deps gpu-libraries clean help always

@@ -3,7 +3,7 @@
 # and the line that installs it. With --install, root on Debian or Ubuntu installs it at once.
 #
 # usage: [CC=...] [NVCC=...] [DEPS=...] tools/needs.sh [--install] what...
-# what:  jpeg png yajl openmp venv mpi nvcc cublas cudnn
+# what:  jpeg png yajl openmp venv mpi neon nvcc cublas cudnn
 # Libraries are looked for by compiling and linking a line, so the compiler's own paths count; with
 # DEPS those of that prefix are (`make deps`), and with cuBLAS and cuDNN cuda_libraries.sh.
 set -u
@@ -74,6 +74,9 @@ check() {
         $python -c 'import venv, ensurepip' 2>/dev/null ||
             missing "$python's venv module, which makes the Python environment" python3-venv ;;
     mpi) command -v mpicc >/dev/null || missing "MPI=1 needs mpicc of Open MPI or MPICH" libopenmpi-dev ;;
+    neon) links "stdio.h" "getchar()" -static ||
+        missing "$compiler, which compiles for 64-bit Arm" "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+        command -v qemu-aarch64 >/dev/null || missing "qemu-aarch64, which runs programs for Arm" qemu-user ;;
     nvcc) command -v "$nvcc" >/dev/null ||
         missing "GPU=1 needs nvcc, CUDA's compiler: install NVIDIA's CUDA toolkit (Debian, Ubuntu: \
 apt-get install nvidia-cuda-toolkit), or say where it is (make GPU=1 \
@@ -85,7 +88,7 @@ apt-get install libcublas-dev-$(cuda_version | tr . -)" ;;
 nvidia-cudnn-cu$(cuda_major), or with NVIDIA's package repository apt-get install \
 libcudnn9-dev-cuda-$(cuda_major), or say where it is (CUDNN_HOME=/opt/cudnn), or build without \
 CUDNN=1" ;;
-    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv mpi nvcc cublas cudnn" >&2
+    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv mpi neon nvcc cublas cudnn" >&2
         exit 2 ;;
     esac
 }
@@ -103,7 +106,7 @@ fi
 nowhere="not in CUDNN_HOME, CUDA's toolkit, the system's folders or $python's packages"
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
-if ! command -v "${compiler%% *}" >/dev/null; then
+if [ "$*" != neon ] && ! command -v "${compiler%% *}" >/dev/null; then
     echo "missing: a C compiler ($compiler): apt-get install gcc" >&2
     exit 1
 fi
