@@ -4,6 +4,7 @@
 enum {
     WEIGHT_BYTES = 20 << 10,  /* a chunk's weights: most of a first cache of 32 KiB */
     WINDOW_BYTES = 256 << 10, /* a task's input: half of a second cache of 512 KiB */
+    COPY_FILTERS = 48,        /* of a 1x1 convolution, at least, that pay for copying its input */
     FLAT_TILES = 8,           /* tiles in a row of a 1x1 convolution */
     MOST_TASKS = 48,          /* of a batch; enough for 16 threads */
     LEAST_FLOPS = 2000000,    /* of a task: some 20 microseconds */
@@ -31,6 +32,7 @@ static void cut_rows(const dn_conv_problem *problem, dn_conv_cut *cut)
         cut->rows = (plane + cut->width - 1) / cut->width;
         cut->last_width = plane - (cut->rows - 1) * cut->width;
         cut->in_w = cut->window_w = cut->width;
+        cut->copies = problem->filters >= COPY_FILTERS;
         return;
     }
     cut->rows = g->out_h;
@@ -58,7 +60,8 @@ static void cut_tasks(const dn_conv_problem *problem, dn_conv_cut *cut)
         least(at_least_1(2 * macs / LEAST_FLOPS), (MOST_TASKS + images - 1) / images);
 
     cut->items_outside = weights > (int64_t)g->c * g->h * g->w;
-    const int32_t most_row_tasks = at_least_1(cut->copies ? cut->rows / LEAST_ROWS : cut->rows);
+    const int32_t most_row_tasks =
+        at_least_1(cut->copies && !cut->flat ? cut->rows / LEAST_ROWS : cut->rows);
     const int32_t row_tasks = cut->items_outside ? 1 : least(target, most_row_tasks);
     cut->task_rows = (cut->rows + row_tasks - 1) / row_tasks;
     while (cut->task_rows > 1 && window_bytes(problem, cut, cut->task_rows) > WINDOW_BYTES) {

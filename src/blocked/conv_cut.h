@@ -1,10 +1,10 @@
 /* How the direct form cuts a problem: rows of output pixels, pairs of channel vectors, chunks of
  * input channels, tasks. All of it follows from the problem alone.
  *
- * A 1x1 convolution without stride and padding has no rows: its pixels are cut into pieces that
- * are taken for rows of a window of their own. Elsewhere a task copies the input rows that it
- * reads, with zeros on both sides, into its scratch, so that no tile meets a border; without
- * padding it reads in place.
+ * A task copies the input rows that it reads, with zeros on both sides, into its scratch, so that
+ * no tile meets a border; without padding it reads in place. A 1x1 convolution without stride and
+ * padding has no rows: its pixels are cut into pieces that are taken for rows, and copied where the
+ * filters are many, because blocks at the distance of a plane share few lines of a cache.
  */
 #ifndef DN_BLOCKED_CONV_CUT_H
 #define DN_BLOCKED_CONV_CUT_H

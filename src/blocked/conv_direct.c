@@ -119,24 +119,25 @@ typedef struct work {
     float *sums; /* (rows, vectors, width, lanes) */
 } work;
 
-/* Input rows [first, end) of a group with zeros for the columns beyond it. */
+/* Input rows [first, end) of a group with zeros for the columns beyond it. Pieces of a 1x1
+ * convolution lie in the scratch without the distances between blocks that caches do not like. */
 static void copy_window(const work *w, const float *in, int32_t end, float *to)
 {
+    const dn_conv_cut *cut = w->cut;
     const dn_conv_geometry *g = &w->call->problem.geometry;
-    const int32_t window_w = w->cut->window_w;
-    const int32_t live = g->w < window_w - g->pad ? g->w : window_w - g->pad;
+    const int32_t left = g->pad < cut->window_w ? g->pad : cut->window_w;
+    const int32_t rest = cut->window_w - left, whole = cut->in_w < rest ? cut->in_w : rest;
+    const int64_t plane = (int64_t)g->h * g->w;
     const dn_vec zero = dn_vec_set(0.0f);
-    for (int32_t b = 0; b < w->cut->in_blocks; ++b)
+    for (int32_t b = 0; b < cut->in_blocks; ++b)
         for (int32_t y = w->first; y < end; ++y) {
-            const float *from = in + ((int64_t)b * g->h + y) * g->w * DN_LANES;
+            const float *from = in + (b * plane + (int64_t)y * cut->in_w) * DN_LANES;
             float *row = to + b * w->window_block + (y - w->first) * w->window_row;
-            for (int32_t x = 0; x < g->pad && x < window_w; ++x)
-                dn_vec_store(row + x * DN_LANES, zero);
-            row += g->pad * DN_LANES;
-            for (int32_t x = 0; x < live; ++x)
-                dn_vec_store(row + x * DN_LANES, dn_vec_load(from + x * DN_LANES));
-            for (int32_t x = live > 0 ? live : 0; x < window_w - g->pad; ++x)
-                dn_vec_store(row + x * DN_LANES, zero);
+            const int32_t live = cut->flat && y + 1 == cut->rows ? cut->last_width : whole;
+            for (int32_t x = 0; x < left; ++x, row += DN_LANES) dn_vec_store(row, zero);
+            for (int32_t x = 0; x < live; ++x, row += DN_LANES)
+                dn_vec_store(row, dn_vec_load(from + x * DN_LANES));
+            for (int32_t x = live; x < rest; ++x, row += DN_LANES) dn_vec_store(row, zero);
         }
 }
 
@@ -157,7 +158,8 @@ static void open_window(work *w, int32_t group, float *scratch)
     w->window = scratch;
     w->window_row = (int64_t)w->cut->window_w * DN_LANES;
     w->window_block = w->window_row * dn_conv_cut_in_rows(problem, w->cut->task_rows);
-    copy_window(w, in, to < g->h ? to : g->h, scratch);
+    const int32_t in_h = w->cut->flat ? w->cut->rows : g->h;
+    copy_window(w, in, to < in_h ? to : in_h, scratch);
 }
 
 /* Rows of taps that lie in the image for output row `row`: tile->rows from *first on. */
@@ -171,13 +173,32 @@ static int32_t live_taps(const dn_conv_geometry *g, int32_t row, int32_t *first)
     return end - begin;
 }
 
-static void run_row(dn_conv_tile *tile, int32_t vectors, int32_t width, int32_t stride)
+/* The next chunk's weights follow this chunk's: each tile asks for its part of them, so that they
+ * are near when their turn comes. */
+typedef struct ahead {
+    const char *next;
+    int32_t lines, lines_of_tile; /* cache lines to go */
+} ahead;
+
+static void ask_ahead(ahead *a)
+{
+    for (int32_t i = 0; i < a->lines_of_tile && a->lines > 0; ++i, --a->lines, a->next += 64)
+        __builtin_prefetch(a->next, 0, 2);
+}
+
+static int32_t tiles_of_row(int32_t vectors, int32_t width)
 {
     const int32_t most = vectors == 2 ? DN_TILE_PIXELS_2 : DN_TILE_PIXELS_1;
-    const int32_t count = (width + most - 1) / most, pixels = width / count;
+    return (width + most - 1) / most;
+}
+
+static void run_row(dn_conv_tile *tile, int32_t vectors, int32_t width, int32_t stride, ahead *next)
+{
+    const int32_t count = tiles_of_row(vectors, width), pixels = width / count;
     int32_t wider = width % count; /* so many tiles have one pixel more */
     for (int32_t i = 0; i < count; ++i) {
         const int32_t p = pixels + (wider-- > 0);
+        ask_ahead(next);
         DN_ISA_NAME(dn_conv_tile_kernel)(vectors, p, stride)(tile);
         tile->in += p * tile->in_pixel;
         tile->to += p * DN_LANES;
@@ -187,11 +208,17 @@ static void run_row(dn_conv_tile *tile, int32_t vectors, int32_t width, int32_t 
 
 /* Chunk `block` on of a pair for all rows of the task; `out`: the pair's first output vector,
  * where the tiles themselves finish, else NULL. */
-static void run_chunk(const work *w, dn_conv_tile tile, int32_t block, int32_t vectors, float *out)
+static void run_chunk(const work *w, dn_conv_tile tile, int32_t block, int32_t vectors, float *out,
+                      bool more)
 {
     const dn_conv_cut *cut = w->cut;
     const dn_conv_geometry *g = &w->call->problem.geometry;
     const float *weights = tile.weights + block * tile.weights_block;
+    const int32_t lines = (int32_t)(cut->chunk * tile.weights_block * 4 / 64);
+    const int32_t tiles = tiles_of_row(vectors, cut->width) * (w->row_end - w->row);
+    ahead next = {.next = (const char *)(weights + tile.blocks * tile.weights_block),
+                  .lines = more ? lines : 0,
+                  .lines_of_tile = (lines + tiles - 1) / tiles};
     for (int32_t row = w->row; row < w->row_end; ++row) {
         int32_t first_tap = 0;
         tile.rows = cut->flat ? 1 : live_taps(g, row, &first_tap);
@@ -203,7 +230,8 @@ static void run_chunk(const work *w, dn_conv_tile tile, int32_t block, int32_t v
         float *sums = w->sums + (int64_t)(row - w->row) * cut->width * vectors * DN_LANES;
         tile.from = block > 0 ? sums : NULL;
         tile.to = out ? out + (int64_t)row * cut->width * DN_LANES : sums;
-        run_row(&tile, vectors, row + 1 < cut->rows ? cut->width : cut->last_width, g->stride_x);
+        run_row(&tile, vectors, row + 1 < cut->rows ? cut->width : cut->last_width, g->stride_x,
+                &next);
     }
 }
 
@@ -266,7 +294,8 @@ static void run_item(const work *w, int32_t item)
         tile.to_vector = tile.shift ? plane : tile.from_vector;
         float *out =
             call->out.data + w->image * call->out.image_stride + channel / DN_LANES * plane;
-        run_chunk(w, tile, block, vectors, tile.shift ? out : NULL);
+        run_chunk(w, tile, block, vectors, tile.shift ? out : NULL,
+                  !last || item + 1 < problem->groups * cut->pairs);
     }
     for (int32_t v = 0; !in_tile && v < vectors; ++v)
         finish_vector(w, v, vectors, channel + v * DN_LANES);

@@ -9,9 +9,8 @@
 #include "blocked/winograd.h"
 
 enum {
-    CACHE_BYTES = DN_LANES >= 16 ? 1 << 20 : 512 << 10, /* the second cache */
-    MOST_FUSED_TILES = 36, /* more of them spare little of U's stream */
-    MOST_PANELS = 2,       /* of one task that is not fused */
+    CACHE_BYTES = DN_LANES >= 16 ? 800 << 10 : 384 << 10, /* of the second cache, for our use */
+    MOST_PANELS = 4,                                      /* of one task */
 };
 
 dn_winograd_plan DN_ISA_NAME(dn_winograd_plan_of)(const dn_winograd_kind *kind,
@@ -29,8 +28,7 @@ dn_winograd_plan DN_ISA_NAME(dn_winograd_plan_of)(const dn_winograd_kind *kind,
     const int32_t product_floats = (plan.positions + 1) * DN_PANEL; /* of one tile */
     const int32_t v_floats = plan.positions * plan.blocks * DN_LANES;
     /* What follows must not need more memory for fewer images: `fused` does not look at them. */
-    int32_t whole = CACHE_BYTES / 4 / (v_floats + product_floats) / DN_ROWS * DN_ROWS;
-    whole = dn_at_most(whole, MOST_FUSED_TILES);
+    const int32_t whole = CACHE_BYTES / 4 / (v_floats + product_floats) / DN_ROWS * DN_ROWS;
     plan.fused = whole >= 2 * DN_ROWS && plan.tiles_y * plan.tiles_x >= 4 * whole;
     plan.most_tiles = plan.fused ? whole : CACHE_BYTES / 8 / product_floats / DN_ROWS * DN_ROWS;
     plan.groups = dn_up_to(plan.tiles, plan.most_tiles);
@@ -51,25 +49,19 @@ static bool fits(const dn_conv_problem *problem)
            problem->groups == 1 && !problem->planar_in && !problem->planar_out;
 }
 
-/* Microseconds, from measurements. Products: three quarters of the peak, which is two vectors a
- * cycle, one of sixteen lanes; less where a register tile has too few sums to hide the latency.
- * Transforms by the vector. U's stream from memory, 12 GB/s a thread up to 20, passes beside them,
- * but for a quarter of the shorter of both. */
+/* Microseconds. Cycles: the products at most of the peak, transforms by the vector; then the
+ * stream of U, which comes from memory where it is too large for a cache. */
 static double cost(const dn_winograd_kind *kind, const dn_conv_problem *problem, int32_t threads)
 {
     const dn_winograd_plan plan = DN_ISA_NAME(dn_winograd_plan_of)(kind, problem);
-    const double pairs = (double)plan.positions * plan.tiles; /* of tile and position */
+    const double positions = plan.positions, tiles = plan.tiles;
     const double vectors = (double)plan.panels * DN_PANEL_VECTORS;
-    const double rows = (double)plan.group_tiles / dn_up_to(plan.group_tiles, DN_ROWS);
-    const double sums = rows * DN_PANEL_VECTORS < 8 ? rows * DN_PANEL_VECTORS / 8 : 1;
-    const double products =
-        pairs * vectors * plan.channels / ((DN_LANES == 16 ? 0.75 : 1.5) * sums);
-    const double transforms = pairs * (plan.blocks + vectors) * (kind->m > 6 ? 12 : 8);
-    const int32_t tasks = DN_ISA_NAME(dn_winograd_tasks)(&plan, 1);
-    const double compute = (products + transforms) / 3500 / dn_at_most(threads, tasks);
-    const double bytes = (double)plan.positions * plan.channels * plan.panels * DN_PANEL * 4;
-    const double memory = bytes / (threads > 1 ? 20e3 : 12e3);
-    return 3 + (compute > memory ? compute + memory / 4 : memory + compute / 4);
+    const double products = positions * tiles * vectors * plan.channels / 1.8;
+    const double transforms = positions * tiles * (plan.blocks + vectors) * 3.5;
+    const double bytes = positions * plan.channels * plan.panels * DN_PANEL * 4;
+    const double compute = (products + transforms) / 3500 / threads;
+    const double memory = bytes > 4e6 ? bytes / 22e3 : 0;
+    return 5 + (compute > memory ? compute + 0.15 * memory : memory + 0.15 * compute);
 }
 
 static int64_t packed_bytes(const dn_winograd_plan *plan)

@@ -78,32 +78,20 @@ static int32_t column_inside(const dn_pool_geometry *g, int32_t column)
     return column < 0 ? 0 : column < g->w ? column : g->w - 1;
 }
 
-/* Adds a row's gradients where its windows' maxima lie. Inlined with a constant size, so that the
- * usual one needs no division. */
-static inline __attribute__((always_inline)) void add_row(const dn_pool_geometry *g,
-                                                          const int32_t *first, int32_t size,
-                                                          int32_t top, const float *out_grad,
-                                                          float *in_grad)
-{
-    for (int32_t x = 0; x < g->out_w; x++) {
-        const int32_t at_y = top + first[x] / size;
-        const int32_t at_x = column_inside(g, x * g->stride_x - g->before + first[x] % size);
-        in_grad[(int64_t)at_y * g->w + at_x] += out_grad[x];
-    }
-}
-
 static void backward_by_vectors(const dn_pool_geometry *g, const float *plane, float *window,
                                 const float *out_grad, float *in_grad)
 {
-    for (int32_t y = 0; y < g->out_h; y++, out_grad += g->out_w) {
+    for (int32_t y = 0; y < g->out_h; y++) {
         dn_maxpool_row row = fill_window(g, plane, y, window);
         row.first = (int32_t *)(void *)(window + row_floats(g));
         dn_maxpool_row_avx2(&row);
         const int32_t top = dn_pool_window_at(g, y, 0).top;
-        if (g->size == 2)
-            add_row(g, row.first, 2, top, out_grad, in_grad);
-        else
-            add_row(g, row.first, g->size, top, out_grad, in_grad);
+        for (int32_t x = 0; x < g->out_w; x++) {
+            const int32_t at_y = top + row.first[x] / g->size;
+            const int32_t left = x * g->stride_x - g->before;
+            const int32_t at_x = column_inside(g, left + row.first[x] % g->size);
+            in_grad[(int64_t)at_y * g->w + at_x] += out_grad[(int64_t)y * g->out_w + x];
+        }
     }
 }
 
