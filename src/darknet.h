@@ -470,6 +470,17 @@ typedef enum dn_stage {
     DN_STAGE_MASK,     /* what follows that head */
 } dn_stage;
 
+/* How inference computes. Training, networks with keep_all and those on a GPU run layer by layer in
+ * single precision whatever is asked for. */
+typedef enum dn_precision {
+    DN_PRECISION_DEFAULT, /* DN_PRECISION_PLAIN, for now */
+    DN_PRECISION_F32,     /* a plan of fused steps in single precision; Winograd where it wins */
+    DN_PRECISION_EXACT,   /* the same without Winograd */
+    DN_PRECISION_PLAIN,   /* layer by layer */
+    DN_PRECISION_BF16,    /* not yet */
+    DN_PRECISION_INT8,    /* not yet */
+} dn_precision;
+
 typedef struct dn_network_options {
     int32_t batch;         /* images at a time; 0: batch/subdivisions to train, else 1 */
     int32_t width, height; /* of the input; 0: as the cfg says */
@@ -484,6 +495,7 @@ typedef struct dn_network_options {
                            GPU that can be used, else the CPU */
     void (*warn)(void *context, const char *sentence); /* may be NULL */
     void *warn_context;
+    dn_precision precision;
 } dn_network_options;
 
 typedef struct dn_network dn_network;
@@ -503,8 +515,10 @@ typedef struct dn_layer_info {
     int32_t live;       /* images or RoIs of the last pass */
     int32_t param_count;
     bool trains;
-    const float *out;  /* (n, c, h, w), valid after a pass if kept (keep_all); on cuda a copy of the
-                          live part, valid until the next pass, NULL where it is not kept */
+    const float
+        *out; /* (n, c, h, w), valid after a pass if kept: the last layer's, heads', [mask]'s,
+                 with keep_all everyone's; on cuda a copy of the live part, valid until the
+                 next pass, NULL where it is not kept, as in inference by a plan */
     const float *grad; /* same, NULL where there is none */
     double loss;
     int64_t flops;

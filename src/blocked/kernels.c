@@ -2,6 +2,7 @@
 #include "blocked/kernels.h"
 
 #include "blocked/reorder.h"
+#include "blocked/row_kernels.h"
 #include "blocked/vector.h"
 
 #define DN_TEXT(x)    #x
@@ -28,4 +29,11 @@ const dn_kernels DN_ISA_NAME(dn_kernels) = {
     .conv_forms = conv_forms,
     .to_blocked = DN_ISA_NAME(dn_to_blocked),
     .to_planar = DN_ISA_NAME(dn_to_planar),
+    .maxpool = DN_ISA_NAME(dn_rows_maxpool),
+    .upsample = DN_ISA_NAME(dn_rows_upsample),
+    .add = DN_ISA_NAME(dn_rows_add),
+    .scale = DN_ISA_NAME(dn_rows_scale),
+    .activate = DN_ISA_NAME(dn_rows_activate),
+    .average = DN_ISA_NAME(dn_rows_average),
+    .copy = DN_ISA_NAME(dn_rows_copy),
 };

@@ -3,6 +3,7 @@
 #define DN_BLOCKED_KERNELS_H
 
 #include "blocked/conv_form.h"
+#include "blocked/rows.h"
 
 #include <stddef.h>
 
@@ -17,6 +18,22 @@ typedef struct dn_kernels {
                        int32_t first_block, int32_t last_block);
     void (*to_planar)(const dn_blocked *in, float *planar, int32_t image, int32_t first_block,
                       int32_t last_block);
+
+    /* Rows of the output of a maximum pool (scratch: (h, out_w, lanes)); of an enlargement; of
+     * f(factors[0] * a + factors[1] * b); of f(scales * map) with a scale a channel; of f(in); of
+     * the mean of each channel (one row); of some channels of another tensor. */
+    void (*maxpool)(const dn_pool_geometry *g, const dn_blocked *in, const dn_blocked *out,
+                    dn_rows rows, float *scratch);
+    void (*upsample)(int32_t factor, float scale, const dn_blocked *in, const dn_blocked *out,
+                     dn_rows rows);
+    void (*add)(const float factors[2], const dn_blocked *a, const dn_blocked *b,
+                dn_activation activation, const dn_blocked *out, dn_rows rows);
+    void (*scale)(const dn_blocked *scales, const dn_blocked *map, dn_activation activation,
+                  const dn_blocked *out, dn_rows rows);
+    void (*activate)(const dn_blocked *in, dn_activation activation, const dn_blocked *out,
+                     dn_rows rows);
+    void (*average)(const dn_blocked *in, const dn_blocked *out, dn_rows rows);
+    void (*copy)(dn_channel_copy copy, const dn_blocked *in, const dn_blocked *out, dn_rows rows);
 } dn_kernels;
 
 /* Of the instruction set that dn_cpu_isa() says. */

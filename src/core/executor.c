@@ -39,13 +39,25 @@ static bool begins_branch(const dn_network *network, int32_t layer)
            dn_network_roialign(network) >= 0;
 }
 
-dn_status dn_run_forward(dn_network *network, dn_pass *pass)
+dn_status dn_pass_begin(dn_network *network, dn_pass *pass)
 {
     DN_TRY(dn_network_enter(network));
     network->passes++;
     pass->network = network;
     pass->threads = network->options.threads;
     pass->seed = network->options.seed;
+    return DN_OK;
+}
+
+void dn_pass_end(dn_network *network, dn_pass *pass)
+{
+    pass->training = network->options.training;
+    network->pass = *pass;
+}
+
+dn_status dn_run_forward(dn_network *network, dn_pass *pass)
+{
+    DN_TRY(dn_pass_begin(network, pass));
     double branch = 0.0; /* where it began */
     for (int32_t i = 0; i < network->run_count; i++) {
         dn_layer *layer = &network->layers[i];
@@ -54,8 +66,7 @@ dn_status dn_run_forward(dn_network *network, dn_pass *pass)
         DN_TRY(forward_layer(layer, pass));
     }
     network->branch_seconds = branch > 0.0 ? dn_now() - branch : 0.0;
-    pass->training = network->options.training;
-    network->pass = *pass;
+    dn_pass_end(network, pass);
     return DN_OK;
 }
 
@@ -116,14 +127,6 @@ dn_status dn_network_set_input(dn_network *network, const float *input, int32_t 
 static dn_status finish(const dn_network *network, dn_status status)
 {
     return status == DN_OK ? network->backend->synchronise() : status;
-}
-
-dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,
-                             float threshold)
-{
-    DN_TRY(dn_network_set_input(network, input, batch));
-    dn_pass pass = {.batch = batch, .threshold = threshold, .nms = -1.0f};
-    return finish(network, dn_run_forward(network, &pass));
 }
 
 dn_status dn_network_train_forward(dn_network *network, const float *input, int32_t batch,

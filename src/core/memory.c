@@ -57,6 +57,11 @@ void *dn_alloc(size_t bytes)
     return block;
 }
 
+void *dn_alloc_unset(size_t bytes)
+{
+    return dn_checked(dn_aligned(bytes), bytes);
+}
+
 void *dn_realloc(void *block, size_t old_bytes, size_t bytes)
 {
     void *grown = dn_checked(dn_aligned(bytes), bytes);

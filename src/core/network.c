@@ -279,6 +279,12 @@ static dn_status check_options(const dn_network_options *options)
         if (fields[i].value < 0 || fields[i].value > fields[i].limit)
             return dn_fail(DN_ERROR_ARGUMENT, "%s=%d is out of range 0..%d", fields[i].name,
                            fields[i].value, fields[i].limit);
+    if (options->precision < DN_PRECISION_DEFAULT || options->precision > DN_PRECISION_INT8)
+        return dn_fail(DN_ERROR_ARGUMENT, "precision=%d is none", (int)options->precision);
+    if (options->precision > DN_PRECISION_PLAIN)
+        return dn_fail(DN_ERROR_ARGUMENT,
+                       "precision %s is not there yet: f32, exact or plain are allowed",
+                       options->precision == DN_PRECISION_BF16 ? "bf16" : "int8");
     return DN_OK;
 }
 
@@ -332,6 +338,7 @@ void dn_network_free(dn_network *network)
         dn_free(layer->state);
         dn_free(layer->inputs);
     }
+    if (network->companion.free) network->companion.free(network->companion.data);
     dn_host_free(network);
     dn_detections_free(&network->detections);
     dn_options_free(dn_net_option_table, &network->net);

@@ -30,6 +30,12 @@ typedef struct dn_mask_statistics {
 
 typedef struct dn_host dn_host; /* host.h */
 
+/* What another part of the program keeps with the network (infer/: its plan): freed with it. */
+typedef struct dn_companion {
+    void *data;
+    void (*free)(void *data);
+} dn_companion;
+
 struct dn_network {
     dn_cfg *cfg;
     dn_net_options net; /* the [net] section */
@@ -62,16 +68,27 @@ struct dn_network {
     float *prepared;          /* (batch, channels, height, width): predict's input, or NULL */
     uint64_t weights_version; /* changes when parameters change: caches compare it */
     uint64_t frozen_version;  /* the same for layers that do not train: no optimizer step counts */
-    uint64_t seen;            /* images, as the weights file says */
-    int32_t version[3];       /* header words of the weights file read */
+    uint64_t setups;          /* changes when the layers are set up: for another input size */
+    dn_companion companion;
+    uint64_t seen;      /* images, as the weights file says */
+    int32_t version[3]; /* header words of the weights file read */
 };
 
 /* The cfg's layers and shapes for one image, without memory for parameters and activations: it can
  * be looked at, not run. Freed with dn_network_free. */
 dn_status dn_network_outline(const char *cfg_path, dn_network **out);
 
-/* Runs the layers on `batch` images; `pass` holds threshold, nms, truth, iteration and seed; its
- * other fields are filled here. dn_network_set_input comes before. */
+/* Whether inference runs by a plan of fused steps with memory of its own, infer/plan.h, not layer
+ * by layer: then the arena here is not reserved. */
+bool dn_network_fuses(const dn_network *network);
+
+/* What a forward does before and behind the layers. */
+dn_status dn_pass_begin(dn_network *network, dn_pass *pass);
+void dn_pass_end(dn_network *network, dn_pass *pass);
+
+/* Runs the layers on `batch` images, one after the other; `pass` holds threshold, nms, truth,
+ * iteration and seed; its other fields are filled here. dn_network_set_input comes before. For
+ * inference: infer/forward.h. */
 dn_status dn_run_forward(dn_network *network, dn_pass *pass);
 
 /* Makes `input`, (batch, channels, height, width) in host memory, the input of the next pass. On

@@ -1,77 +1,16 @@
 /* The memory plan: every activation, gradient, saved tensor and the workspace in one arena.
  *
  * Method. Time runs 0..N-1 forward through the layers and N..2N-1 backward (layer i's backward is
- * at 2N-1-i). Each item has a size and a first and last moment of use; items are placed largest
- * first into the lowest gap that no item alive at the same time touches (greedy by size, as in
- * XNNPACK's planner). Frozen layers and inference know only the forward half, so their activations
- * are reused as soon as the last consumer has read them. What layers that run on the CPU keep for
+ * at 2N-1-i). Each item has a size and a first and last moment of use, by which placement.c finds
+ * it a place. Frozen layers and inference know only the forward half, so their activations are
+ * reused as soon as the last consumer has read them. What layers that run on the CPU keep for
  * themselves in a network on a device lies, by the same method, in an arena of the host's.
+ * Where inference has a plan of its own (dn_network_fuses) nothing is reserved: whether the network
+ * fits this machine is said all the same.
  */
 #include "core/host.h"
 #include "core/memory.h"
-
-#include <stdlib.h>
-
-typedef struct dn_plan_item {
-    int64_t floats;
-    int32_t first, last;
-    int32_t order; /* of creation: makes sorting stable */
-    int64_t offset;
-    float **pointer;
-} dn_plan_item;
-
-typedef struct dn_plan {
-    dn_plan_item *items;
-    int32_t count;
-} dn_plan;
-
-enum { DN_PLAN_ALIGN = 16 }; /* floats: 64 bytes */
-
-static void add_item(dn_plan *plan, float **pointer, int64_t floats, int32_t first, int32_t last)
-{
-    const int64_t rounded = (floats + DN_PLAN_ALIGN - 1) / DN_PLAN_ALIGN * DN_PLAN_ALIGN;
-    plan->items[plan->count] = (dn_plan_item){rounded, first, last, plan->count, 0, pointer};
-    plan->count++;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const dn_plan_item *left = a, *right = b;
-    if (left->floats != right->floats) return left->floats > right->floats ? -1 : 1;
-    return left->order < right->order ? -1 : 1;
-}
-
-static int by_offset(const void *a, const void *b)
-{
-    const dn_plan_item *const *left = a, *const *right = b;
-    if ((*left)->offset != (*right)->offset) return (*left)->offset < (*right)->offset ? -1 : 1;
-    return (*left)->order < (*right)->order ? -1 : 1;
-}
-
-/* Places all items; `alive` is scratch for `count` pointers. Returns the arena's size in floats. */
-static int64_t place(dn_plan *plan, const dn_plan_item **alive)
-{
-    qsort(plan->items, (size_t)plan->count, sizeof *plan->items, by_size);
-    int64_t total = 0;
-    for (int32_t i = 0; i < plan->count; i++) {
-        dn_plan_item *item = &plan->items[i];
-        int32_t alive_count = 0;
-        for (int32_t j = 0; j < i; j++) {
-            const dn_plan_item *other = &plan->items[j];
-            if (other->last >= item->first && other->first <= item->last)
-                alive[alive_count++] = other;
-        }
-        qsort(alive, (size_t)alive_count, sizeof *alive, by_offset);
-        int64_t offset = 0;
-        for (int32_t j = 0; j < alive_count && alive[j]->offset < offset + item->floats; j++) {
-            const int64_t end = alive[j]->offset + alive[j]->floats;
-            if (end > offset) offset = end;
-        }
-        item->offset = offset;
-        if (offset + item->floats > total) total = offset + item->floats;
-    }
-    return total;
-}
+#include "core/placement.h"
 
 /* The last moment at which layer i's output is read, and the layer that reads it last. */
 static int32_t last_use(const dn_network *network, int32_t i, int32_t *last_consumer)
@@ -103,7 +42,7 @@ static int64_t larger(int64_t a, int64_t b)
 }
 
 /* `host`: what layers keep that run on the CPU while the network does not. */
-static void list_items(dn_network *network, dn_plan *plan, dn_plan *host)
+static void list_items(dn_network *network, dn_placement *plan, dn_placement *host)
 {
     const int32_t n = network->run_count, end = 2 * n - 1;
     int64_t workspace = 0, host_workspace = 0, twins = 0;
@@ -111,34 +50,35 @@ static void list_items(dn_network *network, dn_plan *plan, dn_plan *host)
         dn_layer *layer = &network->layers[i];
         const bool trains = network->options.training && layer->trains;
         const bool on_host = dn_layer_needs_host(network, layer);
-        dn_plan *own = on_host ? host : plan;
+        dn_placement *own = on_host ? host : plan;
         const int64_t values = layer->out.n * dn_tensor_size(&layer->out);
         int32_t consumer;
         const int32_t last = last_use(network, i, &consumer);
         network->grad_writer[i] = consumer;
-        add_item(plan, &layer->out.data, values, i, last);
+        dn_placement_add(plan, &layer->out.data, values, i, last);
         layer->out.grad = NULL;
         if (trains)
-            add_item(plan, &layer->out.grad, values, network->options.keep_all ? 0 : end - consumer,
-                     network->options.keep_all ? end : end - i);
+            dn_placement_add(plan, &layer->out.grad, values,
+                             network->options.keep_all ? 0 : end - consumer,
+                             network->options.keep_all ? end : end - i);
         layer->saved = NULL;
         if (layer->saved_floats)
-            add_item(own, &layer->saved, layer->saved_floats, i, trains ? end - i : last);
+            dn_placement_add(own, &layer->saved, layer->saved_floats, i, trains ? end - i : last);
         layer->cache = NULL;
-        if (layer->cache_floats) add_item(own, &layer->cache, layer->cache_floats, 0, end);
+        if (layer->cache_floats) dn_placement_add(own, &layer->cache, layer->cache_floats, 0, end);
         if (on_host) twins = larger(twins, dn_twin_floats(layer, network));
         int64_t *most = on_host ? &host_workspace : &workspace;
         *most = larger(*most, layer->workspace_floats);
     }
     if (network->options.input_grad)
-        add_item(plan, &network->input.grad, network->input.n * dn_tensor_size(&network->input), 0,
-                 end);
-    add_item(plan, &network->workspace, workspace, 0, end);
+        dn_placement_add(plan, &network->input.grad,
+                         network->input.n * dn_tensor_size(&network->input), 0, end);
+    dn_placement_add(plan, &network->workspace, workspace, 0, end);
     if (!network->host) return; /* the input stays where the caller has it */
-    add_item(plan, &network->input.data, network->input.n * dn_tensor_size(&network->input), 0,
-             end);
-    add_item(host, &network->host->workspace, host_workspace, 0, end);
-    add_item(host, &network->host->twins, twins, 0, end);
+    dn_placement_add(plan, &network->input.data, network->input.n * dn_tensor_size(&network->input),
+                     0, end);
+    dn_placement_add(host, &network->host->workspace, host_workspace, 0, end);
+    dn_placement_add(host, &network->host->twins, twins, 0, end);
 }
 
 /* Bytes that the network has in the backend's blocks now. */
@@ -194,30 +134,33 @@ static dn_status reserve_host(dn_host *host, int64_t floats)
     return DN_OK;
 }
 
-static void set_pointers(const dn_plan *plan, float *arena)
+static dn_status place(dn_network *network, dn_placement *plan, dn_placement *host)
 {
-    for (int32_t i = 0; i < plan->count; i++)
-        *plan->items[i].pointer = arena + plan->items[i].offset;
+    int64_t floats, host_floats;
+    list_items(network, plan, host);
+    DN_TRY(dn_placement_find(plan, &floats));
+    DN_TRY(dn_placement_find(host, &host_floats));
+    if (dn_network_fuses(network)) {
+        DN_TRY(check_memory(network, floats));
+        network->arena_floats = floats;
+        dn_placement_point(plan, NULL);
+        return DN_OK;
+    }
+    DN_TRY(reserve(network, floats));
+    DN_TRY(reserve_host(network->host, host_floats));
+    dn_placement_point(plan, network->arena);
+    dn_placement_point(host, network->host ? network->host->arena : NULL);
+    return DN_OK;
 }
 
 dn_status dn_network_plan(dn_network *network)
 {
-    const size_t capacity = 4 * (size_t)network->run_count + 3;
-    dn_plan plan = {dn_alloc(capacity * sizeof *plan.items), 0};
-    dn_plan host = {dn_alloc(capacity * sizeof *host.items), 0};
-    const dn_plan_item **alive = dn_alloc(capacity * sizeof *alive);
-    dn_status status = plan.items && host.items && alive ? DN_OK : DN_ERROR_MEMORY;
-    if (status == DN_OK) {
-        list_items(network, &plan, &host);
-        status = reserve(network, place(&plan, alive));
-        if (status == DN_OK) status = reserve_host(network->host, place(&host, alive));
-    }
-    if (status == DN_OK) {
-        set_pointers(&plan, network->arena);
-        set_pointers(&host, network->host ? network->host->arena : NULL);
-    }
-    dn_free(alive);
-    dn_free(host.items);
-    dn_free(plan.items);
+    const int32_t capacity = 4 * network->run_count + 4;
+    dn_placement plan = {0}, host = {0};
+    dn_status status = dn_placement_create(&plan, capacity);
+    if (status == DN_OK) status = dn_placement_create(&host, capacity);
+    if (status == DN_OK) status = place(network, &plan, &host);
+    dn_placement_free(&host);
+    dn_placement_free(&plan);
     return status;
 }

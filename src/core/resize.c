@@ -8,6 +8,7 @@ enum { DN_SIDE_MAX = 65536 };
 
 dn_status dn_network_setup(dn_network *network)
 {
+    network->setups++;
     for (int32_t i = 0; i < network->layer_count; i++) {
         dn_layer *layer = &network->layers[i];
         layer->workspace_floats = layer->saved_floats = layer->flops = 0;

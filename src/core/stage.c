@@ -18,6 +18,15 @@ int32_t dn_network_detector_end(const dn_network *network)
     return end;
 }
 
+bool dn_network_fuses(const dn_network *network)
+{
+    const dn_network_options *options = &network->options;
+    const bool asked =
+        options->precision == DN_PRECISION_F32 || options->precision == DN_PRECISION_EXACT;
+    return asked && network->backend == &dn_cpu_backend && !options->training &&
+           !options->keep_all && !options->input_grad;
+}
+
 /* Layers that do not run do not train either: nothing decays that is not used. */
 static void set_trains(dn_network *network, int32_t train_from)
 {

@@ -6,6 +6,7 @@
 #include "infer/predict.h"
 
 #include "core/host.h"
+#include "infer/forward.h"
 
 static dn_status check(const dn_network *network, int32_t count)
 {
@@ -47,7 +48,7 @@ dn_status dn_network_classify(dn_network *network, const dn_image *image, dn_fit
     DN_TRY(check(network, count));
     DN_TRY(dn_predict_input(network, image, 1, fit));
     dn_pass pass = {.batch = 1, .nms = -1.0f};
-    DN_TRY(dn_run_forward(network, &pass));
+    DN_TRY(dn_infer(network, &pass));
     const float *scores;
     DN_TRY(dn_host_output(&network->layers[network->layer_count - 1], &network->pass, &scores));
     choose(scores, dn_network_classes(network), count, out);

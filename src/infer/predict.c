@@ -9,6 +9,7 @@
 #include "core/host.h"
 #include "core/memory.h"
 #include "core/roi_sampling.h"
+#include "infer/forward.h"
 #include "layers/roialign.h"
 #include "math/clock.h"
 
@@ -151,7 +152,7 @@ static dn_status predict_pass(dn_network *network, const dn_image *images, int32
     const double prepared = 1e3 * dn_now();
     dn_pass pass = {.batch = count, .threshold = options->threshold, .nms = options->nms};
     network->branch_seconds = 0.0;
-    DN_TRY(dn_run_forward(network, &pass));
+    DN_TRY(dn_infer(network, &pass));
     const double ran = 1e3 * dn_now(), branch = 1e3 * network->branch_seconds;
     for (int32_t i = 0; i < count; i++) {
         const dn_letterbox letterbox =

@@ -11,6 +11,12 @@ static inline int dn_thread_number(void)
     return omp_get_thread_num();
 }
 
+/* Threads of the innermost parallel region. */
+static inline int dn_team_size(void)
+{
+    return omp_get_num_threads();
+}
+
 /* As many as a parallel region takes by itself: all cores, or what OMP_NUM_THREADS says. */
 static inline int dn_thread_limit(void)
 {
@@ -20,6 +26,11 @@ static inline int dn_thread_limit(void)
 static inline int dn_thread_number(void)
 {
     return 0;
+}
+
+static inline int dn_team_size(void)
+{
+    return 1;
 }
 
 static inline int dn_thread_limit(void)

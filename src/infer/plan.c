@@ -1,0 +1,74 @@
+/* The plan and its network: when it is made, renewed and freed. See plan.h. */
+#include "infer/plan.h"
+
+#include "core/memory.h"
+
+static void plan_free(void *data)
+{
+    dn_plan *plan = data;
+    pthread_cond_destroy(&plan->passed);
+    pthread_mutex_destroy(&plan->mutex);
+    dn_free(plan->shifts);
+    dn_free(plan->packed);
+    dn_free(plan->arena);
+    dn_free(plan->steps);
+    dn_free(plan->tensors);
+    dn_free(plan);
+}
+
+static dn_plan *plan_new(dn_network *network)
+{
+    dn_plan *plan = dn_alloc(sizeof *plan);
+    if (!plan) return NULL;
+    plan->network = network;
+    plan->kernels = dn_kernels_in_use();
+    plan->exact = network->options.precision == DN_PRECISION_EXACT;
+    plan->layer_count = network->run_count;
+    plan->setups = network->setups;
+    pthread_mutex_init(&plan->mutex, NULL);
+    pthread_cond_init(&plan->passed, NULL);
+    return plan;
+}
+
+/* The layers' pointers lead into the memory of a plan that is gone. */
+static void forget_values(dn_network *network)
+{
+    for (int32_t i = 0; i < network->layer_count; i++) {
+        dn_layer *layer = &network->layers[i];
+        layer->out.data = layer->saved = layer->cache = NULL;
+    }
+}
+
+/* A plan for the network's size, in place of an older one, whose memory is given back first. */
+static dn_status make(dn_network *network)
+{
+    dn_companion *companion = &network->companion;
+    if (companion->data) companion->free(companion->data);
+    *companion = (dn_companion){0};
+    dn_plan *plan = plan_new(network);
+    if (!plan) return DN_ERROR_MEMORY;
+    dn_status status = dn_plan_compile(plan);
+    if (status == DN_OK) status = dn_plan_place(plan);
+    if (status != DN_OK) {
+        plan_free(plan);
+        forget_values(network);
+        return status;
+    }
+    *companion = (dn_companion){plan, plan_free};
+    return DN_OK;
+}
+
+dn_status dn_plan_of(dn_network *network, dn_plan **plan)
+{
+    const dn_plan *made = network->companion.data;
+    if (!made || made->setups != network->setups) DN_TRY(make(network));
+    dn_plan *current = network->companion.data;
+    const uint64_t versions[2] = {network->weights_version, network->frozen_version};
+    if (current->weights[0] != versions[0] || current->weights[1] != versions[1]) {
+        DN_TRY(dn_plan_pack(current));
+        current->weights[0] = versions[0];
+        current->weights[1] = versions[1];
+    }
+    *plan = current;
+    return DN_OK;
+}

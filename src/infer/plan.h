@@ -1,0 +1,170 @@
+/* The inference plan: a network compiled once into fused steps on blocked tensors.
+ *
+ * Batch normalisation is folded into packed weights; a convolution, its bias, its activation and a
+ * [shortcut] behind it are one step; what a [route] joins is written in place where it can be.
+ * Layers without a blocked form run as they do layer by layer, between two reorders, on planar
+ * tensors (their layer->out.data). So heads, detections and the choice of RoIs are those of the
+ * layers themselves.
+ *
+ * The files: plan_compile.c decides which way each layer goes, plan_layers.c makes its steps,
+ * plan_conv.c those of convolutions and packs weights, plan_steps.c computes the others,
+ * plan_memory.c finds places for all tensors, plan_run.c runs the steps on all threads, plan.c
+ * keeps the plan with its network.
+ */
+#ifndef DN_INFER_PLAN_H
+#define DN_INFER_PLAN_H
+
+#include "core/network.h"
+#include "infer/conv_forms.h"
+
+#include <pthread.h>
+
+typedef struct dn_plan dn_plan;
+typedef struct dn_step dn_step;
+
+/* The blocked form of a layer's output, or of the network's input. Tensors that lie in others form
+ * trees: the root has memory. */
+typedef struct dn_plan_tensor {
+    dn_blocked view; /* data and image_stride are set when all is placed */
+    int32_t images;  /* at most */
+    int32_t parent;  /* the tensor that it lies in, from block `block` on; -1: a root */
+    int32_t block;
+    int32_t first, last; /* of roots: the steps that use it or what lies in it; last < 0: none */
+    float *memory;       /* of roots */
+} dn_plan_tensor;
+
+/* How a step computes. A step without `tasks` is done by `begin` alone, outside of the threads'
+ * work. */
+typedef struct dn_step_type {
+    const char *name;
+    /* Before the step's tasks, by one thread; NULL: nothing. */
+    dn_status (*begin)(dn_plan *plan, dn_step *step, const dn_pass *pass);
+    int32_t (*phases)(const dn_step *step); /* NULL: one */
+    int32_t (*tasks)(dn_step *step, int32_t phase, int32_t threads);
+    void (*run)(const dn_step *step, int32_t phase, int32_t task, void *scratch);
+    int64_t (*scratch_bytes)(const dn_step *step); /* of one thread; NULL: none */
+} dn_step_type;
+
+/* How rows of a tensor are cut into tasks: each does `per_task` pieces of `rows` rows of a block.
+ */
+typedef struct dn_row_cut {
+    int32_t blocks, chunks, rows, per_task, pieces;
+} dn_row_cut;
+
+struct dn_step {
+    const dn_step_type *type;
+    const dn_kernels *kernels;
+    dn_layer *layer;     /* whose output it makes */
+    int32_t first_layer; /* that it does: before `layer` where layers are fused */
+    int32_t images;      /* live in this pass */
+
+    const int32_t *reads; /* (read_count): layers, -1: the network's input */
+    int32_t read_count;
+    int32_t own_reads[2];
+    bool reads_planar, writes_planar;
+
+    float *planar;         /* of a reorder */
+    dn_blocked in[2], out; /* blocked operands, set when all is placed */
+    int32_t first_block;   /* of out, that is written */
+    int32_t block_count;
+    dn_row_cut cut;
+    dn_activation activation;
+    dn_channel_copy copy;
+    float factors[2]; /* of a sum; of an enlargement its scale */
+    int32_t enlargement;
+    dn_pool_geometry pool;
+
+    const dn_conv_form *form; /* of convolutions */
+    dn_conv_call call;
+    void *packed;
+    float *shift;
+    double seconds; /* of the last pass */
+};
+
+struct dn_plan {
+    dn_network *network;
+    const dn_kernels *kernels;
+    bool exact;
+    int32_t layer_count;     /* that run */
+    dn_plan_tensor *tensors; /* (layer_count + 1): of the layers, the last the input's */
+    dn_step *steps;
+    int32_t step_count, step_capacity;
+    float *arena;
+    int64_t arena_bytes;
+    float *workspace; /* in the arena: what phases share, then the threads' scratch */
+    int64_t shared_bytes, scratch_bytes; /* of that; multiples of 64 */
+    void *packed;                        /* all weights */
+    int64_t packed_bytes;
+    float *shifts;         /* of all convolutions */
+    uint64_t setups;       /* of the network, when the plan was made */
+    uint64_t weights[2];   /* versions of the weights that are packed; 0: none */
+    pthread_mutex_t mutex; /* of the threads' barrier */
+    pthread_cond_t passed;
+};
+
+/* The network's plan, made or renewed where that is due. */
+dn_status dn_plan_of(dn_network *network, dn_plan **plan);
+
+/* A forward pass, as dn_run_forward. */
+dn_status dn_plan_run(dn_plan *plan, dn_pass *pass);
+
+/* ---- between the plan's files ---- */
+
+/* Index of a layer's tensor (-1: the network's input). */
+static inline int32_t dn_plan_index(const dn_plan *plan, int32_t layer)
+{
+    return layer < 0 ? plan->layer_count : layer;
+}
+
+/* The root of a tensor; *block is where the tensor begins in it. */
+dn_plan_tensor *dn_plan_root(const dn_plan *plan, int32_t layer, int32_t *block);
+
+/* Decides the ways of all layers and makes their steps. */
+dn_status dn_plan_compile(dn_plan *plan);
+
+/* A new step at the end; there is room for all. */
+dn_step *dn_plan_add_step(dn_plan *plan, const dn_step_type *type, dn_layer *layer);
+
+/* Which way a layer goes. */
+typedef enum dn_way {
+    DN_WAY_PLAIN,   /* on planar tensors */
+    DN_WAY_BLOCKED, /* on blocked tensors */
+    DN_WAY_FUSED,   /* a convolution that is part of the [shortcut] behind it */
+} dn_way;
+
+/* What the plan knows of a layer when it makes its steps. */
+typedef struct dn_plan_layer {
+    dn_way way;
+    bool needs_planar, needs_blocked; /* who reads its output, or keeps it */
+    int32_t consumers;
+} dn_plan_layer;
+
+/* Whether the layer has a blocked form. */
+bool dn_plan_fits(const dn_plan *plan, const dn_layer *layer);
+
+/* Whether the form always pays; else only where an input is blocked already. */
+bool dn_plan_is_convolution(const dn_layer *layer);
+
+/* Whether the convolution `layer` can be part of the [shortcut] `next`. */
+bool dn_plan_can_fuse(const dn_plan *plan, const dn_layer *layer, const dn_layer *next);
+
+/* The steps of a blocked layer. *wrote_planar: it made the planar output, not the blocked one. */
+void dn_plan_emit(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer, bool *wrote_planar);
+
+/* A convolution, with the [shortcut] behind it or NULL. */
+void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
+                       dn_layer *shortcut, bool *wrote_planar);
+bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer);
+bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer);
+
+/* Packs all weights. */
+dn_status dn_plan_pack(dn_plan *plan);
+
+/* Places all tensors in one arena, and the workspace. */
+dn_status dn_plan_place(dn_plan *plan);
+
+extern const dn_step_type dn_step_plain, dn_step_to_blocked, dn_step_to_planar, dn_step_conv,
+    dn_step_maxpool, dn_step_upsample, dn_step_add, dn_step_scale, dn_step_activate,
+    dn_step_average, dn_step_copy;
+
+#endif

@@ -1,0 +1,142 @@
+/* Which way each layer goes, and the order of the steps. See plan.h.
+ *
+ * A convolution goes the blocked way wherever some form fits it; cheap layers follow their inputs,
+ * so that nothing is reordered only to be pooled. Then it is known who reads which form of each
+ * tensor, and the steps are made in the order of the layers, reorders right behind what makes the
+ * values.
+ */
+#include "core/memory.h"
+#include "infer/plan.h"
+
+dn_plan_tensor *dn_plan_root(const dn_plan *plan, int32_t layer, int32_t *block)
+{
+    dn_plan_tensor *tensor = &plan->tensors[dn_plan_index(plan, layer)];
+    int32_t begin = 0;
+    for (; tensor->parent >= 0; tensor = &plan->tensors[tensor->parent]) begin += tensor->block;
+    if (block) *block = begin;
+    return tensor;
+}
+
+dn_step *dn_plan_add_step(dn_plan *plan, const dn_step_type *type, dn_layer *layer)
+{
+    dn_step *step = &plan->steps[plan->step_count++];
+    step->type = type;
+    step->kernels = plan->kernels;
+    step->layer = layer;
+    step->first_layer = layer ? layer->index : -1;
+    step->reads = step->own_reads;
+    return step;
+}
+
+static void describe_tensors(dn_plan *plan)
+{
+    for (int32_t i = 0; i <= plan->layer_count; i++) {
+        const dn_tensor *of =
+            i < plan->layer_count ? &plan->network->layers[i].out : &plan->network->input;
+        plan->tensors[i] = (dn_plan_tensor){
+            .view = {.c = of->c, .h = of->h, .w = of->w},
+            .images = of->n,
+            .parent = -1,
+            .first = -1,
+            .last = -1,
+        };
+    }
+}
+
+static bool reads_blocked(const dn_plan *plan, const dn_plan_layer *layers, const dn_layer *layer)
+{
+    for (int32_t k = 0; k < layer->input_count; k++)
+        if (layer->inputs[k] >= 0 && layers[layer->inputs[k]].way != DN_WAY_PLAIN) return true;
+    (void)plan;
+    return false;
+}
+
+static void choose_ways(const dn_plan *plan, dn_plan_layer *layers)
+{
+    const dn_network *network = plan->network;
+    for (int32_t i = 0; i < plan->layer_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        for (int32_t k = 0; k < layer->input_count; k++)
+            layers[dn_plan_index(plan, layer->inputs[k])].consumers++;
+        if (!dn_plan_fits(plan, layer)) continue;
+        if (dn_plan_is_convolution(layer) || reads_blocked(plan, layers, layer))
+            layers[i].way = DN_WAY_BLOCKED;
+    }
+    for (int32_t i = 0; i + 1 < plan->layer_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        if (layers[i].way == DN_WAY_BLOCKED && layers[i + 1].way == DN_WAY_BLOCKED &&
+            layers[i].consumers == 1 && !layer->keeps_output &&
+            dn_plan_can_fuse(plan, layer, &network->layers[i + 1]))
+            layers[i].way = DN_WAY_FUSED;
+    }
+}
+
+static void find_needs(const dn_plan *plan, dn_plan_layer *layers)
+{
+    const dn_network *network = plan->network;
+    for (int32_t i = 0; i < plan->layer_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        if (layer->keeps_output || i == plan->layer_count - 1) layers[i].needs_planar = true;
+        for (int32_t k = 0; k < layer->input_count; k++) {
+            dn_plan_layer *input = &layers[dn_plan_index(plan, layer->inputs[k])];
+            if (input->way == DN_WAY_FUSED) continue;
+            if (layers[i].way == DN_WAY_PLAIN || dn_plan_conv_reads_planar(plan, layer))
+                input->needs_planar = true;
+            else
+                input->needs_blocked = true;
+        }
+    }
+}
+
+static void add_reorder(dn_plan *plan, const dn_step_type *type, dn_layer *layer)
+{
+    dn_step *step = dn_plan_add_step(plan, type, layer);
+    step->own_reads[0] = layer ? layer->index : -1;
+    step->read_count = 1;
+    step->reads_planar = type == &dn_step_to_blocked;
+    step->writes_planar = type == &dn_step_to_planar;
+}
+
+static void add_plain(dn_plan *plan, dn_layer *layer)
+{
+    dn_step *step = dn_plan_add_step(plan, &dn_step_plain, layer);
+    step->reads = layer->inputs;
+    step->read_count = layer->input_count;
+    step->reads_planar = step->writes_planar = true;
+}
+
+static void make_steps(dn_plan *plan, const dn_plan_layer *layers)
+{
+    if (layers[plan->layer_count].needs_blocked) add_reorder(plan, &dn_step_to_blocked, NULL);
+    for (int32_t i = 0; i < plan->layer_count; i++) {
+        dn_layer *layer = &plan->network->layers[i];
+        bool wrote_planar = true;
+        if (layers[i].way == DN_WAY_FUSED) continue;
+        if (layers[i].way == DN_WAY_PLAIN)
+            add_plain(plan, layer);
+        else
+            dn_plan_emit(plan, layers, layer, &wrote_planar);
+        if (wrote_planar && layers[i].needs_blocked) add_reorder(plan, &dn_step_to_blocked, layer);
+        if (!wrote_planar && layers[i].needs_planar) add_reorder(plan, &dn_step_to_planar, layer);
+    }
+}
+
+dn_status dn_plan_compile(dn_plan *plan)
+{
+    const size_t count = (size_t)plan->layer_count + 1;
+    size_t capacity = 1;
+    for (int32_t i = 0; i < plan->layer_count; i++)
+        capacity += 3 + (size_t)plan->network->layers[i].input_count;
+    plan->tensors = dn_alloc(count * sizeof *plan->tensors);
+    plan->steps = dn_alloc(capacity * sizeof *plan->steps);
+    dn_plan_layer *layers = dn_alloc(count * sizeof *layers);
+    const bool whole = plan->tensors && plan->steps && layers;
+    if (whole) {
+        describe_tensors(plan);
+        choose_ways(plan, layers);
+        find_needs(plan, layers);
+        make_steps(plan, layers);
+    }
+    dn_free(layers);
+    return whole ? DN_OK : DN_ERROR_MEMORY;
+}

@@ -1,0 +1,187 @@
+/* Convolutions of the plan: which form, their steps, packed weights. See plan.h. */
+#include "core/memory.h"
+#include "infer/plan.h"
+#include "layers/convolutional.h"
+#include "layers/shortcut.h"
+
+#include <string.h>
+
+static int64_t rounded(int64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static dn_conv_problem problem_of(const dn_layer *layer, const dn_layer *shortcut)
+{
+    const dn_convolutional_options *o = layer->options;
+    const dn_convolutional *state = layer->state;
+    dn_conv_problem problem = {
+        .geometry = state->geometry,
+        .images = layer->out.n,
+        .groups = o->groups,
+        .filters = o->filters / o->groups,
+        .activation = state->stage.activation,
+    };
+    if (!shortcut) return problem;
+    problem.adds = true;
+    problem.after_add = (dn_activation)((const dn_shortcut_options *)shortcut->options)->activation;
+    return problem;
+}
+
+static const dn_conv_form *choose(const dn_plan *plan, const dn_conv_problem *problem)
+{
+    return dn_conv_form_choose(plan->kernels, problem, plan->exact, plan->network->options.threads);
+}
+
+bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer)
+{
+    const dn_conv_problem problem = problem_of(layer, NULL);
+    return choose(plan, &problem) != NULL;
+}
+
+bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer)
+{
+    if (!dn_plan_is_convolution(layer) || layer->inputs[0] >= 0) return false;
+    dn_conv_problem problem = problem_of(layer, NULL);
+    problem.planar_in = true;
+    return choose(plan, &problem) != NULL;
+}
+
+void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
+                       dn_layer *shortcut, bool *wrote_planar)
+{
+    dn_layer *last = shortcut ? shortcut : layer;
+    const dn_plan_layer *of = &layers[last->index];
+    dn_step *step = dn_plan_add_step(plan, &dn_step_conv, last);
+    dn_conv_problem *problem = &step->call.problem;
+    *problem = problem_of(layer, shortcut);
+    problem->planar_in = dn_plan_conv_reads_planar(plan, layer);
+    problem->planar_out = of->needs_planar && !of->needs_blocked && !shortcut;
+    step->form = choose(plan, problem);
+    if (!step->form && problem->planar_out) {
+        problem->planar_out = false;
+        step->form = choose(plan, problem);
+    }
+    step->first_layer = layer->index;
+    step->own_reads[0] = layer->inputs[0];
+    step->own_reads[1] = shortcut ? shortcut->inputs[1] : -1;
+    step->read_count = shortcut ? 2 : 1;
+    step->reads_planar = problem->planar_in;
+    step->writes_planar = *wrote_planar = problem->planar_out;
+}
+
+/* ---- running ---- */
+
+static dn_blocked planar(const dn_tensor *tensor)
+{
+    return (dn_blocked){tensor->data, tensor->c, tensor->h, tensor->w, dn_tensor_size(tensor)};
+}
+
+static dn_status conv_begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
+{
+    dn_conv_call *call = &step->call;
+    const dn_layer *layer = &plan->network->layers[step->first_layer];
+    call->problem.images = step->images;
+    call->in = call->problem.planar_in ? planar(dn_input(layer, pass, 0)) : step->in[0];
+    call->out = call->problem.planar_out ? planar(&step->layer->out) : step->out;
+    if (call->problem.adds) call->add = step->in[1];
+    call->packed = step->packed;
+    call->shift = step->shift;
+    call->shared = plan->workspace;
+    return DN_OK;
+}
+
+static int32_t conv_phases(const dn_step *step)
+{
+    return step->form->phases;
+}
+
+static int32_t conv_tasks(dn_step *step, int32_t phase, int32_t threads)
+{
+    return step->form->tasks(&step->call, phase, threads);
+}
+
+static void conv_run(const dn_step *step, int32_t phase, int32_t task, void *scratch)
+{
+    step->form->run(&step->call, phase, task, scratch);
+}
+
+static int64_t conv_scratch(const dn_step *step)
+{
+    return step->form->scratch_bytes(&step->call.problem);
+}
+
+const dn_step_type dn_step_conv = {
+    .name = "conv",
+    .begin = conv_begin,
+    .phases = conv_phases,
+    .tasks = conv_tasks,
+    .run = conv_run,
+    .scratch_bytes = conv_scratch,
+};
+
+/* ---- weights ---- */
+
+/* Problem for as many images as the network can have. */
+static dn_conv_problem whole_problem(const dn_plan *plan, const dn_step *step)
+{
+    dn_conv_problem problem = step->call.problem;
+    problem.images = plan->network->layers[step->first_layer].out.n;
+    return problem;
+}
+
+/* Leads each step to its part of the packed weights and of the shifts. */
+static dn_status reserve(dn_plan *plan, int32_t *most_filters)
+{
+    int64_t bytes = 0, shifts = 0;
+    for (int round = 0; round < 2; round++) {
+        bytes = shifts = 0;
+        for (int32_t i = 0; i < plan->step_count; i++) {
+            dn_step *step = &plan->steps[i];
+            if (!step->form) continue;
+            const dn_conv_problem problem = whole_problem(plan, step);
+            const int32_t filters = problem.groups * problem.filters;
+            if (filters > *most_filters) *most_filters = filters;
+            if (plan->packed) step->packed = (char *)plan->packed + bytes;
+            if (plan->shifts) step->shift = plan->shifts + shifts;
+            bytes += rounded(step->form->packed_bytes(&problem));
+            shifts += dn_blocks(filters, plan->kernels->lanes) * plan->kernels->lanes;
+        }
+        if (plan->packed) return DN_OK;
+        plan->shifts = dn_alloc((size_t)shifts * sizeof *plan->shifts);
+        plan->packed = plan->shifts ? dn_alloc_unset((size_t)bytes) : NULL;
+        if (!plan->packed) return DN_ERROR_MEMORY;
+        plan->packed_bytes = bytes;
+    }
+    return DN_OK;
+}
+
+static void pack_step(const dn_plan *plan, const dn_step *step, float *factor)
+{
+    const dn_layer *layer = &plan->network->layers[step->first_layer];
+    const dn_convolutional *state = layer->state;
+    const dn_conv_problem problem = whole_problem(plan, step);
+    if (state->stage.batch_normalize)
+        dn_stage_fold(layer, &state->stage, factor, step->shift);
+    else
+        memcpy(step->shift, state->stage.biases->data, (size_t)layer->out.c * sizeof(float));
+    dn_conv_form_pack(step->form, &problem, state->weights->data,
+                      state->stage.batch_normalize ? factor : NULL, plan->network->options.threads,
+                      step->packed);
+}
+
+dn_status dn_plan_pack(dn_plan *plan)
+{
+    int32_t most_filters = 1;
+    if (!plan->packed) {
+        dn_free(plan->shifts);
+        plan->shifts = NULL;
+    }
+    DN_TRY(reserve(plan, &most_filters));
+    float *factor = dn_alloc((size_t)most_filters * sizeof *factor);
+    if (!factor) return DN_ERROR_MEMORY;
+    for (int32_t i = 0; i < plan->step_count; i++)
+        if (plan->steps[i].form) pack_step(plan, &plan->steps[i], factor);
+    dn_free(factor);
+    return DN_OK;
+}

@@ -1,0 +1,204 @@
+/* Running a plan: all threads go through the steps together. See plan.h.
+ *
+ * Steps with tasks that follow each other are one parallel region. Its threads claim the tasks of a
+ * phase through a counter; whoever ends a phase last sets up the next one and lets the others on.
+ * Those wait a little while turning, as long as that has helped lately, and then sleep, so that two
+ * threads on one core do not take each other's time. Which thread does a task changes nothing in
+ * its result. Layers that run as they are bring their own parallel loops: they run between regions.
+ */
+#include "infer/plan.h"
+#include "math/clock.h"
+#include "math/threads.h"
+
+#include <stdatomic.h>
+
+typedef struct dn_team {
+    dn_plan *plan;
+    const dn_pass *pass;
+    int32_t end; /* the region's last step, exclusive */
+    int32_t threads;
+    int32_t step, phase, phases, tasks; /* now; step == end: done */
+    double started;                     /* this step */
+    dn_status status;
+    atomic_int next;    /* task */
+    atomic_int arrived; /* threads that have no more to do in this phase */
+    atomic_uint passed; /* phases that are done: what threads wait for */
+    atomic_int asleep;
+} dn_team;
+
+/* ---- steps ---- */
+
+static dn_status begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
+{
+    step->images = step->layer ? dn_live(step->layer, pass) : pass->batch;
+    return step->type->begin ? step->type->begin(plan, step, pass) : DN_OK;
+}
+
+static int32_t phases_of(const dn_step *step)
+{
+    return step->type->phases ? step->type->phases(step) : 1;
+}
+
+/* Goes on to the next phase that has tasks. */
+static void advance(dn_team *team)
+{
+    dn_plan *plan = team->plan;
+    team->tasks = 0;
+    while (team->tasks == 0 && team->step < team->end) {
+        dn_step *step = &plan->steps[team->step];
+        if (team->phase < 0) {
+            team->status = begin(plan, step, team->pass);
+            team->phases = team->status == DN_OK && step->images > 0 ? phases_of(step) : 0;
+        }
+        if (++team->phase < team->phases) {
+            team->tasks = step->type->tasks(step, team->phase, team->threads);
+            continue;
+        }
+        const double now = dn_now();
+        step->seconds = now - team->started;
+        team->started = now;
+        team->phase = -1;
+        team->step = team->status == DN_OK ? team->step + 1 : team->end;
+    }
+    atomic_store_explicit(&team->next, 0, memory_order_relaxed);
+}
+
+/* ---- the barrier ---- */
+
+enum { DN_TURNS_LEAST = 64, DN_TURNS_MOST = 1 << 14 };
+
+static inline void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void sleep_until_passed(dn_team *team, unsigned phase)
+{
+    dn_plan *plan = team->plan;
+    pthread_mutex_lock(&plan->mutex);
+    atomic_fetch_add(&team->asleep, 1);
+    while (atomic_load(&team->passed) == phase) pthread_cond_wait(&plan->passed, &plan->mutex);
+    atomic_fetch_sub(&team->asleep, 1);
+    pthread_mutex_unlock(&plan->mutex);
+}
+
+/* `turns`: this thread's, how long it may turn. */
+static void wait_until_passed(dn_team *team, unsigned phase, int32_t *turns)
+{
+    for (int32_t i = 0; i < *turns; i++) {
+        if (atomic_load_explicit(&team->passed, memory_order_acquire) != phase) {
+            if (*turns < DN_TURNS_MOST) *turns *= 2;
+            return;
+        }
+        pause_briefly();
+    }
+    if (*turns > DN_TURNS_LEAST) *turns /= 2;
+    sleep_until_passed(team, phase);
+}
+
+static void let_others_on(dn_team *team)
+{
+    dn_plan *plan = team->plan;
+    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+    atomic_fetch_add(&team->passed, 1);
+    if (atomic_load(&team->asleep) == 0) return;
+    pthread_mutex_lock(&plan->mutex);
+    pthread_cond_broadcast(&plan->passed);
+    pthread_mutex_unlock(&plan->mutex);
+}
+
+static void work(dn_team *team, int32_t thread)
+{
+    char *scratch = (char *)team->plan->workspace + team->plan->shared_bytes +
+                    thread * team->plan->scratch_bytes;
+    int32_t turns = DN_TURNS_MOST;
+    while (team->step < team->end) {
+        const dn_step *step = &team->plan->steps[team->step];
+        const int32_t phase = team->phase, tasks = team->tasks;
+        const unsigned passed = atomic_load_explicit(&team->passed, memory_order_relaxed);
+        for (int32_t task;
+             (task = atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed)) < tasks;)
+            step->type->run(step, phase, task, scratch);
+        if (atomic_fetch_add(&team->arrived, 1) + 1 == team->threads) {
+            advance(team);
+            let_others_on(team);
+        } else {
+            wait_until_passed(team, passed, &turns);
+        }
+    }
+}
+
+/* ---- the pass ---- */
+
+/* Steps first..end-1, all with tasks. */
+static dn_status run_region(dn_plan *plan, const dn_pass *pass, int32_t first, int32_t end)
+{
+    dn_team team = {.plan = plan,
+                    .pass = pass,
+                    .end = end,
+                    .threads = pass->threads,
+                    .step = first,
+                    .phase = -1,
+                    .started = dn_now()};
+#pragma omp parallel num_threads(pass->threads)
+    {
+#pragma omp single
+        {
+            team.threads = dn_team_size();
+            advance(&team);
+        }
+        work(&team, dn_thread_number());
+    }
+    return team.status;
+}
+
+static dn_status run_alone(dn_plan *plan, const dn_pass *pass, dn_step *step)
+{
+    const double start = dn_now();
+    const dn_status status = begin(plan, step, pass);
+    step->seconds = dn_now() - start;
+    return status;
+}
+
+static dn_status run_steps(dn_plan *plan, const dn_pass *pass)
+{
+    int32_t end;
+    for (int32_t s = 0; s < plan->step_count; s = end) {
+        end = s;
+        while (end < plan->step_count && plan->steps[end].type->tasks) end++;
+        if (end > s) {
+            DN_TRY(run_region(plan, pass, s, end));
+            continue;
+        }
+        DN_TRY(run_alone(plan, pass, &plan->steps[s]));
+        end = s + 1;
+    }
+    return DN_OK;
+}
+
+/* Seconds of the steps of the mask branch. */
+static double branch_seconds(const dn_plan *plan)
+{
+    const dn_network *network = plan->network;
+    const int32_t begins = dn_network_detector_end(network);
+    double seconds = 0.0;
+    if (dn_network_roialign(network) < 0) return seconds;
+    for (int32_t s = 0; s < plan->step_count; s++)
+        if (plan->steps[s].layer && plan->steps[s].layer->index >= begins)
+            seconds += plan->steps[s].seconds;
+    return seconds;
+}
+
+dn_status dn_plan_run(dn_plan *plan, dn_pass *pass)
+{
+    DN_TRY(dn_pass_begin(plan->network, pass));
+    pass->training = false;
+    DN_TRY(run_steps(plan, pass));
+    plan->network->branch_seconds = branch_seconds(plan);
+    dn_pass_end(plan->network, pass);
+    return DN_OK;
+}
