@@ -588,6 +588,21 @@ DN_API const char *dn_network_data_path(const dn_network *network);
 DN_API dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,
                                     float threshold);
 
+/* A step of the plan by which a network predicts (dn_precision), and what it did in the last pass.
+ */
+typedef struct dn_step_info {
+    const char *kind;                /* "conv", "max", "copy", "plain": the layer as it is, ... */
+    const char *form;                /* of a convolution: "direct", ...; else "" */
+    int32_t first_layer, last_layer; /* that it does; -1: the network's input is reordered */
+    int32_t images, c, h, w;         /* live images or RoIs, and the shape of its output */
+    int64_t flops;                   /* of all of them, as Darknet counts */
+    double seconds;
+} dn_step_info;
+
+/* How many there are; 0 before the first pass, and in networks that run layer by layer. */
+DN_API int32_t dn_network_step_count(const dn_network *network);
+DN_API dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_info *info);
+
 /* An object to learn from, in network pixels. A crowd is a region to ignore: neither positive nor
  * negative. The mask is in the pixels of an image of its own size; NULL: a box without mask. */
 typedef struct dn_truth_object {

@@ -20,6 +20,16 @@ from .result import Result
 Weights = str | os.PathLike | Sequence[str | os.PathLike] | None
 
 
+PRECISIONS = {
+    None: lib.DN_PRECISION_DEFAULT,
+    "f32": lib.DN_PRECISION_F32,
+    "exact": lib.DN_PRECISION_EXACT,
+    "plain": lib.DN_PRECISION_PLAIN,
+    "bf16": lib.DN_PRECISION_BF16,
+    "int8": lib.DN_PRECISION_INT8,
+}
+
+
 class DarknetWarning(UserWarning):
     """What the library accepted but did not like, in a sentence."""
 
@@ -87,7 +97,8 @@ class Network:
     to; device is "cpu", "cuda", "cuda:1" or "auto", the first GPU where the library was built with
     GPU=1 and finds one, else the CPU; threads 0 means all cores; width and height override the
     cfg's; strict turns unknown cfg keys, warnings otherwise, into errors; batch is how many images
-    run at a time.
+    run at a time; precision is how the CPU computes: "f32", fused steps in single precision,
+    "exact", the same without Winograd, or "plain", layer by layer.
     """
 
     def __init__(
@@ -102,7 +113,11 @@ class Network:
         height: int = 0,
         batch: int = 1,
         strict: bool = False,
+        precision: str | None = None,
     ) -> None:
+        if precision not in PRECISIONS:
+            allowed = ", ".join(name for name in PRECISIONS if name)
+            raise ValueError(f"precision must be one of {allowed}, not {precision!r}")
         _Process.enter()
         self._lock = threading.Lock()
         self._handle = None
@@ -112,6 +127,7 @@ class Network:
         options = ffi.new("dn_network_options *")
         options.batch, options.width, options.height = batch, width, height
         options.threads, options.strict, options.warn = threads, strict, self._warn
+        options.precision = PRECISIONS[precision]
         options.device = where = ffi.new("char[]", device.encode())
         handle = ffi.new("dn_network **")
         check(lib.dn_network_create(encode_path(cfg), options, handle))

@@ -58,6 +58,16 @@ static void take_device(dn_arguments *arguments, char *device, size_t size)
     }
 }
 
+static dn_precision take_precision(dn_arguments *arguments)
+{
+    static const char *const names[] = {"f32", "exact", "plain", "bf16", "int8"};
+    const char *name = dn_take_text(arguments, "-precision", NULL);
+    if (!name) return DN_PRECISION_DEFAULT;
+    for (int i = 0; i < 5; i++)
+        if (strcmp(name, names[i]) == 0) return (dn_precision)(DN_PRECISION_F32 + i);
+    dn_die("-precision %s: f32, exact, plain, bf16 or int8 is wanted", name);
+}
+
 dn_common_arguments dn_take_common(dn_arguments *arguments)
 {
     dn_common_arguments common = {0};
@@ -65,6 +75,7 @@ dn_common_arguments dn_take_common(dn_arguments *arguments)
     common.width = (int32_t)dn_take_int(arguments, "-width", 0, 0, 65536);
     common.height = (int32_t)dn_take_int(arguments, "-height", 0, 0, 65536);
     common.seed = (uint64_t)dn_take_int(arguments, "-seed", 1, 0, INT64_MAX);
+    common.precision = take_precision(arguments);
     common.strict = dn_take_flag(arguments, "-strict");
     common.quiet = dn_take_flag(arguments, "-quiet");
     take_device(arguments, common.device, sizeof common.device);
@@ -97,6 +108,7 @@ dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_argum
         .seed = common->seed,
         .device = common->device,
         .warn = dn_print_warning,
+        .precision = common->precision,
     };
     dn_network *network = NULL;
     dn_must(dn_network_create(arguments->cfg, &options, &network));

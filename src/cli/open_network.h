@@ -8,6 +8,7 @@
 typedef struct dn_common_arguments {
     int32_t threads, width, height;
     char device[16]; /* of dn_network_options */
+    dn_precision precision;
     bool strict, quiet;
     uint64_t seed;
 } dn_common_arguments;
@@ -23,6 +24,10 @@ int32_t dn_must_have_head(const dn_network *network, const char *cfg);
 
 /* The table itself, to stderr as Darknet does. */
 void dn_print_layers(const dn_network *network);
+
+/* With DARKNET_VERBOSE=1: the steps of the network's plan and their times in the last pass, to
+ * stderr. */
+void dn_print_plan(const dn_network *network);
 
 /* A dn_network_options.warn that prints to stderr. */
 void dn_print_warning(void *context, const char *sentence);

@@ -44,6 +44,7 @@ int dn_command_speed(dn_arguments *arguments)
            1e3 * seconds[times - 1]);
     printf("Flops: %.3f Bn, FPS: %.2f, %.1f GFLOP/s\n", (double)info.flops / 1e9, 1 / median,
            (double)info.flops / 1e9 / median);
+    dn_print_plan(network);
     free(input);
     free(seconds);
     dn_network_free(network);

@@ -1,0 +1,41 @@
+/* What a plan did in its last pass: see dn_step_info in darknet.h. */
+#include "infer/plan.h"
+
+int32_t dn_network_step_count(const dn_network *network)
+{
+    const dn_plan *plan = network->companion.data;
+    return plan ? plan->step_count : 0;
+}
+
+static int64_t flops_of(const dn_plan *plan, const dn_step *step)
+{
+    int64_t flops = 0;
+    if (!step->layer || step->type == &dn_step_to_blocked || step->type == &dn_step_to_planar)
+        return 0;
+    for (int32_t i = step->first_layer; i <= step->layer->index; i++)
+        flops += plan->network->layers[i].flops;
+    return flops * step->images;
+}
+
+dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_info *info)
+{
+    const dn_plan *plan = network->companion.data;
+    const int32_t count = dn_network_step_count(network);
+    if (index < 0 || index >= count)
+        return dn_fail(DN_ERROR_ARGUMENT, "step %d: there are %d", index, count);
+    const dn_step *step = &plan->steps[index];
+    const dn_tensor *out = step->layer ? &step->layer->out : &network->input;
+    *info = (dn_step_info){
+        .kind = step->type->name,
+        .form = step->form ? step->form->name : "",
+        .first_layer = step->first_layer,
+        .last_layer = step->layer ? step->layer->index : -1,
+        .images = step->images,
+        .c = out->c,
+        .h = out->h,
+        .w = out->w,
+        .flops = flops_of(plan, step),
+        .seconds = step->seconds,
+    };
+    return DN_OK;
+}

@@ -1,0 +1,390 @@
+"""The inference plan against the layers one by one, which test_layers.py holds against PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, published_file
+from networks import Net
+from yolomask._native import check, ffi, lib
+
+# Larger trunks take seconds to fill with initial weights.
+LARGE = {"darknet53", "yolov3", "yolov3-spp", "yolov4", "yolov4-csp", "yolov7", "yolov2"}
+LARGE |= {"yolomask", "yolomask-spp", "yolomask-7x7"}
+CFGS = [
+    pytest.param(path.stem, marks=pytest.mark.slow) if path.stem in LARGE else path.stem
+    for path in sorted((ROOT / "cfg").glob("*.cfg"))
+]
+KEPT = {"yolo", "region", "mask"}
+
+# Odd channels (no whole blocks), routes of all kinds, sums that cannot be part of a convolution,
+# layers without a blocked form between others.
+MIXED = """[net]
+width=37
+height=29
+channels=3
+[convolutional]
+filters=21
+size=3
+stride=2
+pad=1
+activation=mish
+batch_normalize=1
+[convolutional]
+filters=32
+size=1
+activation=leaky
+[route]
+layers=-1
+groups=2
+group_id=1
+[convolutional]
+filters=16
+size=3
+pad=1
+activation=swish
+[route]
+layers=-1,-2
+[maxpool]
+size=2
+stride=1
+[route]
+layers=-1,-5,0
+[convolutional]
+filters=85
+size=3
+pad=1
+activation=leaky
+[shortcut]
+from=-2
+alpha=.5
+beta=2
+activation=leaky
+[convolutional]
+filters=85
+size=3
+pad=1
+activation=linear
+[shortcut]
+from=-2
+activation=relu
+[maxpool]
+size=5
+stride=2
+[maxpool]
+size=5
+stride=1
+[dropout]
+probability=.5
+[reorg]
+stride=1
+[empty]
+[upsample]
+stride=2
+scale=.7
+[route]
+layers=-1,-1
+[convolutional]
+filters=30
+groups=2
+size=3
+pad=1
+activation=logistic
+[activation]
+activation=elu
+[avgpool]
+[convolutional]
+filters=30
+size=1
+activation=logistic
+[scale_channels]
+from=-3
+activation=relu
+[route]
+layers=-1
+groups=3
+group_id=1
+[deconvolutional]
+filters=12
+size=2
+stride=2
+activation=leaky
+[convolutional]
+filters=7
+size=3
+stride=1
+pad=1
+activation=linear
+"""
+
+# The branch of a segmenter on a head whose boxes are given.
+BRANCH = """[net]
+width=64
+height=48
+channels=3
+[convolutional]
+filters=24
+size=3
+stride=4
+pad=1
+activation=leaky
+[convolutional]
+filters=18
+size=1
+activation=linear
+[yolo]
+mask=0,1,2
+anchors=10,14, 23,27, 37,58
+classes=1
+num=3
+[route]
+layers=0
+[convolutional]
+filters=20
+size=3
+pad=1
+activation=leaky
+[maxpool]
+size=2
+stride=2
+[roialign]
+layers=-2,-1
+size=6
+max_rois=5
+levels={levels}
+pool={pool}
+[convolutional]
+filters=24
+size=3
+pad=1
+activation=leaky
+batch_normalize=1
+[deconvolutional]
+filters=17
+size=2
+stride=2
+activation=relu
+[convolutional]
+filters=1
+size=1
+activation=linear
+[mask]
+classes=1
+"""
+
+
+def make(cfg: str | Path, precision: int = lib.DN_PRECISION_F32, **options) -> Net:
+    return Net(cfg, **({"keep_all": False, "precision": precision, "seed": 7} | options))
+
+
+def pair(cfg: str | Path, **options) -> tuple[Net, Net]:
+    """A network that runs layer by layer, and one by its plan."""
+    return make(cfg, lib.DN_PRECISION_PLAIN, **options), make(cfg, **options)
+
+
+def image(net: Net, count: int, seed: int = 0) -> np.ndarray:
+    info = net.info
+    shape = (count, info.channels, info.height, info.width)
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def scatter(net: Net) -> None:
+    """Biases and statistics that change something."""
+    rng = np.random.default_rng(11)
+    for i in range(net.info.layer_count):
+        for name, values in net.params(i).items():
+            if name in ("biases", "mean"):
+                values[:] = rng.normal(0, 0.1, values.size)
+            elif name in ("scales", "variance"):
+                values[:] = rng.uniform(0.5, 1.5, values.size)
+    lib.dn_network_touch(net.handle)
+
+
+def place_boxes(net: Net, images: int, shares: int = 3) -> None:
+    info = net.info
+    rois = ffi.new("dn_roi[]", images * shares)
+    for k, roi in enumerate(rois):
+        roi.image, roi.detection, roi.truth = k // shares, k % shares, -1
+        x0, y0 = (0.1 + 0.2 * (k % shares)) * info.width, 0.15 * info.height
+        box = (x0, y0, x0 + 0.11 * (k + 1) * info.width, y0 + 0.3 * info.height)
+        roi.box, roi.expanded = box, box
+    check(lib.dn_test_set_rois(net.handle, rois, len(rois)))
+
+
+def run(net: Net, values: np.ndarray) -> None:
+    check(lib.dn_network_forward(net.handle, net._set_input(values), len(values), 0.5))
+
+
+def kinds(net: Net) -> list[str]:
+    info = ffi.new("dn_layer_info *")
+    types = []
+    for i in range(net.info.layer_count):
+        check(lib.dn_network_get_layer(net.handle, i, info))
+        types.append(ffi.string(info.type).decode())
+    return types
+
+
+def kept(net: Net) -> list[np.ndarray]:
+    types = kinds(net)
+    last = len(types) - 1
+    return [net.output(i) for i, kind in enumerate(types) if kind in KEPT or i == last]
+
+
+def agree(plain: Net, plan: Net, values: np.ndarray, tolerance: float = 1e-3) -> None:
+    """The kept outputs differ by at most `tolerance` of their root mean square."""
+    for net in (plain, plan):
+        run(net, values)
+    assert lib.dn_network_step_count(plan.handle) > 0
+    assert lib.dn_network_step_count(plain.handle) == 0
+    for wanted, found in zip(kept(plain), kept(plan), strict=True):
+        assert wanted.shape == found.shape
+        scale = np.sqrt((wanted.astype(np.float64) ** 2).sum() / max(wanted.size, 1))
+        assert np.abs(wanted - found).max(initial=0) <= tolerance * scale
+
+
+@pytest.mark.parametrize("name", CFGS)
+def test_every_cfg(name):
+    path = ROOT / "cfg" / f"{name}.cfg"
+    nets = pair(path, width=64, height=96, batch=2)
+    for net in nets:
+        if "roialign" in kinds(net):
+            place_boxes(net, 2)
+    agree(*nets, image(nets[0], 2))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_layers_of_all_kinds(isa, batch):
+    nets = pair(MIXED, batch=batch)
+    for net in nets:
+        scatter(net)
+    agree(*nets, image(nets[0], batch))
+    if batch > 1:
+        agree(*nets, image(nets[0], 1, seed=1))
+
+
+@pytest.mark.parametrize("levels", ["sum", "assign"])
+@pytest.mark.parametrize("pool", ["max", "average"])
+def test_mask_branch(isa, levels, pool):
+    nets = pair(BRANCH.format(levels=levels, pool=pool), batch=2)
+    for shares in (2, 0, 5):
+        for net in nets:
+            scatter(net)
+            place_boxes(net, 2, shares)
+        agree(*nets, image(nets[0], 2, seed=shares))
+        assert len(kept(nets[1])[-1]) == 2 * shares
+
+
+def test_exact_is_closer():
+    nets = make(MIXED, lib.DN_PRECISION_PLAIN), make(MIXED, lib.DN_PRECISION_EXACT)
+    for net in nets:
+        scatter(net)
+    agree(*nets, image(nets[0], 1), tolerance=2e-5)
+
+
+@pytest.mark.parametrize("cfg", [MIXED, BRANCH.format(levels="sum", pool="max")])
+def test_threads_change_no_bit(cfg):
+    outputs = []
+    for threads in (1, 2, 3):
+        net = make(cfg, threads=threads, batch=2)
+        if "roialign" in kinds(net):
+            place_boxes(net, 2)
+        for _ in range(3):
+            run(net, image(net, 2))
+            outputs.append(kept(net))
+    for other in outputs[1:]:
+        for wanted, found in zip(outputs[0], other, strict=True):
+            np.testing.assert_array_equal(wanted, found)
+
+
+def test_another_size_and_other_weights():
+    plain, plan = pair(MIXED)
+    for width, height in [(37, 29), (64, 48), (20, 33), (37, 29)]:
+        for net in (plain, plan):
+            check(lib.dn_network_resize(net.handle, width, height))
+        agree(plain, plan, image(plain, 1))
+    before = kept(plan)[0]
+    for net in (plain, plan):
+        scatter(net)
+    agree(plain, plan, image(plain, 1))
+    assert not np.array_equal(before, kept(plan)[0])
+
+
+def test_outputs_that_are_not_kept():
+    net = make(MIXED)
+    run(net, image(net, 1))
+    assert net.layer(0).out == ffi.NULL
+    assert net.layer(-1).out != ffi.NULL
+
+
+def test_steady_passes_allocate_nothing():
+    net = make(BRANCH.format(levels="sum", pool="max"))
+    place_boxes(net, 1)
+    values = image(net, 1)
+    run(net, values)
+    lib.dn_test_fail_allocation(0)
+    try:
+        for _ in range(2):
+            run(net, values)
+    finally:
+        lib.dn_test_fail_allocation(-1)
+
+
+def test_allocations_that_fail(fail_allocations):
+    plain, _ = pair(MIXED)
+    values = image(plain, 1)
+    run(plain, values)
+
+    def first_pass():
+        net = make(MIXED)
+        try:
+            run(net, values)
+        except MemoryError:
+            lib.dn_test_fail_allocation(-1)
+            run(net, values)  # the next one finds everything as it was
+            np.testing.assert_allclose(kept(net)[0], kept(plain)[0], atol=1e-3)
+            raise
+
+    fail_allocations(first_pass)
+
+
+def test_steps_say_what_ran():
+    if lib.dn_test_conv_form_name(0) == ffi.NULL:
+        pytest.skip("no form of the convolution yet")
+    net = make(MIXED)
+    run(net, image(net, 1))
+    info, kinds_seen, layers = ffi.new("dn_step_info *"), set(), set()
+    for i in range(lib.dn_network_step_count(net.handle)):
+        check(lib.dn_network_get_step(net.handle, i, info))
+        kinds_seen.add(ffi.string(info.kind).decode())
+        layers.add(info.last_layer)
+        assert info.seconds >= 0 and info.images == 1
+    assert {"conv", "max", "plain", "to blocked", "to planar", "copy", "sum"} <= kinds_seen
+    assert net.info.layer_count - 1 in layers
+    with pytest.raises(ValueError, match="step 1000"):
+        check(lib.dn_network_get_step(net.handle, 1000, info))
+
+
+@pytest.mark.parametrize("precision", [lib.DN_PRECISION_BF16, lib.DN_PRECISION_INT8])
+def test_precisions_to_come(precision):
+    with pytest.raises(ValueError, match="is not there yet: f32, exact or plain"):
+        make(MIXED, precision)
+
+
+@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny"])
+def test_same_detections_of_published_weights(models, name):
+    from yolomask import Network
+
+    weights = published_file(models, f"{name}.weights")
+    cfg = ROOT / "cfg" / f"{name}.cfg"
+    found = []
+    for precision in ("plain", "f32"):
+        with Network(cfg, weights, device="cpu", threads=2, precision=precision) as net:
+            found.append([net.predict(photo, 0.1) for photo in sorted((ROOT / "data").glob("*.jpg"))])
+    assert sum(len(result.boxes) for result in found[0]) > 3
+    for plain, plan in zip(*found, strict=True):
+        np.testing.assert_array_equal(plain.boxes.cls, plan.boxes.cls)
+        np.testing.assert_allclose(plain.boxes.conf, plan.boxes.conf, atol=1e-3)
+        np.testing.assert_allclose(plain.boxes.xyxy, plan.boxes.xyxy, atol=0.1)
