@@ -379,10 +379,10 @@ def test_same_detections_of_published_weights(models, name):
 
     weights = published_file(models, f"{name}.weights")
     cfg = ROOT / "cfg" / f"{name}.cfg"
-    found = []
+    photos, found = sorted((ROOT / "data").glob("*.jpg")), []
     for precision in ("plain", "f32"):
         with Network(cfg, weights, device="cpu", threads=2, precision=precision) as net:
-            found.append([net.predict(photo, 0.1) for photo in sorted((ROOT / "data").glob("*.jpg"))])
+            found.append([net.predict(photo, 0.1) for photo in photos])
     assert sum(len(result.boxes) for result in found[0]) > 3
     for plain, plan in zip(*found, strict=True):
         np.testing.assert_array_equal(plain.boxes.cls, plan.boxes.cls)
