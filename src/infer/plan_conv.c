@@ -28,9 +28,13 @@ static dn_conv_problem problem_of(const dn_layer *layer, const dn_layer *shortcu
     return problem;
 }
 
+/* Forms are judged as if for two threads, however many there are: forms round differently, and
+ * results must not depend on the number of threads. */
+enum { DN_JUDGED_THREADS = 2 };
+
 static const dn_conv_form *choose(const dn_plan *plan, const dn_conv_problem *problem)
 {
-    return dn_conv_form_choose(plan->kernels, problem, plan->exact, plan->network->options.threads);
+    return dn_conv_form_choose(plan->kernels, problem, plan->exact, DN_JUDGED_THREADS);
 }
 
 bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer)
