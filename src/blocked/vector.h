@@ -79,4 +79,17 @@ static inline dn_vec dn_vec_min(dn_vec a, dn_vec b)
 /* For helpers that must vanish into their caller, so that sums stay in registers. */
 #define DN_INLINE static inline __attribute__((always_inline))
 
+/* sum += a * b. The compiler's own choice among the three forms of the instruction moves and spills
+ * sums where a register tile takes all registers: x86 is told which one. */
+DN_INLINE void dn_fma_into(dn_vec *sum, dn_vec a, dn_vec b)
+{
+#if defined(__AVX512F__)
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(*sum) : "v"(a), "v"(b));
+#elif defined(__AVX2__)
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(*sum) : "x"(a), "x"(b));
+#else
+    *sum = dn_fma(a, b, *sum);
+#endif
+}
+
 #endif

@@ -45,7 +45,7 @@ DN_INLINE void register_tile(const dn_winograd_product *args, const float *v, fl
                     const dn_vec value = dn_vec_set(v[r * DN_LANES + lane + c]);
 #pragma GCC unroll 4
                     for (int i = 0; i < DN_PANEL_VECTORS; ++i)
-                        sum[r][i] = dn_fma(value, weights[i], sum[r][i]);
+                        dn_fma_into(&sum[r][i], value, weights[i]);
                 }
             }
         }
