@@ -473,7 +473,7 @@ typedef enum dn_stage {
 /* How inference computes. Training, networks with keep_all and those on a GPU run layer by layer in
  * single precision whatever is asked for. */
 typedef enum dn_precision {
-    DN_PRECISION_DEFAULT, /* DN_PRECISION_PLAIN, for now */
+    DN_PRECISION_DEFAULT, /* DN_PRECISION_F32 */
     DN_PRECISION_F32,     /* a plan of fused steps in single precision; Winograd where it wins */
     DN_PRECISION_EXACT,   /* the same without Winograd */
     DN_PRECISION_PLAIN,   /* layer by layer */

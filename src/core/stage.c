@@ -21,10 +21,8 @@ int32_t dn_network_detector_end(const dn_network *network)
 bool dn_network_fuses(const dn_network *network)
 {
     const dn_network_options *options = &network->options;
-    const bool asked =
-        options->precision == DN_PRECISION_F32 || options->precision == DN_PRECISION_EXACT;
-    return asked && network->backend == &dn_cpu_backend && !options->training &&
-           !options->keep_all && !options->input_grad;
+    return options->precision != DN_PRECISION_PLAIN && network->backend == &dn_cpu_backend &&
+           !options->training && !options->keep_all && !options->input_grad;
 }
 
 /* Layers that do not run do not train either: nothing decays that is not used. */

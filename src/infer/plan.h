@@ -129,7 +129,7 @@ dn_step *dn_plan_add_step(dn_plan *plan, const dn_step_type *type, dn_layer *lay
 typedef enum dn_way {
     DN_WAY_PLAIN,   /* on planar tensors */
     DN_WAY_BLOCKED, /* on blocked tensors */
-    DN_WAY_FUSED,   /* a convolution that is part of the [shortcut] behind it */
+    DN_WAY_FUSED,   /* part of the [shortcut] behind it */
 } dn_way;
 
 /* What the plan knows of a layer when it makes its steps. */
@@ -145,8 +145,9 @@ bool dn_plan_fits(const dn_plan *plan, const dn_layer *layer);
 /* Whether the form always pays; else only where an input is blocked already. */
 bool dn_plan_is_convolution(const dn_layer *layer);
 
-/* Whether the convolution `layer` can be part of the [shortcut] `next`. */
-bool dn_plan_can_fuse(const dn_plan *plan, const dn_layer *layer, const dn_layer *next);
+/* The convolution that can be part of the [shortcut] `layer`: the one before it, or before the
+ * [dropout] before it; -1: none. */
+int32_t dn_plan_fusable(const dn_plan *plan, const dn_layer *layer);
 
 /* The steps of a blocked layer. *wrote_planar: it made the planar output, not the blocked one. */
 void dn_plan_emit(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer, bool *wrote_planar);

@@ -51,6 +51,17 @@ static bool reads_blocked(const dn_plan *plan, const dn_plan_layer *layers, cons
     return false;
 }
 
+/* Makes layers first..shortcut-1 part of the [shortcut], where nobody else reads them. */
+static void fuse(const dn_plan *plan, dn_plan_layer *layers, int32_t shortcut, int32_t first)
+{
+    if (first < 0) return;
+    for (int32_t i = first; i < shortcut; i++)
+        if (layers[i].way != DN_WAY_BLOCKED || layers[i].consumers != 1 ||
+            plan->network->layers[i].keeps_output)
+            return;
+    for (int32_t i = first; i < shortcut; i++) layers[i].way = DN_WAY_FUSED;
+}
+
 static void choose_ways(const dn_plan *plan, dn_plan_layer *layers)
 {
     const dn_network *network = plan->network;
@@ -62,13 +73,9 @@ static void choose_ways(const dn_plan *plan, dn_plan_layer *layers)
         if (dn_plan_is_convolution(layer) || reads_blocked(plan, layers, layer))
             layers[i].way = DN_WAY_BLOCKED;
     }
-    for (int32_t i = 0; i + 1 < plan->layer_count; i++) {
-        const dn_layer *layer = &network->layers[i];
-        if (layers[i].way == DN_WAY_BLOCKED && layers[i + 1].way == DN_WAY_BLOCKED &&
-            layers[i].consumers == 1 && !layer->keeps_output &&
-            dn_plan_can_fuse(plan, layer, &network->layers[i + 1]))
-            layers[i].way = DN_WAY_FUSED;
-    }
+    for (int32_t i = 0; i < plan->layer_count; i++)
+        if (layers[i].way == DN_WAY_BLOCKED)
+            fuse(plan, layers, i, dn_plan_fusable(plan, &network->layers[i]));
 }
 
 static void find_needs(const dn_plan *plan, dn_plan_layer *layers)

@@ -35,20 +35,23 @@ static bool is_sum_of_two(const dn_plan *plan, const dn_layer *layer)
     return other->c == out->c && other->h == out->h && other->w == out->w;
 }
 
-bool dn_plan_can_fuse(const dn_plan *plan, const dn_layer *layer, const dn_layer *next)
+int32_t dn_plan_fusable(const dn_plan *plan, const dn_layer *layer)
 {
-    if (layer->type != &dn_convolutional_layer || next->type != &dn_shortcut_layer) return false;
-    const dn_shortcut_options *o = next->options;
-    return next->inputs[0] == layer->index && next->inputs[1] != layer->index && o->alpha == 1.0f &&
-           o->beta == 1.0f && is_sum_of_two(plan, next);
+    if (layer->type != &dn_shortcut_layer) return -1;
+    const dn_shortcut_options *o = layer->options;
+    int32_t before = layer->index - 1;
+    if (before > 0 && plan->network->layers[before].type == &dn_dropout_layer) before--;
+    if (before < 0 || plan->network->layers[before].type != &dn_convolutional_layer) return -1;
+    const bool sums = o->alpha == 1.0f && o->beta == 1.0f && is_sum_of_two(plan, layer);
+    return sums && layer->inputs[1] < before ? before : -1;
 }
 
 static void emit_shortcut(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
                           bool *wrote_planar)
 {
     const dn_shortcut_options *o = layer->options;
-    dn_layer *before = &plan->network->layers[layer->index - 1];
-    if (layers[before->index].way == DN_WAY_FUSED) {
+    if (layers[layer->index - 1].way == DN_WAY_FUSED) {
+        dn_layer *before = &plan->network->layers[dn_plan_fusable(plan, layer)];
         dn_plan_emit_conv(plan, layers, before, layer, wrote_planar);
         return;
     }
