@@ -136,7 +136,8 @@ def test_the_plan_changes_no_bit(tmp_path):
     same_bits(all_kept, reused)
     assert planned.info.arena_bytes < kept.info.arena_bytes
     x = np.random.default_rng(1).uniform(size=SHAPE)
-    nets = [Net(tmp_path, EVERY_LAYER, SHAPE, keep_all=keep) for keep in (True, False)]
+    plainly = {"precision": lib.DN_PRECISION_PLAIN}
+    nets = [Net(tmp_path, EVERY_LAYER, SHAPE, keep_all=k, **plainly) for k in (True, False)]
     assert np.array_equal(*[net.forward(x) for net in nets])
     assert nets[1].info.arena_bytes < 0.5 * nets[0].info.arena_bytes
 
