@@ -8,6 +8,7 @@ enum {
     FLAT_TILES = 8,           /* tiles in a row of a 1x1 convolution */
     MOST_TASKS = 48,          /* of a batch; enough for 16 threads */
     LEAST_FLOPS = 2000000,    /* of a task: some 20 microseconds */
+    LEAST_PIXELS = 48,        /* of a task: each chunk's weights are read for so many */
     LEAST_ROWS = 4            /* of a task that copies, where there are as many */
 };
 
@@ -64,7 +65,8 @@ static void cut_tasks(const dn_conv_problem *problem, dn_conv_cut *cut)
         at_least_1(cut->copies && !cut->flat ? cut->rows / LEAST_ROWS : cut->rows);
     const int32_t row_tasks = cut->items_outside ? 1 : least(target, most_row_tasks);
     cut->task_rows = (cut->rows + row_tasks - 1) / row_tasks;
-    while (cut->task_rows > 1 && window_bytes(problem, cut, cut->task_rows) > WINDOW_BYTES) {
+    while ((cut->task_rows - 1) * cut->width >= LEAST_PIXELS &&
+           window_bytes(problem, cut, cut->task_rows) > WINDOW_BYTES) {
         const int32_t tasks = (cut->rows + cut->task_rows - 1) / cut->task_rows + 1;
         cut->task_rows = least(cut->task_rows - 1, (cut->rows + tasks - 1) / tasks);
     }
