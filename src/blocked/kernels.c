@@ -2,6 +2,7 @@
 #include "blocked/kernels.h"
 
 #include "blocked/reorder.h"
+#include "blocked/roi_bins.h"
 #include "blocked/row_kernels.h"
 #include "blocked/vector.h"
 
@@ -36,4 +37,6 @@ const dn_kernels DN_ISA_NAME(dn_kernels) = {
     .activate = DN_ISA_NAME(dn_rows_activate),
     .average = DN_ISA_NAME(dn_rows_average),
     .copy = DN_ISA_NAME(dn_rows_copy),
+    .roi_bins = DN_ISA_NAME(dn_roi_bins),
+    .roi_bins_scratch = DN_ISA_NAME(dn_roi_bins_scratch),
 };

@@ -7,6 +7,7 @@
 #include "blocked/blocked.h"
 #include "math/activation.h"
 #include "math/pool.h"
+#include "math/roi_pool.h"
 
 typedef struct dn_rows {
     int32_t image, block;
@@ -17,6 +18,15 @@ typedef struct dn_rows {
 typedef struct dn_channel_copy {
     int32_t from, to, count;
 } dn_channel_copy;
+
+/* The bins of one box on one map. */
+typedef struct dn_roi_bins_call {
+    dn_roi_pool pool;
+    dn_roi_map map;
+    float box[4];       /* pixels of the network's input */
+    int32_t image, roi; /* of the map, of the output */
+    bool add;           /* to what the output holds */
+} dn_roi_bins_call;
 
 /* Row y of a block of `lanes` channels. */
 static inline float *dn_block_row(const dn_blocked *tensor, int32_t image, int32_t block, int32_t y,

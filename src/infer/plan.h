@@ -7,9 +7,9 @@
  * layers themselves.
  *
  * The files: plan_compile.c decides which way each layer goes, plan_layers.c makes its steps,
- * plan_conv.c those of convolutions and packs weights, plan_steps.c computes the others,
- * plan_memory.c finds places for all tensors, plan_run.c runs the steps on all threads, plan.c
- * keeps the plan with its network.
+ * plan_conv.c those of convolutions and packs weights, plan_rois.c those of [roialign],
+ * plan_steps.c computes the others, plan_memory.c finds places for all tensors, plan_run.c runs the
+ * steps on all threads, plan.c keeps the plan with its network.
  */
 #ifndef DN_INFER_PLAN_H
 #define DN_INFER_PLAN_H
@@ -73,6 +73,9 @@ struct dn_step {
     float factors[2]; /* of a sum; of an enlargement its scale */
     int32_t enlargement;
     dn_pool_geometry pool;
+    dn_roi_pool roi_pool;
+    dn_roi_map roi_map;
+    int32_t level; /* of roi_map */
 
     const dn_conv_form *form; /* of convolutions */
     dn_conv_call call;
@@ -155,6 +158,9 @@ void dn_plan_emit(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer, b
 /* A convolution, with the [shortcut] behind it or NULL. */
 void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
                        dn_layer *shortcut, bool *wrote_planar);
+/* [roialign]. */
+void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer);
+
 bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer);
 bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer);
 

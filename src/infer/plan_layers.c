@@ -184,6 +184,13 @@ static void emit_average(dn_plan *plan, const dn_plan_layer *layers, dn_layer *l
     add_step(plan, &dn_step_average, layer, 1);
 }
 
+static void emit_rois(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
+                      bool *wrote_planar)
+{
+    (void)layers, (void)wrote_planar;
+    dn_plan_emit_rois(plan, layer);
+}
+
 /* ---- the table ---- */
 
 static bool always(const dn_plan *plan, const dn_layer *layer)
@@ -207,6 +214,7 @@ static const struct {
     {&dn_avgpool_layer, always, emit_average},
     {&dn_dropout_layer, always, emit_view},
     {&dn_empty_layer, always, emit_view},
+    {&dn_roialign_layer, always, emit_rois},
 };
 
 enum { FORM_COUNT = sizeof forms / sizeof forms[0] };

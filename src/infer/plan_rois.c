@@ -1,0 +1,88 @@
+/* [roialign] in the plan: a step chooses the boxes as the layer does, then one step for each of its
+ * maps pools them into the blocked output, adding to what the maps before gave. See plan.h. */
+#include "infer/plan.h"
+#include "layers/roialign.h"
+
+#include <string.h>
+
+static dn_status choose_begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
+{
+    (void)plan;
+    return dn_roialign_choose(step->layer, pass);
+}
+
+static dn_status pool_begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
+{
+    (void)pass;
+    step->roi_pool = dn_roialign_pool(step->layer);
+    step->roi_map = dn_roialign_map(step->layer, plan->network, step->level);
+    return DN_OK;
+}
+
+enum { DN_BLOCKS_A_TASK = 8 };
+
+static int32_t parts_of(const dn_step *step)
+{
+    return (step->block_count + DN_BLOCKS_A_TASK - 1) / DN_BLOCKS_A_TASK;
+}
+
+static int32_t pool_tasks(dn_step *step, int32_t phase, int32_t threads)
+{
+    (void)phase, (void)threads;
+    return step->images * parts_of(step);
+}
+
+/* The bins of a box that is pooled from other maps only. */
+static void clear(const dn_step *step, int32_t roi, int32_t first, int32_t last)
+{
+    const int32_t lanes = step->kernels->lanes;
+    float *to = dn_block_row(&step->out, roi, first, 0, lanes);
+    const int64_t floats = (int64_t)(last - first) * step->out.h * step->out.w * lanes;
+    memset(to, 0, (size_t)floats * sizeof *to);
+}
+
+static void pool_run(const dn_step *step, int32_t phase, int32_t task, void *scratch)
+{
+    const int32_t parts = parts_of(step), r = task / parts;
+    const int32_t first = task % parts * DN_BLOCKS_A_TASK, end = first + DN_BLOCKS_A_TASK;
+    const int32_t last = end < step->block_count ? end : step->block_count;
+    const dn_roi *roi = &step->layer->rois->rois[r];
+    const dn_box e = roi->expanded;
+    const dn_roi_bins_call call = {
+        .pool = step->roi_pool,
+        .map = step->roi_map,
+        .box = {e.x0, e.y0, e.x1, e.y1},
+        .image = roi->image,
+        .roi = r,
+        .add = step->level > 0,
+    };
+    (void)phase;
+    if (roi->level < 0 || roi->level == step->level)
+        step->kernels->roi_bins(&call, &step->in[0], &step->out, first, last, scratch);
+    else if (step->level == 0)
+        clear(step, r, first, last);
+}
+
+static int64_t pool_scratch(const dn_step *step)
+{
+    const dn_roi_pool pool = dn_roialign_pool(step->layer);
+    return step->kernels->roi_bins_scratch(&pool);
+}
+
+static const dn_step_type step_choose = {.name = "boxes", .begin = choose_begin};
+static const dn_step_type step_pool = {.name = "roialign",
+                                       .begin = pool_begin,
+                                       .tasks = pool_tasks,
+                                       .run = pool_run,
+                                       .scratch_bytes = pool_scratch};
+
+void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer)
+{
+    dn_plan_add_step(plan, &step_choose, layer);
+    for (int32_t k = 0; k < layer->input_count; k++) {
+        dn_step *step = dn_plan_add_step(plan, &step_pool, layer);
+        step->reads = layer->inputs + k;
+        step->read_count = 1;
+        step->level = k;
+    }
+}
