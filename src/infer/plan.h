@@ -18,6 +18,7 @@
 #include "infer/conv_forms.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 typedef struct dn_plan dn_plan;
 typedef struct dn_step dn_step;
@@ -103,6 +104,7 @@ struct dn_plan {
     uint64_t weights[2];   /* versions of the weights that are packed; 0: none */
     pthread_mutex_t mutex; /* of the threads' barrier */
     pthread_cond_t passed;
+    atomic_int turns; /* how long a thread waits for others before it sleeps; 0: not yet known */
 };
 
 /* The network's plan, made or renewed where that is due. */

@@ -10,8 +10,6 @@
 #include "math/clock.h"
 #include "math/threads.h"
 
-#include <stdatomic.h>
-
 typedef struct dn_team {
     dn_plan *plan;
     const dn_pass *pass;
@@ -65,7 +63,7 @@ static void advance(dn_team *team)
 
 /* ---- the barrier ---- */
 
-enum { DN_TURNS_LEAST = 64, DN_TURNS_MOST = 1 << 14 };
+enum { DN_TURNS_LEAST = 32, DN_TURNS_FIRST = 1 << 11, DN_TURNS_MOST = 1 << 13 };
 
 static inline void pause_briefly(void)
 {
@@ -86,17 +84,22 @@ static void sleep_until_passed(dn_team *team, unsigned phase)
     pthread_mutex_unlock(&plan->mutex);
 }
 
-/* `turns`: this thread's, how long it may turn. */
-static void wait_until_passed(dn_team *team, unsigned phase, int32_t *turns)
+/* How long threads turn is the plan's, from pass to pass: what helped is allowed longer. */
+static void wait_until_passed(dn_team *team, unsigned phase)
 {
-    for (int32_t i = 0; i < *turns; i++) {
+    atomic_int *allowed = &team->plan->turns;
+    int turns = atomic_load_explicit(allowed, memory_order_relaxed);
+    if (turns == 0) turns = DN_TURNS_FIRST;
+    for (int32_t i = 0; i < turns; i++) {
         if (atomic_load_explicit(&team->passed, memory_order_acquire) != phase) {
-            if (*turns < DN_TURNS_MOST) *turns *= 2;
+            const int more = turns < DN_TURNS_MOST ? 2 * turns : turns;
+            atomic_store_explicit(allowed, more, memory_order_relaxed);
             return;
         }
         pause_briefly();
     }
-    if (*turns > DN_TURNS_LEAST) *turns /= 2;
+    const int less = turns > DN_TURNS_LEAST ? turns / 2 : turns;
+    atomic_store_explicit(allowed, less, memory_order_relaxed);
     sleep_until_passed(team, phase);
 }
 
@@ -115,7 +118,6 @@ static void work(dn_team *team, int32_t thread)
 {
     char *scratch = (char *)team->plan->workspace + team->plan->shared_bytes +
                     thread * team->plan->scratch_bytes;
-    int32_t turns = DN_TURNS_MOST;
     while (team->step < team->end) {
         const dn_step *step = &team->plan->steps[team->step];
         const int32_t phase = team->phase, tasks = team->tasks;
@@ -127,7 +129,7 @@ static void work(dn_team *team, int32_t thread)
             advance(team);
             let_others_on(team);
         } else {
-            wait_until_passed(team, passed, &turns);
+            wait_until_passed(team, passed);
         }
     }
 }
