@@ -1,12 +1,18 @@
-/* Memory: checked allocation and size products. See memory.h. */
+/* Memory: checked allocation and size products. See memory.h.
+ *
+ * Large blocks begin at a huge page and ask the system for such pages: weights and activations are
+ * walked with long strides, and each small page costs a fault at first and a translation later.
+ */
+#define _DEFAULT_SOURCE /* madvise */
 #include "core/memory.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-enum { DN_ALIGNMENT = 64 };
+enum { DN_ALIGNMENT = 64, DN_HUGE_PAGE = 2 << 20, DN_LARGE = 4 * DN_HUGE_PAGE };
 
 /* Counts down to the allocation that a test wants to fail; negative: none. */
 static atomic_long dn_countdown = -1;
@@ -33,15 +39,20 @@ size_t dn_physical_memory(void)
 static bool dn_is_absurd(size_t bytes)
 {
     if (bytes < (size_t)1 << 30) return false;
-    return bytes > SIZE_MAX - DN_ALIGNMENT || bytes >= dn_physical_memory();
+    return bytes > SIZE_MAX - DN_HUGE_PAGE || bytes >= dn_physical_memory();
 }
 
 static void *dn_aligned(size_t bytes)
 {
     if (bytes == 0) bytes = 1;
     if (dn_is_absurd(bytes) || dn_must_fail()) return NULL;
-    const size_t rounded = (bytes + DN_ALIGNMENT - 1) / DN_ALIGNMENT * DN_ALIGNMENT;
-    return aligned_alloc(DN_ALIGNMENT, rounded);
+    const size_t alignment = bytes < DN_LARGE ? DN_ALIGNMENT : DN_HUGE_PAGE;
+    const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    void *block = aligned_alloc(alignment, rounded);
+#ifdef MADV_HUGEPAGE
+    if (block && bytes >= DN_LARGE) madvise(block, rounded, MADV_HUGEPAGE); /* a wish: may fail */
+#endif
+    return block;
 }
 
 static void *dn_checked(void *block, size_t bytes)
