@@ -59,7 +59,7 @@ static int64_t item_offset(const dn_conv_problem *problem, int32_t item, int32_t
     return item_floats(problem, 1) * (group * (int64_t)all + first);
 }
 
-/* (blocks, size, size, lanes, vectors, lanes) */
+/* (blocks, size, size, lanes, vectors, lanes); a filter's taps are read as they lie. */
 static void pack(const dn_conv_problem *problem, const float *weights, const float *factor,
                  void *packed, int32_t task)
 {
@@ -68,17 +68,18 @@ static void pack(const dn_conv_problem *problem, const float *weights, const flo
     const int32_t first = task % pairs * 2 * DN_LANES;
     int32_t vectors;
     float *to = (float *)packed + item_offset(problem, task, &vectors);
-    const float *group = weights + (int64_t)(task / pairs) * problem->filters * g->c * taps;
-    const int64_t first_factor = (int64_t)(task / pairs) * problem->filters;
-    for (int32_t b = 0; b < dn_blocks(g->c, DN_LANES); ++b)
-        for (int32_t tap = 0; tap < taps; ++tap)
-            for (int32_t c = b * DN_LANES; c < (b + 1) * DN_LANES; ++c)
-                for (int32_t f = first; f < first + vectors * DN_LANES; ++f, ++to) {
-                    *to = 0.0f;
-                    if (c >= g->c || f >= problem->filters) continue;
-                    *to = group[((int64_t)f * g->c + c) * taps + tap];
-                    if (factor) *to *= factor[first_factor + f];
-                }
+    const int64_t first_filter = (int64_t)(task / pairs) * problem->filters + first;
+    const int32_t width = vectors * DN_LANES, live = problem->filters - first;
+    for (int32_t block = 0; block < g->c; block += DN_LANES, to += taps * DN_LANES * width)
+        for (int32_t f = 0; f < width; ++f) {
+            const float *from = weights + ((first_filter + f) * g->c + block) * taps;
+            const float scale = factor && f < live ? factor[first_filter + f] : 1.0f;
+            for (int32_t i = 0; i < DN_LANES * taps; ++i) {
+                const int32_t c = i / taps, tap = i % taps;
+                const bool counts = f < live && block + c < g->c;
+                to[(tap * DN_LANES + c) * width + f] = counts ? from[i] * scale : 0.0f;
+            }
+        }
 }
 
 static int64_t shared_bytes(const dn_conv_problem *problem)
