@@ -3,9 +3,10 @@
  * Its transpose is computed: grad_weights' (channels and taps, filters) += columns (taps, pixels) *
  * grad_out' (pixels, filters). A row of the columns is read where it lies, in a copy of the image
  * with its padding as zeros, so that only grad_out is packed. A task is a range of input channels
- * and filters of one group; where there are few, the pixels are cut into parts, too. It walks over
- * blocks of whole output rows, sums up in the cache, and adds the sums to the gradient at its end.
- * How the work is cut does not depend on the number of threads.
+ * and filters of one group; where there are few, an image's pixels are cut into parts, too. It
+ * walks over blocks of whole output rows, sums up in the cache, and adds an image's sums to the
+ * gradient at its end. So neither the number of threads nor how a batch is subdivided changes a
+ * bit.
  */
 #include "math/conv_backward.h"
 
@@ -30,7 +31,7 @@ typedef struct weights_plan {
     int32_t channels; /* of a task, at most */
     int32_t channel_tasks, filter_tasks, tasks;
     int32_t block_rows, image_blocks; /* output rows of a block, at most; blocks of an image */
-    int32_t parts;                    /* of all blocks */
+    int32_t parts;                    /* of an image's blocks */
     int32_t pitch, plane;             /* of the window */
     int64_t packed_floats, sum_floats, thread_floats;
 } weights_plan;
@@ -51,9 +52,7 @@ static weights_plan make_plan(const dn_conv_args *args)
     plan.tasks = args->groups * plan.filter_tasks * plan.channel_tasks;
     plan.block_rows = dn_least(g->out_h, dn_most(1, BLOCK_PIXELS / g->out_w));
     plan.image_blocks = dn_divide_up(g->out_h, plan.block_rows);
-    const int64_t blocks = (int64_t)args->images * plan.image_blocks;
-    const int32_t wanted = dn_divide_up(ENOUGH_TASKS, plan.tasks);
-    plan.parts = blocks < wanted ? (int32_t)blocks : wanted;
+    plan.parts = dn_least(plan.image_blocks, dn_divide_up(ENOUGH_TASKS, plan.tasks));
     plan.pitch = (int32_t)dn_window_extent(g, g->out_w, g->stride_x);
     plan.plane = (int32_t)dn_window_extent(g, plan.block_rows, g->stride_y) * plan.pitch;
     const int64_t filters = dn_least(args->filters, TASK_FILTERS) + (plan.kernel->lanes - 1);
@@ -180,20 +179,20 @@ static void sum_block(const dn_conv_args *args, const weights_plan *plan, const 
     }
 }
 
-/* One part of the blocks of all images. */
+/* One part of an image's blocks. */
 static void sum_part(const dn_conv_args *args, const weights_plan *plan, const weights_task *task,
-                     const float *grad_out, int32_t part, float *workspace, float *sums)
+                     const float *grad_out, int32_t image, int32_t part, float *workspace,
+                     float *sums)
 {
     const dn_conv_geometry *g = &args->geometry;
-    const ptrdiff_t in_plane = (ptrdiff_t)g->h * g->w, out_plane = (ptrdiff_t)g->out_h * g->out_w;
-    const int64_t blocks = (int64_t)args->images * plan->image_blocks;
-    const int64_t first = blocks * part / plan->parts, last = blocks * (part + 1) / plan->parts;
-    for (int64_t block = first; block < last; ++block) {
-        const int64_t slice = block / plan->image_blocks * args->groups + task->group;
-        const int32_t y = (int32_t)(block % plan->image_blocks) * plan->block_rows;
-        sum_block(args, plan, task, args->in + (slice * g->c + task->channel) * in_plane,
-                  grad_out + (slice * args->filters + task->filter) * out_plane, y, block > first,
-                  workspace, sums);
+    const int64_t slice = (int64_t)image * args->groups + task->group;
+    const float *in = args->in + (slice * g->c + task->channel) * g->h * g->w;
+    const float *grad = grad_out + (slice * args->filters + task->filter) * g->out_h * g->out_w;
+    const int32_t first = dn_panel_begin(plan->image_blocks, plan->parts, part);
+    const int32_t last = dn_panel_begin(plan->image_blocks, plan->parts, part + 1);
+    for (int32_t block = first; block < last; ++block) {
+        sum_block(args, plan, task, in, grad, block * plan->block_rows, block > first, workspace,
+                  sums);
     }
 }
 
@@ -241,14 +240,14 @@ int64_t dn_conv_backward_weights_workspace(const dn_conv_args *args)
 }
 
 static void sum_in_parts(const dn_conv_args *args, const weights_plan *plan, const float *grad_out,
-                         float *grad_weights)
+                         int32_t image, float *grad_weights)
 {
     float *shared = args->workspace + plan->thread_floats * args->threads;
 #pragma omp parallel for num_threads(args->threads) schedule(dynamic)
     for (int32_t index = 0; index < plan->tasks * plan->parts; ++index) {
         const weights_task task = task_at(args, plan, index / plan->parts);
         float *workspace = args->workspace + plan->thread_floats * dn_thread_number();
-        sum_part(args, plan, &task, grad_out, index % plan->parts, workspace,
+        sum_part(args, plan, &task, grad_out, image, index % plan->parts, workspace,
                  shared + index * plan->sum_floats);
     }
 #pragma omp parallel for num_threads(args->threads)
@@ -263,9 +262,9 @@ static void sum_in_parts(const dn_conv_args *args, const weights_plan *plan, con
 void dn_conv_backward_weights(const dn_conv_args *args, const float *grad_out, float *grad_weights)
 {
     const weights_plan plan = make_plan(args);
-    if (plan.parts == 0) return; /* no image */
     if (plan.parts > 1) {
-        sum_in_parts(args, &plan, grad_out, grad_weights);
+        for (int32_t image = 0; image < args->images; ++image)
+            sum_in_parts(args, &plan, grad_out, image, grad_weights);
         return;
     }
 #pragma omp parallel for num_threads(args->threads) schedule(dynamic)
@@ -273,7 +272,9 @@ void dn_conv_backward_weights(const dn_conv_args *args, const float *grad_out, f
         const weights_task task = task_at(args, &plan, index);
         float *workspace = args->workspace + plan.thread_floats * dn_thread_number();
         float *sums = workspace + plan.thread_floats - plan.sum_floats;
-        sum_part(args, &plan, &task, grad_out, 0, workspace, sums);
-        add_sums(args, &plan, &task, sums, grad_weights);
+        for (int32_t image = 0; image < args->images; ++image) {
+            sum_part(args, &plan, &task, grad_out, image, 0, workspace, sums);
+            add_sums(args, &plan, &task, sums, grad_weights);
+        }
     }
 }
