@@ -1,4 +1,5 @@
 /* Runs Winograd's forms: transforms tiles, multiplies, transforms back. See winograd.h. */
+#include "blocked/epilogue.h"
 #include "blocked/winograd.h"
 
 #include <string.h>
@@ -126,14 +127,6 @@ static void multiply_group(const dn_conv_call *call, const dn_winograd_plan *pla
     }
 }
 
-/* The slope below zero of an activation that has no other bend; false: it is not one of those. */
-static bool slope_of(dn_activation kind, float *slope)
-{
-    *slope = kind == DN_ACTIVATION_linear ? 1.0f : kind == DN_ACTIVATION_leaky ? 0.1f : 0.0f;
-    return kind == DN_ACTIVATION_linear || kind == DN_ACTIVATION_leaky ||
-           kind == DN_ACTIVATION_relu;
-}
-
 /* One panel's products back to outputs. */
 static void store_panel(const dn_winograd_kind *kind, const dn_conv_call *call,
                         const dn_winograd_plan *plan, int32_t group, int32_t panel,
@@ -149,8 +142,8 @@ static void store_panel(const dn_winograd_kind *kind, const dn_conv_call *call,
         .activation = call->problem.activation,
         .after_add = call->problem.after_add,
     };
-    const bool first = slope_of(target.activation, &target.slope);
-    target.bends = slope_of(target.after_add, &target.slope_after) && first;
+    const bool first = dn_activation_slope(target.activation, &target.slope);
+    target.bends = dn_activation_slope(target.after_add, &target.slope_after) && first;
     for (int32_t t = 0; t < tiles; ++t, advance(plan, &at), product += product_stride(plan)) {
         const int32_t y = at.y * kind->m, x = at.x * kind->m;
         target.rows = dn_at_most(out->h - y, kind->m);
