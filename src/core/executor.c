@@ -32,13 +32,6 @@ static dn_status backward_layer(dn_layer *layer, dn_pass *pass)
     return kernels->backward ? at_layer(layer, kernels->backward(layer, pass)) : DN_OK;
 }
 
-/* Whether the mask branch begins at the layer, and its time can be told: a device runs behind. */
-static bool begins_branch(const dn_network *network, int32_t layer)
-{
-    return !network->host && layer == dn_network_detector_end(network) &&
-           dn_network_roialign(network) >= 0;
-}
-
 dn_status dn_pass_begin(dn_network *network, dn_pass *pass)
 {
     DN_TRY(dn_network_enter(network));
@@ -58,14 +51,16 @@ void dn_pass_end(dn_network *network, dn_pass *pass)
 dn_status dn_run_forward(dn_network *network, dn_pass *pass)
 {
     DN_TRY(dn_pass_begin(network, pass));
-    double branch = 0.0; /* where it began */
+    /* on a device the branch's time cannot be told: it runs behind */
+    const int32_t branch = network->host ? -1 : dn_network_branch(network);
+    double began = 0.0;
     for (int32_t i = 0; i < network->run_count; i++) {
         dn_layer *layer = &network->layers[i];
-        if (begins_branch(network, i)) branch = dn_now();
+        if (i == branch) began = dn_now();
         pass->training = layer->trains;
         DN_TRY(forward_layer(layer, pass));
     }
-    network->branch_seconds = branch > 0.0 ? dn_now() - branch : 0.0;
+    network->branch_seconds = began > 0.0 ? dn_now() - began : 0.0;
     dn_pass_end(network, pass);
     return DN_OK;
 }

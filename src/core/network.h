@@ -122,4 +122,7 @@ int32_t dn_network_roialign(const dn_network *network);
 /* The layer behind the last head before [roialign]; without [roialign]: behind the last head. */
 int32_t dn_network_detector_end(const dn_network *network);
 
+/* The first layer of the mask branch: dn_network_detector_end, or -1 without [roialign]. */
+int32_t dn_network_branch(const dn_network *network);
+
 #endif

@@ -18,6 +18,11 @@ int32_t dn_network_detector_end(const dn_network *network)
     return end;
 }
 
+int32_t dn_network_branch(const dn_network *network)
+{
+    return dn_network_roialign(network) < 0 ? -1 : dn_network_detector_end(network);
+}
+
 bool dn_network_fuses(const dn_network *network)
 {
     const dn_network_options *options = &network->options;

@@ -43,11 +43,10 @@ static void describe_tensors(dn_plan *plan)
     }
 }
 
-static bool reads_blocked(const dn_plan *plan, const dn_plan_layer *layers, const dn_layer *layer)
+static bool reads_blocked(const dn_plan_layer *layers, const dn_layer *layer)
 {
     for (int32_t k = 0; k < layer->input_count; k++)
         if (layer->inputs[k] >= 0 && layers[layer->inputs[k]].way != DN_WAY_PLAIN) return true;
-    (void)plan;
     return false;
 }
 
@@ -70,7 +69,7 @@ static void choose_ways(const dn_plan *plan, dn_plan_layer *layers)
         for (int32_t k = 0; k < layer->input_count; k++)
             layers[dn_plan_index(plan, layer->inputs[k])].consumers++;
         if (!dn_plan_fits(plan, layer)) continue;
-        if (dn_plan_is_convolution(layer) || reads_blocked(plan, layers, layer))
+        if (dn_plan_is_convolution(layer) || reads_blocked(layers, layer))
             layers[i].way = DN_WAY_BLOCKED;
     }
     for (int32_t i = 0; i < plan->layer_count; i++)

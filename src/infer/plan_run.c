@@ -185,12 +185,11 @@ static dn_status run_steps(dn_plan *plan, const dn_pass *pass)
 /* Seconds of the steps of the mask branch. */
 static double branch_seconds(const dn_plan *plan)
 {
-    const dn_network *network = plan->network;
-    const int32_t begins = dn_network_detector_end(network);
+    const int32_t branch = dn_network_branch(plan->network);
     double seconds = 0.0;
-    if (dn_network_roialign(network) < 0) return seconds;
+    if (branch < 0) return seconds;
     for (int32_t s = 0; s < plan->step_count; s++)
-        if (plan->steps[s].layer && plan->steps[s].layer->index >= begins)
+        if (plan->steps[s].layer && plan->steps[s].layer->index >= branch)
             seconds += plan->steps[s].seconds;
     return seconds;
 }
