@@ -18,6 +18,19 @@
 
 #include <stdbool.h>
 
+/* What the products are computed in. Tensors are float32 whatever it is. */
+typedef enum dn_conv_precision {
+    DN_CONV_F32,
+    DN_CONV_BF16, /* both factors rounded to bfloat16, float32 sums */
+    DN_CONV_INT8, /* uint8 inputs, int8 weights with a scale a filter, int32 sums */
+} dn_conv_precision;
+
+/* x is about scale * (q - zero), q in 0..255. */
+typedef struct dn_quantization {
+    float scale;
+    int32_t zero;
+} dn_quantization;
+
 typedef struct dn_conv_problem {
     dn_conv_geometry geometry; /* of one group: geometry.c input channels */
     int32_t images;            /* at most: sizes of memory and the estimate are for these */
@@ -26,8 +39,10 @@ typedef struct dn_conv_problem {
     bool planar_in;  /* the input is (images, c, h, w), not blocked */
     bool planar_out; /* so is the output */
     bool adds;
-    dn_activation activation; /* f1 */
-    dn_activation after_add;  /* f2; linear where nothing is added */
+    dn_activation activation;    /* f1 */
+    dn_activation after_add;     /* f2; linear where nothing is added */
+    dn_conv_precision precision; /* wanted */
+    dn_quantization in_quant;    /* of the input, for DN_CONV_INT8 */
 } dn_conv_problem;
 
 typedef struct dn_conv_call {
@@ -41,6 +56,7 @@ typedef struct dn_conv_call {
 
 typedef struct dn_conv_form {
     const char *name;
+    dn_conv_precision precision;
     bool exact; /* sums the products themselves; Winograd's transforms do not */
     int32_t phases;
 

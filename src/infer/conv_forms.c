@@ -27,19 +27,27 @@ const dn_kernels *dn_kernels_in_use(void)
     return &dn_kernels_plain;
 }
 
-const dn_conv_form *dn_conv_form_choose(const dn_kernels *kernels, const dn_conv_problem *problem,
-                                        bool exact, int32_t threads)
+static const dn_conv_form *cheapest(const dn_kernels *kernels, const dn_conv_problem *problem,
+                                    dn_conv_precision precision, bool exact, int32_t threads)
 {
     const dn_conv_form *best = NULL;
     double least = 0;
     for (const dn_conv_form *const *form = kernels->conv_forms; *form; ++form) {
-        if ((exact && !(*form)->exact) || !(*form)->fits(problem)) continue;
+        if ((*form)->precision != precision || (exact && !(*form)->exact)) continue;
+        if (!(*form)->fits(problem)) continue;
         const double cost = (*form)->cost(problem, threads);
         if (best && cost >= least) continue;
         best = *form;
         least = cost;
     }
     return best;
+}
+
+const dn_conv_form *dn_conv_form_choose(const dn_kernels *kernels, const dn_conv_problem *problem,
+                                        bool exact, int32_t threads)
+{
+    const dn_conv_form *form = cheapest(kernels, problem, problem->precision, exact, threads);
+    return form ? form : cheapest(kernels, problem, DN_CONV_F32, exact, threads);
 }
 
 void dn_conv_form_pack(const dn_conv_form *form, const dn_conv_problem *problem,

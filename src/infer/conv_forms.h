@@ -4,7 +4,8 @@
 
 #include "blocked/kernels.h"
 
-/* The cheapest form that fits; exact: among those that sum the products themselves. NULL: none. */
+/* The cheapest form of the problem's precision that fits or, where none does, of float32; exact:
+ * among those that sum the products themselves. NULL: none. */
 const dn_conv_form *dn_conv_form_choose(const dn_kernels *kernels, const dn_conv_problem *problem,
                                         bool exact, int32_t threads);
 
