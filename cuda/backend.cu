@@ -132,5 +132,5 @@ const dn_backend dn_cuda_backend = {
     "cuda",          cuda_select,    cuda_room,          cuda_alloc,        cuda_free,
     cuda_alloc_host, cuda_free_host, cuda_copy_in,       cuda_copy_out,     cuda_zero,
     cuda_copy,       dn_cuda_update, dn_cuda_square_sum, dn_cuda_letterbox, cuda_synchronise,
-    cuda_kernels,
+    cuda_kernels,    nullptr,
 };

@@ -470,15 +470,17 @@ typedef enum dn_stage {
     DN_STAGE_MASK,     /* what follows that head */
 } dn_stage;
 
-/* How inference computes. Training, networks with keep_all and those on a GPU run layer by layer in
- * single precision whatever is asked for. */
+/* How inference computes. Training and networks with keep_all run layer by layer in single
+ * precision whatever is asked for; on a GPU so do all but FP16 and BF16, which are plans of fused
+ * steps. */
 typedef enum dn_precision {
     DN_PRECISION_DEFAULT, /* DN_PRECISION_F32 */
     DN_PRECISION_F32,     /* a plan of fused steps in single precision; Winograd where it wins */
     DN_PRECISION_EXACT,   /* the same without Winograd */
     DN_PRECISION_PLAIN,   /* layer by layer */
-    DN_PRECISION_BF16,    /* not yet */
+    DN_PRECISION_BF16,    /* on a GPU: as FP16, in bfloat16 */
     DN_PRECISION_INT8,    /* not yet */
+    DN_PRECISION_FP16,    /* on a GPU: half precision on tensor cores, sums in single precision */
 } dn_precision;
 
 typedef struct dn_network_options {

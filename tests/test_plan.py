@@ -371,6 +371,11 @@ def test_precisions_to_come(precision):
         make(MIXED, precision)
 
 
+def test_half_precision_needs_a_gpu():
+    with pytest.raises(ValueError, match="fp16 needs a GPU; on the CPU f32, exact or plain"):
+        make(MIXED, lib.DN_PRECISION_FP16)
+
+
 @pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny"])
 def test_same_detections_of_published_weights(models, name):
     from yolomask import Network

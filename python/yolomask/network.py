@@ -27,6 +27,7 @@ PRECISIONS = {
     "plain": lib.DN_PRECISION_PLAIN,
     "bf16": lib.DN_PRECISION_BF16,
     "int8": lib.DN_PRECISION_INT8,
+    "fp16": lib.DN_PRECISION_FP16,
 }
 
 

@@ -60,12 +60,12 @@ static void take_device(dn_arguments *arguments, char *device, size_t size)
 
 static dn_precision take_precision(dn_arguments *arguments)
 {
-    static const char *const names[] = {"f32", "exact", "plain", "bf16", "int8"};
+    static const char *const names[] = {"f32", "exact", "plain", "bf16", "int8", "fp16"};
     const char *name = dn_take_text(arguments, "-precision", NULL);
     if (!name) return DN_PRECISION_DEFAULT;
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         if (strcmp(name, names[i]) == 0) return (dn_precision)(DN_PRECISION_F32 + i);
-    dn_die("-precision %s: f32, exact, plain, bf16 or int8 is wanted", name);
+    dn_die("-precision %s: f32, exact, plain, fp16, bf16 or int8 is wanted", name);
 }
 
 dn_common_arguments dn_take_common(dn_arguments *arguments)

@@ -38,6 +38,8 @@ extern "C" {
 
 enum { DN_SUM_SCRATCH = 1 << 20 };
 
+typedef struct dn_plan_device dn_plan_device;
+
 typedef struct dn_backend {
     const char *name;
 
@@ -79,6 +81,9 @@ typedef struct dn_backend {
 
     /* The layer type's forward and backward on this backend; NULL: it runs on the CPU. */
     const dn_layer_kernels *(*kernels)(const dn_layer_type *type);
+
+    /* How inference plans run in half precision (infer/plan.h); NULL: they do not. */
+    const dn_plan_device *plan;
 } dn_backend;
 
 /* "cpu" (also NULL and ""), "cuda", "cuda:1" or "auto" (the first GPU, or the CPU where none can be

@@ -252,9 +252,26 @@ static void warn_of_work(const dn_network *network)
     warn(network, sentence);
 }
 
+/* Which precisions there are where. */
+static dn_status check_precision(const dn_network *network)
+{
+    const dn_precision precision = network->options.precision;
+    const bool cpu = network->backend == &dn_cpu_backend;
+    if (precision <= DN_PRECISION_PLAIN) return DN_OK;
+    if (precision == DN_PRECISION_INT8 || (precision == DN_PRECISION_BF16 && cpu))
+        return dn_fail(DN_ERROR_ARGUMENT,
+                       "precision %s is not there yet: f32, exact or plain are allowed",
+                       precision == DN_PRECISION_INT8 ? "int8" : "bf16");
+    if (cpu)
+        return dn_fail(DN_ERROR_ARGUMENT,
+                       "precision fp16 needs a GPU; on the CPU f32, exact or plain are allowed");
+    return DN_OK;
+}
+
 static dn_status build(dn_network *network, const char *path)
 {
     DN_TRY(open_device(network));
+    DN_TRY(check_precision(network));
     DN_TRY(outline(network, path));
     warn_of_work(network);
     DN_TRY(dn_host_create(network));
@@ -279,12 +296,8 @@ static dn_status check_options(const dn_network_options *options)
         if (fields[i].value < 0 || fields[i].value > fields[i].limit)
             return dn_fail(DN_ERROR_ARGUMENT, "%s=%d is out of range 0..%d", fields[i].name,
                            fields[i].value, fields[i].limit);
-    if (options->precision < DN_PRECISION_DEFAULT || options->precision > DN_PRECISION_INT8)
+    if (options->precision < DN_PRECISION_DEFAULT || options->precision > DN_PRECISION_FP16)
         return dn_fail(DN_ERROR_ARGUMENT, "precision=%d is none", (int)options->precision);
-    if (options->precision > DN_PRECISION_PLAIN)
-        return dn_fail(DN_ERROR_ARGUMENT,
-                       "precision %s is not there yet: f32, exact or plain are allowed",
-                       options->precision == DN_PRECISION_BF16 ? "bf16" : "int8");
     return DN_OK;
 }
 

@@ -34,6 +34,7 @@ typedef struct dn_host dn_host; /* host.h */
 typedef struct dn_companion {
     void *data;
     void (*free)(void *data);
+    int64_t bytes; /* of its blocks, beside the network's arena */
 } dn_companion;
 
 struct dn_network {
@@ -69,6 +70,7 @@ struct dn_network {
     uint64_t weights_version; /* changes when parameters change: caches compare it */
     uint64_t frozen_version;  /* the same for layers that do not train: no optimizer step counts */
     uint64_t setups;          /* changes when the layers are set up: for another input size */
+    bool host_layers;         /* some layer runs on the CPU while the network does not */
     dn_companion companion;
     uint64_t seen;      /* images, as the weights file says */
     int32_t version[3]; /* header words of the weights file read */

@@ -16,7 +16,7 @@ dn_status dn_network_get_info(const dn_network *network, dn_network_info *info)
         .width = network->input.w,
         .parameters = network->param_floats,
         .flops = flops,
-        .arena_bytes = network->arena_floats * (int64_t)sizeof(float),
+        .arena_bytes = network->arena_floats * (int64_t)sizeof(float) + network->companion.bytes,
         .seen = network->seen,
     };
     return DN_OK;

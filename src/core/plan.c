@@ -5,8 +5,8 @@
  * it a place. Frozen layers and inference know only the forward half, so their activations are
  * reused as soon as the last consumer has read them. What layers that run on the CPU keep for
  * themselves in a network on a device lies, by the same method, in an arena of the host's.
- * Where inference has a plan of its own (dn_network_fuses) nothing is reserved: whether the network
- * fits this machine is said all the same.
+ * Where inference has a plan of its own (dn_network_fuses) nothing is reserved, on a device the
+ * input alone: whether the network fits this machine is said all the same.
  */
 #include "core/host.h"
 #include "core/memory.h"
@@ -134,6 +134,14 @@ static dn_status reserve_host(dn_host *host, int64_t floats)
     return DN_OK;
 }
 
+/* All that a network on a device has here where its plan holds the rest. */
+static dn_status reserve_input(dn_network *network)
+{
+    DN_TRY(reserve(network, network->input.n * dn_tensor_size(&network->input)));
+    network->input.data = network->arena;
+    return DN_OK;
+}
+
 static dn_status place(dn_network *network, dn_placement *plan, dn_placement *host)
 {
     int64_t floats, host_floats;
@@ -142,8 +150,9 @@ static dn_status place(dn_network *network, dn_placement *plan, dn_placement *ho
     DN_TRY(dn_placement_find(host, &host_floats));
     if (dn_network_fuses(network)) {
         DN_TRY(check_memory(network, floats));
-        network->arena_floats = floats;
         dn_placement_point(plan, NULL);
+        if (network->host) return reserve_input(network);
+        network->arena_floats = floats;
         return DN_OK;
     }
     DN_TRY(reserve(network, floats));

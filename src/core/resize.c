@@ -9,13 +9,17 @@ enum { DN_SIDE_MAX = 65536 };
 dn_status dn_network_setup(dn_network *network)
 {
     network->setups++;
+    network->host_layers = false;
+    for (int32_t i = 0; network->backend && i < network->layer_count; i++)
+        if (dn_layer_needs_host(network, &network->layers[i])) network->host_layers = true;
     for (int32_t i = 0; i < network->layer_count; i++) {
         dn_layer *layer = &network->layers[i];
         layer->workspace_floats = layer->saved_floats = layer->flops = 0;
         DN_TRY(layer->type->setup(layer, network));
         const dn_layer_kernels *kernels =
             network->backend ? network->backend->kernels(layer->type) : NULL;
-        if (kernels && kernels->setup) DN_TRY(kernels->setup(layer, network));
+        if (kernels && kernels->setup && !dn_network_fuses(network))
+            DN_TRY(kernels->setup(layer, network));
     }
     return DN_OK;
 }

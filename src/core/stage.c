@@ -26,8 +26,11 @@ int32_t dn_network_branch(const dn_network *network)
 bool dn_network_fuses(const dn_network *network)
 {
     const dn_network_options *options = &network->options;
-    return options->precision != DN_PRECISION_PLAIN && network->backend == &dn_cpu_backend &&
-           !options->training && !options->keep_all && !options->input_grad;
+    if (options->training || options->keep_all || options->input_grad) return false;
+    if (network->backend == &dn_cpu_backend) return options->precision != DN_PRECISION_PLAIN;
+    const bool half =
+        options->precision == DN_PRECISION_FP16 || options->precision == DN_PRECISION_BF16;
+    return half && network->backend->plan && !network->host_layers;
 }
 
 /* Layers that do not run do not train either: nothing decays that is not used. */

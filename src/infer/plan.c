@@ -6,11 +6,15 @@
 static void plan_free(void *data)
 {
     dn_plan *plan = data;
-    pthread_cond_destroy(&plan->passed);
-    pthread_mutex_destroy(&plan->mutex);
+    if (plan->device) {
+        plan->device->close(plan);
+        plan->network->backend->free(plan->arena);
+    } else {
+        dn_free(plan->arena);
+    }
+    dn_waiting_free(plan->waiting);
     dn_free(plan->shifts);
     dn_free(plan->packed);
-    dn_free(plan->arena);
     dn_free(plan->steps);
     dn_free(plan->tensors);
     dn_free(plan);
@@ -21,13 +25,16 @@ static dn_plan *plan_new(dn_network *network)
     dn_plan *plan = dn_alloc(sizeof *plan);
     if (!plan) return NULL;
     plan->network = network;
+    plan->device = network->host ? network->backend->plan : NULL;
     plan->kernels = dn_kernels_in_use();
+    plan->lanes = plan->device ? plan->device->lanes : plan->kernels->lanes;
     plan->exact = network->options.precision == DN_PRECISION_EXACT;
     plan->layer_count = network->run_count;
     plan->setups = network->setups;
-    pthread_mutex_init(&plan->mutex, NULL);
-    pthread_cond_init(&plan->passed, NULL);
-    return plan;
+    plan->waiting = dn_waiting_new();
+    if (plan->waiting) return plan;
+    dn_free(plan);
+    return NULL;
 }
 
 /* The layers' pointers lead into the memory of a plan that is gone. */
@@ -49,12 +56,13 @@ static dn_status make(dn_network *network)
     if (!plan) return DN_ERROR_MEMORY;
     dn_status status = dn_plan_compile(plan);
     if (status == DN_OK) status = dn_plan_place(plan);
+    if (status == DN_OK && plan->device) status = plan->device->open(plan);
     if (status != DN_OK) {
         plan_free(plan);
         forget_values(network);
         return status;
     }
-    *companion = (dn_companion){plan, plan_free};
+    *companion = (dn_companion){plan, plan_free, plan->device ? plan->arena_bytes : 0};
     return DN_OK;
 }
 
@@ -65,7 +73,7 @@ dn_status dn_plan_of(dn_network *network, dn_plan **plan)
     dn_plan *current = network->companion.data;
     const uint64_t versions[2] = {network->weights_version, network->frozen_version};
     if (current->weights[0] != versions[0] || current->weights[1] != versions[1]) {
-        DN_TRY(dn_plan_pack(current));
+        DN_TRY(current->device ? current->device->pack(current) : dn_plan_pack(current));
         current->weights[0] = versions[0];
         current->weights[1] = versions[1];
     }

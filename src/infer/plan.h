@@ -10,6 +10,9 @@
  * plan_conv.c those of convolutions and packs weights, plan_rois.c those of [roialign],
  * plan_steps.c computes the others, plan_memory.c finds places for all tensors, plan_run.c runs the
  * steps on all threads, plan.c keeps the plan with its network.
+ *
+ * A backend may run plans itself (dn_plan_device): ways, steps and places come from the same files,
+ * its kernels compute the steps, on tensors of half precision with the channels last.
  */
 #ifndef DN_INFER_PLAN_H
 #define DN_INFER_PLAN_H
@@ -17,11 +20,27 @@
 #include "core/network.h"
 #include "infer/conv_forms.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef struct dn_plan dn_plan;
 typedef struct dn_step dn_step;
+typedef struct dn_waiting dn_waiting; /* plan_run.c: how the threads wait for each other */
+
+/* What a backend does of a plan (dn_backend.plan). There a blocked tensor is (images, h, w,
+ * channels), the channels rounded up to a multiple of `lanes`, and its values have 16 bits, as
+ * options.precision says: a view's `data` leads to such values, and image_stride counts them. Views
+ * of wider tensors begin at whole blocks, as on the CPU. */
+struct dn_plan_device {
+    int32_t lanes;
+    bool (*conv_fits)(const dn_conv_problem *problem);
+    dn_status (*open)(dn_plan *plan); /* behind the placing; may set plan->device_data */
+    void (*close)(dn_plan *plan);     /* frees that */
+    dn_status (*pack)(dn_plan *plan); /* takes the parameters as they are now */
+    dn_status (*run)(dn_plan *plan, const dn_pass *pass);
+    const char *(*form_name)(const dn_plan *plan, const dn_step *step); /* of a convolution */
+};
 
 /* The blocked form of a layer's output, or of the network's input. Tensors that lie in others form
  * trees: the root has memory. */
@@ -71,15 +90,15 @@ struct dn_step {
     dn_row_cut cut;
     dn_activation activation;
     dn_channel_copy copy;
-    float factors[2]; /* of a sum; of an enlargement its scale */
-    int32_t enlargement;
+    float factors[2];    /* of a sum; of an enlargement its scale */
+    int32_t enlargement; /* of an upsampling, and of a convolution that is a [deconvolutional] */
     dn_pool_geometry pool;
     dn_roi_pool roi_pool;
     dn_roi_map roi_map;
     int32_t level; /* of roi_map */
 
-    const dn_conv_form *form; /* of convolutions */
-    dn_conv_call call;
+    const dn_conv_form *form; /* of convolutions on the CPU */
+    dn_conv_call call;        /* of convolutions */
     void *packed;
     float *shift;
     double seconds; /* of the last pass */
@@ -87,7 +106,10 @@ struct dn_step {
 
 struct dn_plan {
     dn_network *network;
-    const dn_kernels *kernels;
+    const dn_plan_device *device; /* NULL: the CPU */
+    void *device_data;
+    const dn_kernels *kernels; /* of the CPU */
+    int32_t lanes;             /* channels of a block */
     bool exact;
     int32_t layer_count;     /* that run */
     dn_plan_tensor *tensors; /* (layer_count + 1): of the layers, the last the input's */
@@ -99,12 +121,10 @@ struct dn_plan {
     int64_t shared_bytes, scratch_bytes; /* of that; multiples of 64 */
     void *packed;                        /* all weights */
     int64_t packed_bytes;
-    float *shifts;         /* of all convolutions */
-    uint64_t setups;       /* of the network, when the plan was made */
-    uint64_t weights[2];   /* versions of the weights that are packed; 0: none */
-    pthread_mutex_t mutex; /* of the threads' barrier */
-    pthread_cond_t passed;
-    atomic_int turns; /* how long a thread waits for others before it sleeps; 0: not yet known */
+    float *shifts;       /* of all convolutions */
+    uint64_t setups;     /* of the network, when the plan was made */
+    uint64_t weights[2]; /* versions of the weights that are packed; 0: none */
+    dn_waiting *waiting;
 };
 
 /* The network's plan, made or renewed where that is due. */
@@ -112,6 +132,9 @@ dn_status dn_plan_of(dn_network *network, dn_plan **plan);
 
 /* A forward pass, as dn_run_forward. */
 dn_status dn_plan_run(dn_plan *plan, dn_pass *pass);
+
+dn_waiting *dn_waiting_new(void);
+void dn_waiting_free(dn_waiting *waiting); /* NULL is allowed */
 
 /* ---- between the plan's files ---- */
 
@@ -123,6 +146,9 @@ static inline int32_t dn_plan_index(const dn_plan *plan, int32_t layer)
 
 /* The root of a tensor; *block is where the tensor begins in it. */
 dn_plan_tensor *dn_plan_root(const dn_plan *plan, int32_t layer, int32_t *block);
+
+/* A tensor where it lies, when all is placed (-1: the network's input). */
+dn_blocked dn_plan_view(const dn_plan *plan, int32_t layer);
 
 /* Decides the ways of all layers and makes their steps. */
 dn_status dn_plan_compile(dn_plan *plan);
@@ -160,6 +186,12 @@ void dn_plan_emit(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer, b
 /* A convolution, with the [shortcut] behind it or NULL. */
 void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
                        dn_layer *shortcut, bool *wrote_planar);
+/* A [deconvolutional] whose taps do not overlap: on devices, a convolution of 1 x 1 whose filters
+ * are pixels, too. */
+void dn_plan_emit_deconv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
+                         bool *wrote_planar);
+bool dn_plan_deconv_fits(const dn_plan *plan, const dn_layer *layer);
+
 /* [roialign]. */
 void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer);
 
@@ -174,6 +206,10 @@ dn_status dn_plan_place(dn_plan *plan);
 
 extern const dn_step_type dn_step_plain, dn_step_to_blocked, dn_step_to_planar, dn_step_conv,
     dn_step_maxpool, dn_step_upsample, dn_step_add, dn_step_scale, dn_step_activate,
-    dn_step_average, dn_step_copy;
+    dn_step_average, dn_step_copy, dn_step_boxes, dn_step_rois;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

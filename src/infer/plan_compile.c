@@ -111,13 +111,29 @@ static void add_plain(dn_plan *plan, dn_layer *layer)
     step->reads_planar = step->writes_planar = true;
 }
 
+/* On a device heads that no layer reads run together, where the last of them stands, so that the
+ * steps before can be launched at once. */
+static bool is_late(const dn_plan *plan, const dn_plan_layer *layers, int32_t i)
+{
+    return plan->device && layers[i].way == DN_WAY_PLAIN && layers[i].consumers == 0 &&
+           plan->network->layers[i].type->detect && i < dn_network_detector_end(plan->network) - 1;
+}
+
+static void add_late(dn_plan *plan, const dn_plan_layer *layers)
+{
+    for (int32_t i = 0; i < plan->layer_count; i++)
+        if (is_late(plan, layers, i)) add_plain(plan, &plan->network->layers[i]);
+}
+
 static void make_steps(dn_plan *plan, const dn_plan_layer *layers)
 {
+    const int32_t last_head = dn_network_detector_end(plan->network) - 1;
     if (layers[plan->layer_count].needs_blocked) add_reorder(plan, &dn_step_to_blocked, NULL);
     for (int32_t i = 0; i < plan->layer_count; i++) {
         dn_layer *layer = &plan->network->layers[i];
         bool wrote_planar = true;
-        if (layers[i].way == DN_WAY_FUSED) continue;
+        if (layers[i].way == DN_WAY_FUSED || is_late(plan, layers, i)) continue;
+        if (i == last_head) add_late(plan, layers);
         if (layers[i].way == DN_WAY_PLAIN)
             add_plain(plan, layer);
         else
@@ -125,6 +141,19 @@ static void make_steps(dn_plan *plan, const dn_plan_layer *layers)
         if (wrote_planar && layers[i].needs_blocked) add_reorder(plan, &dn_step_to_blocked, layer);
         if (!wrote_planar && layers[i].needs_planar) add_reorder(plan, &dn_step_to_planar, layer);
     }
+}
+
+/* A device's own part of the layers that run as they are, and of [roialign]. */
+static dn_status set_up_plain(dn_plan *plan)
+{
+    dn_network *network = plan->network;
+    for (int32_t s = 0; s < plan->step_count; s++) {
+        const dn_step *step = &plan->steps[s];
+        if (step->type != &dn_step_plain && step->type != &dn_step_boxes) continue;
+        const dn_layer_kernels *kernels = network->backend->kernels(step->layer->type);
+        if (kernels->setup) DN_TRY(kernels->setup(step->layer, network));
+    }
+    return DN_OK;
 }
 
 dn_status dn_plan_compile(dn_plan *plan)
@@ -144,5 +173,6 @@ dn_status dn_plan_compile(dn_plan *plan)
         make_steps(plan, layers);
     }
     dn_free(layers);
-    return whole ? DN_OK : DN_ERROR_MEMORY;
+    if (!whole) return DN_ERROR_MEMORY;
+    return plan->device ? set_up_plain(plan) : DN_OK;
 }

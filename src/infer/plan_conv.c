@@ -2,6 +2,7 @@
 #include "core/memory.h"
 #include "infer/plan.h"
 #include "layers/convolutional.h"
+#include "layers/deconvolutional.h"
 #include "layers/shortcut.h"
 
 #include <string.h>
@@ -37,10 +38,15 @@ static const dn_conv_form *choose(const dn_plan *plan, const dn_conv_problem *pr
     return dn_conv_form_choose(plan->kernels, problem, plan->exact, DN_JUDGED_THREADS);
 }
 
+static bool has_form(const dn_plan *plan, const dn_conv_problem *problem)
+{
+    return plan->device ? plan->device->conv_fits(problem) : choose(plan, problem) != NULL;
+}
+
 bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer)
 {
     const dn_conv_problem problem = problem_of(layer, NULL);
-    return choose(plan, &problem) != NULL;
+    return has_form(plan, &problem);
 }
 
 bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer)
@@ -48,7 +54,7 @@ bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer)
     if (!dn_plan_is_convolution(layer) || layer->inputs[0] >= 0) return false;
     dn_conv_problem problem = problem_of(layer, NULL);
     problem.planar_in = true;
-    return choose(plan, &problem) != NULL;
+    return has_form(plan, &problem);
 }
 
 void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
@@ -61,17 +67,62 @@ void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *lay
     *problem = problem_of(layer, shortcut);
     problem->planar_in = dn_plan_conv_reads_planar(plan, layer);
     problem->planar_out = of->needs_planar && !of->needs_blocked && !shortcut;
-    step->form = choose(plan, problem);
-    if (!step->form && problem->planar_out) {
-        problem->planar_out = false;
-        step->form = choose(plan, problem);
-    }
+    if (problem->planar_out && !has_form(plan, problem)) problem->planar_out = false;
+    if (!plan->device) step->form = choose(plan, problem);
     step->first_layer = layer->index;
     step->own_reads[0] = layer->inputs[0];
     step->own_reads[1] = shortcut ? shortcut->inputs[1] : -1;
     step->read_count = shortcut ? 2 : 1;
     step->reads_planar = problem->planar_in;
     step->writes_planar = *wrote_planar = problem->planar_out;
+}
+
+/* ---- [deconvolutional] ---- */
+
+/* The convolution whose filters are those of all taps, one tap behind the other. */
+static dn_conv_problem deconv_problem(const dn_layer *layer)
+{
+    const dn_deconvolutional_options *o = layer->options;
+    const dn_deconvolutional *state = layer->state;
+    const dn_conv_geometry *back = &state->geometry;
+    return (dn_conv_problem){
+        .geometry = {.c = state->weights->outputs,
+                     .h = back->out_h,
+                     .w = back->out_w,
+                     .size = 1,
+                     .stride_x = 1,
+                     .stride_y = 1,
+                     .dilation = 1,
+                     .out_h = back->out_h,
+                     .out_w = back->out_w},
+        .images = layer->out.n,
+        .groups = 1,
+        .filters = o->filters * o->size * o->size,
+        .activation = state->stage.activation,
+    };
+}
+
+bool dn_plan_deconv_fits(const dn_plan *plan, const dn_layer *layer)
+{
+    const dn_deconvolutional_options *o = layer->options;
+    const dn_conv_geometry *back = &((const dn_deconvolutional *)layer->state)->geometry;
+    const bool apart = o->size == o->stride && back->pad == 0 &&
+                       layer->out.h == o->stride * back->out_h &&
+                       layer->out.w == o->stride * back->out_w;
+    const dn_conv_problem problem = deconv_problem(layer);
+    return plan->device && apart && o->filters % plan->lanes == 0 &&
+           plan->device->conv_fits(&problem);
+}
+
+void dn_plan_emit_deconv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
+                         bool *wrote_planar)
+{
+    dn_step *step = dn_plan_add_step(plan, &dn_step_conv, layer);
+    (void)layers, (void)wrote_planar;
+    step->call.problem = deconv_problem(layer);
+    step->enlargement = ((const dn_deconvolutional_options *)layer->options)->stride;
+    step->reads = layer->inputs;
+    step->read_count = 1;
 }
 
 /* ---- running ---- */

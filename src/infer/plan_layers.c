@@ -66,7 +66,7 @@ static void emit_shortcut(dn_plan *plan, const dn_plan_layer *layers, dn_layer *
 /* Makes the layer's tensor a view of its input's, from channel `from` on; false: not at a block. */
 static bool view(dn_plan *plan, const dn_layer *layer, int32_t from)
 {
-    const int32_t lanes = plan->kernels->lanes;
+    const int32_t lanes = plan->lanes;
     dn_plan_tensor *tensor = &plan->tensors[layer->index];
     if (from % lanes != 0) return false;
     tensor->parent = dn_plan_index(plan, layer->inputs[0]);
@@ -77,7 +77,7 @@ static bool view(dn_plan *plan, const dn_layer *layer, int32_t from)
 /* Gives the k-th input its place in the joined tensor; false where it must be copied. */
 static bool place_inside(dn_plan *plan, const dn_layer *layer, int32_t k, int32_t to)
 {
-    const int32_t lanes = plan->kernels->lanes, c = input_shape(plan, layer, k)->c;
+    const int32_t lanes = plan->lanes, c = input_shape(plan, layer, k)->c;
     int32_t block;
     dn_plan_tensor *root = dn_plan_root(plan, layer->inputs[k], &block);
     if (to % lanes != 0 || (c % lanes != 0 && k != layer->input_count - 1)) return false;
@@ -89,7 +89,7 @@ static bool place_inside(dn_plan *plan, const dn_layer *layer, int32_t k, int32_
 
 static void copy_channels(dn_plan *plan, dn_layer *layer, int32_t k, dn_channel_copy copy)
 {
-    const int32_t lanes = plan->kernels->lanes;
+    const int32_t lanes = plan->lanes;
     dn_step *step = add_step(plan, &dn_step_copy, layer, 1);
     step->reads = layer->inputs + k;
     step->copy = copy;
@@ -205,6 +205,7 @@ static const struct {
     void (*emit)(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer, bool *wrote_planar);
 } forms[] = {
     {&dn_convolutional_layer, dn_plan_conv_fits, emit_conv},
+    {&dn_deconvolutional_layer, dn_plan_deconv_fits, dn_plan_emit_deconv},
     {&dn_shortcut_layer, is_sum_of_two, emit_shortcut},
     {&dn_route_layer, always, emit_route},
     {&dn_maxpool_layer, always, emit_maxpool},

@@ -29,6 +29,11 @@ static int32_t index_of(const dn_step *step)
     return step->layer ? step->layer->index : -1;
 }
 
+static bool reads_blocked(const dn_step *step, int32_t k)
+{
+    return !step->reads_planar || (k > 0 && step->type == &dn_step_conv);
+}
+
 /* planar: (layer_count), of the layers' planar outputs. */
 static void find_spans(dn_plan *plan, dn_span *planar)
 {
@@ -39,7 +44,7 @@ static void find_spans(dn_plan *plan, dn_span *planar)
         for (int32_t k = 0; k < step->read_count; k++) {
             const int32_t layer = step->reads[k];
             const bool stays = k == 0 && step->type == &dn_step_plain && step->layer->keeps_input;
-            if (!step->reads_planar || (k > 0 && step->form))
+            if (reads_blocked(step, k))
                 use_blocked(plan, layer, s);
             else if (layer >= 0)
                 use(stays ? end : s, &planar[layer].first, &planar[layer].last);
@@ -57,9 +62,11 @@ static void find_spans(dn_plan *plan, dn_span *planar)
 
 static int64_t tensor_floats(const dn_plan *plan, const dn_plan_tensor *tensor)
 {
-    const int32_t lanes = plan->kernels->lanes;
+    const int32_t lanes = plan->lanes;
     const dn_blocked *view = &tensor->view;
-    return (int64_t)dn_blocks(view->c, lanes) * lanes * view->h * view->w * tensor->images;
+    const int64_t values =
+        (int64_t)dn_blocks(view->c, lanes) * lanes * view->h * view->w * tensor->images;
+    return plan->device ? (values + 1) / 2 : values; /* of 16 bits */
 }
 
 static int64_t rounded(int64_t bytes)
@@ -83,7 +90,7 @@ static int64_t size_workspace(dn_plan *plan)
         if (step->form)
             plan->shared_bytes =
                 larger(plan->shared_bytes, rounded(step->form->shared_bytes(&step->call.problem)));
-        if (step->type->scratch_bytes)
+        if (step->type->scratch_bytes && !plan->device)
             plan->scratch_bytes =
                 larger(plan->scratch_bytes, rounded(step->type->scratch_bytes(step)));
     }
@@ -121,15 +128,17 @@ static void list(dn_plan *plan, const dn_span *planar, dn_placement *placement)
     dn_placement_add(placement, &plan->workspace, size_workspace(plan), 0, end);
 }
 
-/* A tensor where it lies. */
-static dn_blocked view_of(const dn_plan *plan, int32_t layer)
+dn_blocked dn_plan_view(const dn_plan *plan, int32_t layer)
 {
     int32_t block;
     const dn_plan_tensor *root = dn_plan_root(plan, layer, &block);
     const int64_t plane = (int64_t)root->view.h * root->view.w;
-    const int32_t lanes = plan->kernels->lanes;
+    const int32_t lanes = plan->lanes;
     dn_blocked view = plan->tensors[dn_plan_index(plan, layer)].view;
-    view.data = root->memory + block * plane * lanes;
+    if (plan->device)
+        view.data = root->memory + (int64_t)block * lanes / 2; /* a block of 16 bits a value */
+    else
+        view.data = root->memory + block * plane * lanes;
     view.image_stride = dn_blocks(root->view.c, lanes) * plane * lanes;
     return view;
 }
@@ -139,13 +148,23 @@ static void lead_steps(dn_plan *plan)
     for (int32_t s = 0; s < plan->step_count; s++) {
         dn_step *step = &plan->steps[s];
         for (int32_t k = 0; k < step->read_count && k < 2; k++)
-            if (!step->reads_planar || (k > 0 && step->form))
-                step->in[k] = view_of(plan, step->reads[k]);
+            if (reads_blocked(step, k)) step->in[k] = dn_plan_view(plan, step->reads[k]);
         if (step->writes_planar) continue;
-        step->out = view_of(plan, index_of(step));
-        if (step->block_count == 0)
-            step->block_count = dn_blocks(step->out.c, plan->kernels->lanes);
+        step->out = dn_plan_view(plan, index_of(step));
+        if (step->block_count == 0) step->block_count = dn_blocks(step->out.c, plan->lanes);
     }
+}
+
+static dn_status reserve(dn_plan *plan)
+{
+    const size_t bytes = (size_t)plan->arena_bytes;
+    void *arena = NULL;
+    if (plan->device)
+        DN_TRY(plan->network->backend->alloc(bytes, &arena));
+    else
+        arena = dn_alloc_unset(bytes);
+    plan->arena = arena;
+    return arena ? DN_OK : DN_ERROR_MEMORY;
 }
 
 static dn_status place(dn_plan *plan, dn_span *planar, dn_placement *placement)
@@ -155,11 +174,10 @@ static dn_status place(dn_plan *plan, dn_span *planar, dn_placement *placement)
     list(plan, planar, placement);
     DN_TRY(dn_placement_find(placement, &floats));
     plan->arena_bytes = floats * (int64_t)sizeof(float);
-    plan->arena = dn_alloc_unset((size_t)plan->arena_bytes);
-    if (!plan->arena) return DN_ERROR_MEMORY;
+    DN_TRY(reserve(plan));
     dn_placement_point(placement, plan->arena);
     lead_steps(plan);
-    plan->network->arena_floats = floats;
+    if (!plan->device) plan->network->arena_floats = floats;
     return DN_OK;
 }
 

@@ -17,6 +17,12 @@ static int64_t flops_of(const dn_plan *plan, const dn_step *step)
     return flops * step->images;
 }
 
+static const char *form_name(const dn_plan *plan, const dn_step *step)
+{
+    if (step->form) return step->form->name;
+    return plan->device && step->type == &dn_step_conv ? plan->device->form_name(plan, step) : "";
+}
+
 dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_info *info)
 {
     const dn_plan *plan = network->companion.data;
@@ -27,7 +33,7 @@ dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_
     const dn_tensor *out = step->layer ? &step->layer->out : &network->input;
     *info = (dn_step_info){
         .kind = step->type->name,
-        .form = step->form ? step->form->name : "",
+        .form = form_name(plan, step),
         .first_layer = step->first_layer,
         .last_layer = step->layer ? step->layer->index : -1,
         .images = step->images,

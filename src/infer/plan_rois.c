@@ -1,5 +1,6 @@
 /* [roialign] in the plan: a step chooses the boxes as the layer does, then one step for each of its
- * maps pools them into the blocked output, adding to what the maps before gave. See plan.h. */
+ * maps pools them into the blocked output, adding to what the maps before gave; on a device one
+ * step for all. See plan.h. */
 #include "infer/plan.h"
 #include "layers/roialign.h"
 
@@ -69,20 +70,21 @@ static int64_t pool_scratch(const dn_step *step)
     return step->kernels->roi_bins_scratch(&pool);
 }
 
-static const dn_step_type step_choose = {.name = "boxes", .begin = choose_begin};
-static const dn_step_type step_pool = {.name = "roialign",
-                                       .begin = pool_begin,
-                                       .tasks = pool_tasks,
-                                       .run = pool_run,
-                                       .scratch_bytes = pool_scratch};
+const dn_step_type dn_step_boxes = {.name = "boxes", .begin = choose_begin};
+const dn_step_type dn_step_rois = {.name = "roialign",
+                                   .begin = pool_begin,
+                                   .tasks = pool_tasks,
+                                   .run = pool_run,
+                                   .scratch_bytes = pool_scratch};
 
 void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer)
 {
-    dn_plan_add_step(plan, &step_choose, layer);
-    for (int32_t k = 0; k < layer->input_count; k++) {
-        dn_step *step = dn_plan_add_step(plan, &step_pool, layer);
+    const int32_t at_once = plan->device ? layer->input_count : 1;
+    dn_plan_add_step(plan, &dn_step_boxes, layer);
+    for (int32_t k = 0; k < layer->input_count; k += at_once) {
+        dn_step *step = dn_plan_add_step(plan, &dn_step_rois, layer);
         step->reads = layer->inputs + k;
-        step->read_count = 1;
+        step->read_count = at_once;
         step->level = k;
     }
 }

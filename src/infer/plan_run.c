@@ -6,9 +6,36 @@
  * threads on one core do not take each other's time. Which thread does a task changes nothing in
  * its result. Layers that run as they are bring their own parallel loops: they run between regions.
  */
+#include "core/memory.h"
 #include "infer/plan.h"
 #include "math/clock.h"
 #include "math/threads.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct dn_waiting {
+    pthread_mutex_t mutex; /* of the threads' barrier */
+    pthread_cond_t passed;
+    atomic_int turns; /* how long a thread waits for others before it sleeps; 0: not yet known */
+};
+
+dn_waiting *dn_waiting_new(void)
+{
+    dn_waiting *waiting = dn_alloc(sizeof *waiting);
+    if (!waiting) return NULL;
+    pthread_mutex_init(&waiting->mutex, NULL);
+    pthread_cond_init(&waiting->passed, NULL);
+    return waiting;
+}
+
+void dn_waiting_free(dn_waiting *waiting)
+{
+    if (!waiting) return;
+    pthread_cond_destroy(&waiting->passed);
+    pthread_mutex_destroy(&waiting->mutex);
+    dn_free(waiting);
+}
 
 typedef struct dn_team {
     dn_plan *plan;
@@ -76,18 +103,19 @@ static inline void pause_briefly(void)
 
 static void sleep_until_passed(dn_team *team, unsigned phase)
 {
-    dn_plan *plan = team->plan;
-    pthread_mutex_lock(&plan->mutex);
+    dn_waiting *waiting = team->plan->waiting;
+    pthread_mutex_lock(&waiting->mutex);
     atomic_fetch_add(&team->asleep, 1);
-    while (atomic_load(&team->passed) == phase) pthread_cond_wait(&plan->passed, &plan->mutex);
+    while (atomic_load(&team->passed) == phase)
+        pthread_cond_wait(&waiting->passed, &waiting->mutex);
     atomic_fetch_sub(&team->asleep, 1);
-    pthread_mutex_unlock(&plan->mutex);
+    pthread_mutex_unlock(&waiting->mutex);
 }
 
 /* How long threads turn is the plan's, from pass to pass: what helped is allowed longer. */
 static void wait_until_passed(dn_team *team, unsigned phase)
 {
-    atomic_int *allowed = &team->plan->turns;
+    atomic_int *allowed = &team->plan->waiting->turns;
     int turns = atomic_load_explicit(allowed, memory_order_relaxed);
     if (turns == 0) turns = DN_TURNS_FIRST;
     for (int32_t i = 0; i < turns; i++) {
@@ -105,13 +133,13 @@ static void wait_until_passed(dn_team *team, unsigned phase)
 
 static void let_others_on(dn_team *team)
 {
-    dn_plan *plan = team->plan;
+    dn_waiting *waiting = team->plan->waiting;
     atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
     atomic_fetch_add(&team->passed, 1);
     if (atomic_load(&team->asleep) == 0) return;
-    pthread_mutex_lock(&plan->mutex);
-    pthread_cond_broadcast(&plan->passed);
-    pthread_mutex_unlock(&plan->mutex);
+    pthread_mutex_lock(&waiting->mutex);
+    pthread_cond_broadcast(&waiting->passed);
+    pthread_mutex_unlock(&waiting->mutex);
 }
 
 static void work(dn_team *team, int32_t thread)
@@ -198,8 +226,12 @@ dn_status dn_plan_run(dn_plan *plan, dn_pass *pass)
 {
     DN_TRY(dn_pass_begin(plan->network, pass));
     pass->training = false;
-    DN_TRY(run_steps(plan, pass));
-    plan->network->branch_seconds = branch_seconds(plan);
+    if (plan->device) {
+        DN_TRY(plan->device->run(plan, pass)); /* which sets branch_seconds */
+    } else {
+        DN_TRY(run_steps(plan, pass));
+        plan->network->branch_seconds = branch_seconds(plan);
+    }
     dn_pass_end(plan->network, pass);
     return DN_OK;
 }
