@@ -19,7 +19,7 @@ DN_INLINE void dn_tile_step(int vectors, int pixels, const float *in, int64_t in
     for (int p = 0; p < pixels; ++p) {
         const dn_vec x = dn_vec_set(in[p * in_pixel]);
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) sums[v][p] = dn_fma(x, w[v], sums[v][p]);
+        for (int v = 0; v < vectors; ++v) dn_fma_into(&sums[v][p], x, w[v]);
     }
 }
 
