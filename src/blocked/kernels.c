@@ -1,6 +1,7 @@
 /* The table of one instruction set. */
 #include "blocked/kernels.h"
 
+#include "blocked/deconv.h"
 #include "blocked/reorder.h"
 #include "blocked/roi_bins.h"
 #include "blocked/row_kernels.h"
@@ -28,6 +29,7 @@ const dn_kernels DN_ISA_NAME(dn_kernels) = {
     .isa = DN_TEXT_OF(DN_ISA),
     .lanes = DN_LANES,
     .conv_forms = conv_forms,
+    .deconv = &DN_ISA_NAME(dn_deconv),
     .to_blocked = DN_ISA_NAME(dn_to_blocked),
     .to_planar = DN_ISA_NAME(dn_to_planar),
     .maxpool = DN_ISA_NAME(dn_rows_maxpool),

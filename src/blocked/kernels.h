@@ -11,6 +11,7 @@ typedef struct dn_kernels {
     const char *isa;
     int32_t lanes;
     const dn_conv_form *const *conv_forms; /* NULL at the end */
+    const dn_conv_form *deconv;            /* blocked/deconv.h */
 
     /* Images first..last-1 of a planar tensor (images, c, h, w) into a blocked one, whose surplus
      * lanes become 0, and back; channel blocks first_block..last_block-1 of one image. */

@@ -186,7 +186,7 @@ void dn_plan_emit(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer, b
 /* A convolution, with the [shortcut] behind it or NULL. */
 void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
                        dn_layer *shortcut, bool *wrote_planar);
-/* A [deconvolutional] whose taps do not overlap: on devices, a convolution of 1 x 1 whose filters
+/* A [deconvolutional] whose taps do not overlap; on devices, a convolution of 1 x 1 whose filters
  * are pixels, too. */
 void dn_plan_emit_deconv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
                          bool *wrote_planar);

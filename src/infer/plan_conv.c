@@ -102,6 +102,18 @@ static dn_conv_problem deconv_problem(const dn_layer *layer)
     };
 }
 
+/* The same for the CPU's form, blocked/deconv.h. */
+static dn_conv_problem spread_problem(const dn_layer *layer)
+{
+    const dn_deconvolutional_options *o = layer->options;
+    dn_conv_problem problem = deconv_problem(layer);
+    problem.geometry.size = problem.geometry.stride_x = problem.geometry.stride_y = o->stride;
+    problem.geometry.out_h = layer->out.h;
+    problem.geometry.out_w = layer->out.w;
+    problem.filters = o->filters;
+    return problem;
+}
+
 bool dn_plan_deconv_fits(const dn_plan *plan, const dn_layer *layer)
 {
     const dn_deconvolutional_options *o = layer->options;
@@ -110,8 +122,8 @@ bool dn_plan_deconv_fits(const dn_plan *plan, const dn_layer *layer)
                        layer->out.h == o->stride * back->out_h &&
                        layer->out.w == o->stride * back->out_w;
     const dn_conv_problem problem = deconv_problem(layer);
-    return plan->device && apart && o->filters % plan->lanes == 0 &&
-           plan->device->conv_fits(&problem);
+    if (!plan->device) return apart;
+    return apart && o->filters % plan->lanes == 0 && plan->device->conv_fits(&problem);
 }
 
 void dn_plan_emit_deconv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
@@ -119,7 +131,8 @@ void dn_plan_emit_deconv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *l
 {
     dn_step *step = dn_plan_add_step(plan, &dn_step_conv, layer);
     (void)layers, (void)wrote_planar;
-    step->call.problem = deconv_problem(layer);
+    step->call.problem = plan->device ? deconv_problem(layer) : spread_problem(layer);
+    if (!plan->device) step->form = plan->kernels->deconv;
     step->enlargement = ((const dn_deconvolutional_options *)layer->options)->stride;
     step->reads = layer->inputs;
     step->read_count = 1;
@@ -214,15 +227,18 @@ static dn_status reserve(dn_plan *plan, int32_t *most_filters)
 static void pack_step(const dn_plan *plan, const dn_step *step, float *factor)
 {
     const dn_layer *layer = &plan->network->layers[step->first_layer];
-    const dn_convolutional *state = layer->state;
+    const bool deconv = step->enlargement > 0;
+    const dn_output_stage *stage = deconv ? &((const dn_deconvolutional *)layer->state)->stage
+                                          : &((const dn_convolutional *)layer->state)->stage;
+    const dn_param *weights = deconv ? ((const dn_deconvolutional *)layer->state)->weights
+                                     : ((const dn_convolutional *)layer->state)->weights;
     const dn_conv_problem problem = whole_problem(plan, step);
-    if (state->stage.batch_normalize)
-        dn_stage_fold(layer, &state->stage, factor, step->shift);
+    if (stage->batch_normalize)
+        dn_stage_fold(layer, stage, factor, step->shift);
     else
-        memcpy(step->shift, state->stage.biases->data, (size_t)layer->out.c * sizeof(float));
-    dn_conv_form_pack(step->form, &problem, state->weights->data,
-                      state->stage.batch_normalize ? factor : NULL, plan->network->options.threads,
-                      step->packed);
+        memcpy(step->shift, stage->biases->data, (size_t)layer->out.c * sizeof(float));
+    dn_conv_form_pack(step->form, &problem, weights->data, stage->batch_normalize ? factor : NULL,
+                      plan->network->options.threads, step->packed);
 }
 
 dn_status dn_plan_pack(dn_plan *plan)
