@@ -185,6 +185,19 @@ def test_many_tasks(isa):
     check_all(rng, (1, 1, 40, 30, 90, 101, 3, 2, 2, 1, 1), needs={"direct"})
 
 
+@pytest.mark.parametrize("channels", [1, 8, 30])
+def test_pointwise(isa, channels):
+    """1x1 convolutions of few channels: all tiles, sums that start from what is added, planes."""
+    rng = np.random.default_rng(9)
+    for filters, h, w in [(5, 1, 1), (24, 3, 5), (17, 10, 14), (40, 23, 31), (9, 1, 50)]:
+        shape = (2, 1, filters, channels, h, w, 1, 1, 1, 0, 1)
+        check_all(rng, shape, needs={"pointwise"})
+        options = {"adds": True, "needs": {"pointwise"}}
+        check_all(rng, shape, activation="linear", after_add="leaky", **options)
+        check_all(rng, shape, activation="swish", after_add="linear", **options)
+        check_all(rng, shape, activation="linear", planar_out=True, needs={"pointwise"})
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_first_layer(isa, channels):
     """Planar input; sizes and strides of stems, filters that do not fill a block."""

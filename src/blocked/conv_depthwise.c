@@ -1,11 +1,10 @@
 /* Depthwise: every channel by a filter of its own, blocked in and out.
  *
- * Channels lie in the vector's lanes. A task takes some output rows of some channel blocks: it
- * copies a block's input rows into its scratch, with zeros around, and computes tiles of up to 8
- * pixels of a row; each input vector is loaded once a row of taps. 3x3 and 5x5 with stride 1 and 2
- * have kernels of their own; any other size, stride and dilation goes pixel by pixel.
+ * A task takes some output rows of some channel blocks: it copies a block's input rows into its
+ * scratch, with zeros around, and goes over its output rows (depthwise_row.h).
  */
 #include "blocked/blocked.h"
+#include "blocked/depthwise_row.h"
 #include "blocked/epilogue.h"
 
 #include <stddef.h>
@@ -14,95 +13,6 @@ enum {
     TASK_PRODUCTS = 100000, /* vectors multiplied in a task, at least: some 20 microseconds */
     MOST_TASKS = 48         /* of a batch */
 };
-
-typedef struct tile_work {
-    const float *in; /* the first tap of the first pixel */
-    int64_t in_row;  /* floats from one row of taps to the next */
-    const float *weights;
-    float *out;
-    dn_vec shift, slope;
-} tile_work;
-
-/* Adds one row of taps to the sums of `pixels` pixels: each input vector to all that it meets. */
-DN_INLINE void add_row(int size, int stride, int pixels, const float *in, const float *weights,
-                       dn_vec sums[])
-{
-    dn_vec w[5];
-#pragma GCC unroll 5
-    for (int tap = 0; tap < size; ++tap) w[tap] = dn_vec_load(weights + tap * DN_LANES);
-#pragma GCC unroll 19
-    for (int i = 0; i < (pixels - 1) * stride + size; ++i) {
-        const dn_vec x = dn_vec_load(in + i * DN_LANES);
-#pragma GCC unroll 5
-        for (int tap = 0; tap < size; ++tap) {
-            const int p = (i - tap) / stride;
-            if (i >= tap && (i - tap) % stride == 0 && p < pixels)
-                sums[p] = dn_fma(x, w[tap], sums[p]);
-        }
-    }
-}
-
-/* The tile itself ends with max(x, slope * x) of x = sum + shift; 0 and 1 leave the sum. */
-DN_INLINE void run_tile(const tile_work *work, int size, int stride, int pixels)
-{
-    dn_vec sums[8];
-#pragma GCC unroll 8
-    for (int p = 0; p < pixels; ++p) sums[p] = work->shift;
-    for (int row = 0; row < size; ++row)
-        add_row(size, stride, pixels, work->in + row * work->in_row,
-                work->weights + row * size * DN_LANES, sums);
-#pragma GCC unroll 8
-    for (int p = 0; p < pixels; ++p)
-        dn_vec_store(work->out + p * DN_LANES, dn_vec_max(sums[p], work->slope * sums[p]));
-}
-
-/* A row of `width` pixels by a kernel of constant size and stride. */
-DN_INLINE void run_row(tile_work work, int size, int stride, int32_t width)
-{
-    for (int32_t x = 0; x < width;) {
-        const int32_t rest = width - x;
-        const int32_t pixels = rest >= 8 ? 8 : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
-        if (pixels == 8)
-            run_tile(&work, size, stride, 8);
-        else if (pixels == 4)
-            run_tile(&work, size, stride, 4);
-        else if (pixels == 2)
-            run_tile(&work, size, stride, 2);
-        else
-            run_tile(&work, size, stride, 1);
-        x += pixels;
-        work.in += (int64_t)pixels * stride * DN_LANES;
-        work.out += pixels * DN_LANES;
-    }
-}
-
-static void run_any_row(const dn_conv_geometry *g, tile_work work)
-{
-    for (int32_t x = 0; x < g->out_w; ++x) {
-        dn_vec sum = work.shift;
-        for (int32_t row = 0; row < g->size; ++row)
-            for (int32_t tap = 0; tap < g->size; ++tap)
-                sum = dn_fma(dn_vec_load(work.in + row * work.in_row +
-                                         (x * g->stride_x + tap * g->dilation) * DN_LANES),
-                             dn_vec_load(work.weights + (row * g->size + tap) * DN_LANES), sum);
-        dn_vec_store(work.out + x * DN_LANES, dn_vec_max(sum, work.slope * sum));
-    }
-}
-
-static void run_any_size(const dn_conv_geometry *g, const tile_work *work)
-{
-    const bool dense = g->dilation == 1;
-    if (dense && g->size == 3 && g->stride_x == 1)
-        run_row(*work, 3, 1, g->out_w);
-    else if (dense && g->size == 3 && g->stride_x == 2)
-        run_row(*work, 3, 2, g->out_w);
-    else if (dense && g->size == 5 && g->stride_x == 1)
-        run_row(*work, 5, 1, g->out_w);
-    else if (dense && g->size == 5 && g->stride_x == 2)
-        run_row(*work, 5, 2, g->out_w);
-    else
-        run_any_row(g, *work);
-}
 
 typedef struct cut {
     int32_t blocks, task_blocks, block_tasks, task_rows, row_tasks;
@@ -187,12 +97,13 @@ static int32_t window_h(const dn_conv_geometry *g, int32_t rows)
     return (rows - 1) * g->stride_y + (g->size - 1) * g->dilation + 1;
 }
 
-/* The window and the sums of one row. */
+/* The window, the sums of one row, and where the rows of taps read. */
 static int64_t scratch_bytes(const dn_conv_problem *problem)
 {
     const dn_conv_geometry *g = &problem->geometry;
     const cut c = cut_of(problem);
-    return 4LL * DN_LANES * ((int64_t)window_h(g, c.task_rows) * c.window_w + g->out_w);
+    return 4LL * DN_LANES * ((int64_t)window_h(g, c.task_rows) * c.window_w + g->out_w) +
+           g->size * (int64_t)sizeof(float *);
 }
 
 static int32_t tasks(const dn_conv_call *call, int32_t phase, int32_t threads)
@@ -228,22 +139,26 @@ static void run_block(const dn_conv_call *call, const cut *c, int32_t image, int
     const int32_t height = window_h(g, rows);
     const int64_t window_row = (int64_t)c->window_w * DN_LANES;
     float *sums = scratch + window_h(g, c->task_rows) * window_row, slope;
+    const float **taps = (const float **)(sums + (int64_t)g->out_w * DN_LANES);
     fill_window(
         g, call->in.data + image * call->in.image_stride + (int64_t)block * g->h * g->w * DN_LANES,
         row * g->stride_y - g->pad, height, c->window_w, scratch);
     const bool in_tile = dn_activation_slope(problem->activation, &slope) && !problem->adds;
     const float *shift = call->shift + block * DN_LANES;
-    tile_work work = {.in_row = g->dilation * window_row,
-                      .weights = (const float *)call->packed +
-                                 (int64_t)block * g->size * g->size * DN_LANES,
-                      .shift = in_tile ? dn_vec_load(shift) : dn_vec_set(0.0f),
-                      .slope = dn_vec_set(in_tile ? slope : 1.0f)};
+    dn_depthwise_row work = {
+        .geometry = g,
+        .rows = taps,
+        .weights = (const float *)call->packed + (int64_t)block * g->size * g->size * DN_LANES,
+        .shift = in_tile ? shift : NULL,
+        .slope = in_tile ? slope : 1.0f,
+    };
     for (int32_t y = row; y < row + rows; ++y) {
         const int64_t at = ((int64_t)block * g->out_h + y) * g->out_w * DN_LANES;
         float *out = call->out.data + image * call->out.image_stride + at;
-        work.in = scratch + (y - row) * g->stride_y * window_row;
+        for (int32_t k = 0; k < g->size; ++k)
+            taps[k] = scratch + ((y - row) * g->stride_y + k * g->dilation) * window_row;
         work.out = in_tile ? out : sums;
-        run_any_size(g, &work);
+        DN_ISA_NAME(dn_depthwise_row)(&work);
         if (in_tile) continue;
         const float *add =
             problem->adds ? call->add.data + image * call->add.image_stride + at : NULL;

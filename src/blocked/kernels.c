@@ -13,15 +13,21 @@
 extern const dn_conv_form DN_ISA_NAME(dn_conv_winograd2), DN_ISA_NAME(dn_conv_winograd3),
     DN_ISA_NAME(dn_conv_winograd4), DN_ISA_NAME(dn_conv_winograd5), DN_ISA_NAME(dn_conv_winograd6),
     DN_ISA_NAME(dn_conv_winograd7), DN_ISA_NAME(dn_conv_direct), DN_ISA_NAME(dn_conv_first),
-    DN_ISA_NAME(dn_conv_depthwise);
+    DN_ISA_NAME(dn_conv_depthwise), DN_ISA_NAME(dn_conv_pointwise);
 
 /* In the order in which equally cheap ones are taken. */
 static const dn_conv_form *const conv_forms[] = {
-    &DN_ISA_NAME(dn_conv_winograd4), &DN_ISA_NAME(dn_conv_winograd2),
-    &DN_ISA_NAME(dn_conv_winograd3), &DN_ISA_NAME(dn_conv_winograd5),
-    &DN_ISA_NAME(dn_conv_winograd6), &DN_ISA_NAME(dn_conv_winograd7),
-    &DN_ISA_NAME(dn_conv_direct),    &DN_ISA_NAME(dn_conv_first),
-    &DN_ISA_NAME(dn_conv_depthwise), NULL,
+    &DN_ISA_NAME(dn_conv_winograd4),
+    &DN_ISA_NAME(dn_conv_winograd2),
+    &DN_ISA_NAME(dn_conv_winograd3),
+    &DN_ISA_NAME(dn_conv_winograd5),
+    &DN_ISA_NAME(dn_conv_winograd6),
+    &DN_ISA_NAME(dn_conv_winograd7),
+    &DN_ISA_NAME(dn_conv_direct),
+    &DN_ISA_NAME(dn_conv_first),
+    &DN_ISA_NAME(dn_conv_depthwise),
+    &DN_ISA_NAME(dn_conv_pointwise),
+    NULL,
 };
 
 extern const dn_kernels DN_ISA_NAME(dn_kernels);

@@ -1,0 +1,191 @@
+/* See pointwise.h.
+ *
+ * Each step of a tile broadcasts one input channel of every pixel and multiplies it by that
+ * channel's weights. Sums start from the shift, and from what is added where no activation comes
+ * between; linear, leaky and relu end in the tile. Other activations and planar outputs take a
+ * second look at each row.
+ */
+#include "blocked/pointwise.h"
+
+#include "blocked/epilogue.h"
+
+#include <stddef.h>
+
+enum {
+    STEP = 4, /* input channels that are taken at a time; packed weights are padded to these */
+    /* pixels at most with two vectors and with one: sums, weights and a broadcast in registers */
+    PIXELS_2 = DN_REGISTERS == 32 ? 14 : 6,
+    PIXELS_1 = DN_REGISTERS == 32 ? 14 : 12,
+    PIXELS = 14
+};
+
+typedef struct tile {
+    const float *in;
+    int64_t in_block;
+    const float *weights; /* (channels, vectors, lanes) */
+    int32_t channels;
+    const float *shift; /* (vectors, lanes) */
+    const float *add;   /* NULL: none */
+    int64_t add_block;
+    float *out;
+    int64_t out_block;
+    float slope;
+} tile;
+
+DN_INLINE void start(const tile *t, int vectors, int pixels, dn_vec sums[][PIXELS])
+{
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) {
+        const dn_vec shift = dn_vec_load(t->shift + v * DN_LANES);
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p) sums[v][p] = shift;
+    }
+    if (!t->add) return;
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v)
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p)
+            sums[v][p] = sums[v][p] + dn_vec_load(t->add + v * t->add_block + p * DN_LANES);
+}
+
+DN_INLINE void step(const float *in, const float *weights, int vectors, int pixels,
+                    dn_vec sums[][PIXELS])
+{
+    dn_vec w[2];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) w[v] = dn_vec_load(weights + v * DN_LANES);
+#pragma GCC unroll 14
+    for (int p = 0; p < pixels; ++p) {
+        const dn_vec x = dn_vec_set(in[p * DN_LANES]);
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; ++v) dn_fma_into(&sums[v][p], x, w[v]);
+    }
+}
+
+DN_INLINE void run(const tile *t, int vectors, int pixels)
+{
+    dn_vec sums[2][PIXELS];
+    start(t, vectors, pixels, sums);
+    const float *block = t->in, *weights = t->weights;
+    for (int32_t rest = t->channels; rest > 0; rest -= DN_LANES, block += t->in_block) {
+        const float *in = block;
+        for (int32_t c = 0; c < DN_LANES && c < rest; c += STEP) {
+            /* the compiler must not keep values for the next round: registers are full */
+            __asm__("" : "+r"(in));
+#pragma GCC unroll 4
+            for (int i = 0; i < STEP; ++i)
+                step(in + i, weights + i * vectors * DN_LANES, vectors, pixels, sums);
+            in += STEP;
+            weights += STEP * vectors * DN_LANES;
+        }
+    }
+    const dn_vec slope = dn_vec_set(t->slope);
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v)
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p)
+            dn_vec_store(t->out + v * t->out_block + p * DN_LANES,
+                         dn_vec_max(sums[v][p], slope * sums[v][p]));
+}
+
+#define KERNEL(vectors, pixels)                                                                    \
+    static void tile_##vectors##_##pixels(const tile *t)                                           \
+    {                                                                                              \
+        run(t, vectors, pixels);                                                                   \
+    }
+#define NAME(vectors, pixels) tile_##vectors##_##pixels,
+#define UP_TO_6(X, v)         X(v, 1) X(v, 2) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
+#define UP_TO_12(X, v)        UP_TO_6(X, v) X(v, 7) X(v, 8) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
+#define UP_TO_14(X, v)        UP_TO_12(X, v) X(v, 13) X(v, 14)
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+#define ALL_OF_1(X) UP_TO_14(X, 1)
+#define ALL_OF_2(X) UP_TO_14(X, 2)
+#else
+#define ALL_OF_1(X) UP_TO_12(X, 1)
+#define ALL_OF_2(X) UP_TO_6(X, 2)
+#endif
+
+ALL_OF_1(KERNEL)
+ALL_OF_2(KERNEL)
+
+static void (*const tiles_of_1[PIXELS_1])(const tile *) = {ALL_OF_1(NAME)};
+static void (*const tiles_of_2[PIXELS_2])(const tile *) = {ALL_OF_2(NAME)};
+
+static void run_row(tile t, int32_t vectors, int32_t width)
+{
+    const int32_t most = vectors == 2 ? PIXELS_2 : PIXELS_1, count = (width + most - 1) / most;
+    const int32_t pixels = width / count;
+    int32_t wider = width % count; /* so many tiles have one pixel more */
+    for (int32_t i = 0; i < count; ++i) {
+        const int32_t p = pixels + (wider-- > 0);
+        (vectors == 2 ? tiles_of_2 : tiles_of_1)[p - 1](&t);
+        t.in += p * DN_LANES;
+        t.out += p * DN_LANES;
+        if (t.add) t.add += p * DN_LANES;
+    }
+}
+
+/* A row's sums, of one vector, into planes of the output. */
+static void to_planes(const float *sums, int32_t width, int32_t channels, int64_t plane, float *out)
+{
+    for (int32_t lane = 0; lane < channels; ++lane)
+        for (int32_t x = 0; x < width; ++x) out[lane * plane + x] = sums[x * DN_LANES + lane];
+}
+
+/* What the tiles cannot do: other activations, planar outputs. */
+static void finish(const dn_conv_call *call, const float *shift, float *sums, const float *add,
+                   int32_t width, int32_t channels, int64_t block, float *out)
+{
+    const bool planar = call->problem.planar_out;
+    dn_epilogue_row(&call->problem, sums, width, shift, add, planar ? sums : out);
+    if (planar) to_planes(sums, width, channels, block / DN_LANES, out);
+}
+
+/* All rows of the pair that begins with output vector `first`. */
+static void run_pair(const dn_conv_call *call, const dn_pointwise_rows *rows, int32_t first,
+                     int32_t vectors, float *sums)
+{
+    static const float zeros[2 * DN_LANES];
+    const dn_conv_problem *problem = &call->problem;
+    const int32_t channels = problem->geometry.c, c = first * DN_LANES;
+    const float *shift = call->shift + c;
+    tile t = {.in_block = rows->in_block,
+              .channels = (channels + STEP - 1) / STEP * STEP,
+              .add_block = rows->add_block,
+              .slope = 1.0f};
+    t.weights = (const float *)call->packed + (int64_t)c * t.channels;
+    const bool ends =
+        !problem->planar_out &&
+        dn_activation_slope(rows->add ? problem->after_add : problem->activation, &t.slope) &&
+        (!rows->add || problem->activation == DN_ACTIVATION_linear);
+    if (!ends) t.slope = 1.0f;
+    t.shift = ends ? shift : zeros;
+    t.out_block = ends ? rows->out_block : (int64_t)rows->width * DN_LANES;
+    for (int32_t y = 0; y < rows->rows; ++y) {
+        const float *add =
+            rows->add ? rows->add + first * rows->add_block + y * rows->add_row : NULL;
+        float *out = rows->out + first * rows->out_block + y * rows->out_row;
+        t.in = rows->in + y * rows->in_row;
+        t.out = ends ? out : sums;
+        t.add = ends ? add : NULL;
+        run_row(t, vectors, rows->width);
+        for (int32_t v = 0; !ends && v < vectors; ++v) {
+            const int32_t rest = problem->filters - c - v * DN_LANES;
+            finish(call, shift + v * DN_LANES, sums + v * t.out_block,
+                   add ? add + v * rows->add_block : NULL, rows->width,
+                   rest < DN_LANES ? rest : DN_LANES, rows->out_block, out + v * rows->out_block);
+        }
+    }
+}
+
+void DN_ISA_NAME(dn_pointwise_run)(const dn_conv_call *call, const dn_pointwise_rows *rows,
+                                   float *sums)
+{
+    const int32_t vectors = dn_blocks(call->problem.filters, DN_LANES);
+    for (int32_t v = 0; v < vectors; v += 2) run_pair(call, rows, v, vectors - v < 2 ? 1 : 2, sums);
+}
+
+int64_t DN_ISA_NAME(dn_pointwise_sums)(int32_t width)
+{
+    return 2LL * width * DN_LANES;
+}
