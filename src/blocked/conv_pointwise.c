@@ -1,5 +1,5 @@
-/* The form of 1x1 convolutions of few channels: see pointwise.h. A task is a run of pixels, read
- * and written where they lie. */
+/* The form of 1x1 convolutions: see pointwise.h. A task is a run of pixels, read and written where
+ * they lie, times all output vectors or, where pixels are few, some pairs of them. */
 #include "blocked/pointwise.h"
 
 #include "blocked/vector.h"
@@ -7,7 +7,6 @@
 #include <stddef.h>
 
 enum {
-    MOST_WEIGHTS = 1 << 16, /* half of a second cache of 512 KiB */
     RUN = 48,               /* pixels that each pair of output vectors goes over at a time */
     TASK_PRODUCTS = 100000, /* vectors multiplied in a task, at least: some 20 microseconds */
     MOST_TASKS = 48,        /* of a batch */
@@ -24,8 +23,7 @@ bool DN_ISA_NAME(dn_pointwise_fits)(const dn_conv_problem *problem)
     const dn_conv_geometry *g = &problem->geometry;
     return g->size == 1 && g->stride_x == 1 && g->stride_y == 1 && g->pad == 0 &&
            g->out_h == g->h && g->out_w == g->w && problem->groups == 1 && !problem->planar_in &&
-           !(problem->planar_out && problem->adds) &&
-           (int64_t)padded(g->c) * problem->filters <= MOST_WEIGHTS;
+           !(problem->planar_out && problem->adds);
 }
 
 static int32_t plane_of(const dn_conv_problem *problem)
@@ -38,26 +36,35 @@ static double products_of_pixel(const dn_conv_problem *problem)
     return (double)padded(problem->geometry.c) * dn_blocks(problem->filters, DN_LANES);
 }
 
-/* Pixels of a task. */
-static int32_t task_pixels(const dn_conv_problem *problem)
+typedef struct cut {
+    int32_t pixels, pixel_tasks; /* of a task; of an image */
+    int32_t pairs, pair_tasks;
+} cut;
+
+static int32_t divided_up(int32_t a, int32_t b)
 {
-    const int32_t plane = plane_of(problem), images = problem->images > 1 ? problem->images : 1;
-    const double most = (MOST_TASKS + images - 1) / images;
-    double tasks = products_of_pixel(problem) * plane / TASK_PRODUCTS;
-    tasks = tasks < 1 ? 1 : tasks > most ? most : tasks;
-    const int32_t pixels = (int32_t)((plane + tasks - 1) / tasks);
-    return (pixels + RUN - 1) / RUN * RUN;
+    return (a + b - 1) / b;
 }
 
-static int32_t image_tasks(const dn_conv_problem *problem)
+static cut cut_of(const dn_conv_problem *problem)
 {
-    const int32_t pixels = task_pixels(problem);
-    return (plane_of(problem) + pixels - 1) / pixels;
+    const int32_t plane = plane_of(problem), images = problem->images > 1 ? problem->images : 1;
+    const int32_t pairs = divided_up(dn_blocks(problem->filters, DN_LANES), 2);
+    const int32_t runs = divided_up(plane, RUN), most = divided_up(MOST_TASKS, images);
+    const double pays = products_of_pixel(problem) * plane / TASK_PRODUCTS;
+    const int32_t wanted = pays < 1 ? 1 : pays > most ? most : (int32_t)pays;
+    cut c = {.pixels = RUN * divided_up(runs, wanted < runs ? wanted : runs)};
+    c.pixel_tasks = divided_up(plane, c.pixels);
+    const int32_t shares = divided_up(wanted, c.pixel_tasks);
+    c.pairs = divided_up(pairs, shares < pairs ? shares : pairs);
+    c.pair_tasks = divided_up(pairs, c.pairs);
+    return c;
 }
 
 static double cost(const dn_conv_problem *problem, int32_t threads)
 {
-    const int32_t tasks = problem->images * image_tasks(problem);
+    const cut c = cut_of(problem);
+    const int32_t tasks = problem->images * c.pixel_tasks * c.pair_tasks;
     const double products = products_of_pixel(problem) * plane_of(problem) * problem->images;
     return products / ((DN_LANES == 16 ? 1 : 2) * 0.9) / 3500 /
                (threads < tasks ? threads : tasks) +
@@ -104,17 +111,19 @@ static int64_t scratch_bytes(const dn_conv_problem *problem)
 static int32_t tasks(const dn_conv_call *call, int32_t phase, int32_t threads)
 {
     (void)phase, (void)threads;
-    return call->problem.images * image_tasks(&call->problem);
+    const cut c = cut_of(&call->problem);
+    return call->problem.images * c.pixel_tasks * c.pair_tasks;
 }
 
 static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scratch)
 {
     (void)phase;
     const dn_conv_problem *problem = &call->problem;
-    const int32_t plane = plane_of(problem), pixels = task_pixels(problem);
-    const int32_t image = task / image_tasks(problem);
-    const int32_t first = task % image_tasks(problem) * pixels;
-    const int32_t end = first + pixels < plane ? first + pixels : plane;
+    const cut c = cut_of(problem);
+    const int32_t plane = plane_of(problem), pair = task % c.pair_tasks * c.pairs;
+    const int32_t image = task / c.pair_tasks / c.pixel_tasks;
+    const int32_t first = task / c.pair_tasks % c.pixel_tasks * c.pixels;
+    const int32_t end = first + c.pixels < plane ? first + c.pixels : plane;
     const int32_t out_pixel = problem->planar_out ? 1 : DN_LANES;
     dn_pointwise_rows rows = {.in_block = (int64_t)plane * DN_LANES,
                               .out_block = (int64_t)plane * DN_LANES,
@@ -126,7 +135,7 @@ static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scr
         if (problem->adds)
             rows.add = call->add.data + image * call->add.image_stride + at * DN_LANES;
         rows.width = end - at < RUN ? end - at : RUN;
-        DN_ISA_NAME(dn_pointwise_run)(call, &rows, scratch);
+        DN_ISA_NAME(dn_pointwise_run)(call, &rows, pair, pair + c.pairs, scratch);
     }
 }
 

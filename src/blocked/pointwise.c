@@ -179,10 +179,11 @@ static void run_pair(const dn_conv_call *call, const dn_pointwise_rows *rows, in
 }
 
 void DN_ISA_NAME(dn_pointwise_run)(const dn_conv_call *call, const dn_pointwise_rows *rows,
-                                   float *sums)
+                                   int32_t first_pair, int32_t last_pair, float *sums)
 {
     const int32_t vectors = dn_blocks(call->problem.filters, DN_LANES);
-    for (int32_t v = 0; v < vectors; v += 2) run_pair(call, rows, v, vectors - v < 2 ? 1 : 2, sums);
+    for (int32_t v = 2 * first_pair; v < vectors && v < 2 * last_pair; v += 2)
+        run_pair(call, rows, v, vectors - v < 2 ? 1 : 2, sums);
 }
 
 int64_t DN_ISA_NAME(dn_pointwise_sums)(int32_t width)
