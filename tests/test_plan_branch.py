@@ -1,4 +1,5 @@
-"""The mask branch by the plan: deconvolution against PyTorch in float64."""
+"""The mask branch by the plan: deconvolution against PyTorch in float64, RoIAlign against ONNX
+Runtime, masks of several classes and rounds of many boxes against the layers one by one."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import numpy as np
 import pytest
 
 from networks import Net
-from test_plan import make, run, scatter
-from yolomask._native import lib
+from test_plan import agree, image, kept, make, pair, place_boxes, run, scatter
+from yolomask._native import check, ffi, lib
 
 torch = pytest.importorskip("torch")
 
@@ -37,8 +38,6 @@ ACTIVATIONS = {
 
 
 def steps(net: Net) -> list[tuple[str, str]]:
-    from yolomask._native import check, ffi
-
     info, found = ffi.new("dn_step_info *"), []
     for i in range(lib.dn_network_step_count(net.handle)):
         check(lib.dn_network_get_step(net.handle, i, info))
@@ -95,3 +94,171 @@ def test_deconvolution_equals_pytorch(isa, shape):
         wanted = deconvolved(net, values, size, activation)
         assert np.abs(wanted).max() > 0.1
         assert np.abs(outputs[0] - wanted).max() <= 2e-6 * (1 + np.abs(wanted).max())
+
+
+# Three classes, whose masks differ.
+CLASSES = """[net]
+width=64
+height=48
+channels=3
+[convolutional]
+filters=24
+size=3
+stride=8
+pad=1
+activation=leaky
+[convolutional]
+filters=16
+size=1
+activation=linear
+[yolo]
+mask=0,1
+anchors=20,24, 37,33
+classes=3
+num=2
+[roialign]
+layers=0
+size=5
+max_rois=100
+[convolutional]
+filters=19
+size=3
+pad=1
+activation=relu
+[deconvolutional]
+filters=21
+size=2
+stride=2
+activation=relu
+[convolutional]
+filters=3
+size=1
+activation=linear
+[mask]
+classes=3
+"""
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_masks_of_several_classes(isa, batch):
+    """A box that is an instance of several classes has a mask of each, from its own filter."""
+    results = []
+    for net in pair(CLASSES, batch=batch):
+        scatter(net)
+        net.params(-2)["weights"][:] = np.random.default_rng(2).normal(0, 0.5, 63)
+        lib.dn_network_touch(net.handle)
+        values = image(net, batch, seed=3)
+        data = net._set_input(values)
+        check(lib.dn_network_forward(net.handle, data, batch, 0.2))
+        results.append([net.result(i, 64, 48) for i in range(batch)])
+    for plain, plan in zip(*results, strict=True):
+        assert plain.mask_size == plan.mask_size == 10
+        count = plain.instance_count
+        assert count == plan.instance_count > 20
+        found = [[result.instances[i] for i in range(count)] for result in (plain, plan)]
+        boxes = [(one.detection, one.class_id) for one in found[0]]
+        assert boxes == [(one.detection, one.class_id) for one in found[1]]
+        assert len({box for box, _ in boxes}) < count  # some have several classes
+        masks = np.array([net_masks(instances, 100) for instances in found])
+        assert np.abs(masks[0] - masks[1]).max() <= 1e-4
+        by_box = {}
+        for (box, _), mask in zip(boxes, masks[0], strict=True):
+            by_box.setdefault(box, []).append(mask)
+        several = [group for group in by_box.values() if len(group) > 1]
+        assert all(np.abs(group[0] - group[1]).max() > 1e-2 for group in several)
+
+
+def net_masks(instances, cells: int) -> list[np.ndarray]:
+    assert all(one.mask != ffi.NULL for one in instances)
+    return [np.frombuffer(ffi.buffer(one.mask, 4 * cells), np.float32) for one in instances]
+
+
+def test_given_boxes_have_masks_of_their_classes(isa):
+    """[mask]'s output is of each box's class, however the classes of a round differ."""
+    nets = pair(CLASSES)
+    for net in nets:
+        scatter(net)
+        place_boxes(net, 1, 7)
+        set_classes(net, [0, 2, 1, 1, 0, 2, 2])
+    agree(*nets, image(nets[0], 1))
+    before = kept(nets[1])[-1]
+    set_classes(nets[1], [0] * 7)
+    run(nets[1], image(nets[1], 1))
+    assert [np.array_equal(*pair) for pair in zip(before, kept(nets[1])[-1], strict=True)] == [
+        True, False, False, False, True, False, False,
+    ]  # fmt: skip
+
+
+def set_classes(net: Net, classes: list[int]) -> None:
+    copies = ffi.new("dn_roi[]", len(classes))
+    for k, class_id in enumerate(classes):
+        x0, y0 = 5.0 + 3 * k, 4.0 + 2 * k
+        copies[k].box, copies[k].truth, copies[k].class_id = (
+            (x0, y0, x0 + 20, y0 + 17),
+            -1,
+            class_id,
+        )
+    check(lib.dn_test_set_rois(net.handle, copies, len(classes)))
+
+
+# Boxes of more than a megabyte each: they go through the branch in rounds.
+LARGE = """[net]
+width=64
+height=64
+channels=3
+[convolutional]
+filters=48
+size=3
+stride=4
+pad=1
+activation=leaky
+[convolutional]
+filters=6
+size=1
+activation=linear
+[yolo]
+mask=0
+anchors=20,24
+classes=1
+num=1
+[roialign]
+layers=0
+size=32
+max_rois=30
+[convolutional]
+filters=48
+size=3
+pad=1
+activation=relu
+[deconvolutional]
+filters=80
+size=2
+stride=2
+activation=relu
+[convolutional]
+filters=1
+size=1
+activation=linear
+[mask]
+classes=1
+"""
+
+
+def test_rounds_of_many_boxes():
+    plain, plan = pair(LARGE, batch=2)
+    for net in (plain, plan):
+        scatter(net)
+    found = {}
+    for shares in (30, 0, 1, 13):
+        for net in (plain, plan):
+            place_boxes(net, 2, shares)
+        agree(plain, plan, image(plain, 2))
+        found[shares] = kept(plan)[-1]
+        assert len(found[shares]) == 2 * shares
+    one = make(LARGE, threads=1, batch=2)
+    scatter(one)
+    place_boxes(one, 2, 13)
+    run(one, image(one, 2))
+    assert kept(one)[-1].tobytes() == found[13].tobytes()
+    outputs = 4 * plan.layer(-3).n * 80 * 64 * 64  # bytes, of all boxes' deconvolutions
+    assert plan.info.arena_bytes < outputs / 2

@@ -45,6 +45,7 @@ const dn_kernels DN_ISA_NAME(dn_kernels) = {
     .activate = DN_ISA_NAME(dn_rows_activate),
     .average = DN_ISA_NAME(dn_rows_average),
     .copy = DN_ISA_NAME(dn_rows_copy),
+    .mask_logits = DN_ISA_NAME(dn_mask_logits),
     .roi_bins = DN_ISA_NAME(dn_roi_bins),
     .roi_bins_scratch = DN_ISA_NAME(dn_roi_bins_scratch),
 };

@@ -39,6 +39,10 @@ typedef struct dn_kernels {
                      int32_t first_block, int32_t last_block, void *scratch);
     int64_t (*roi_bins_scratch)(const dn_roi_pool *pool);
     void (*copy)(dn_channel_copy copy, const dn_blocked *in, const dn_blocked *out, dn_rows rows);
+    /* out (h, w) = bias + the channels of image `image` times weights, which are 0 from in->c to
+     * the end of the last block. */
+    void (*mask_logits)(const dn_blocked *in, int32_t image, const float *weights, float bias,
+                        float *out);
 } dn_kernels;
 
 /* Of the instruction set that dn_cpu_isa() says. */

@@ -18,5 +18,7 @@ void DN_ISA_NAME(dn_rows_activate)(const dn_blocked *in, dn_activation activatio
 void DN_ISA_NAME(dn_rows_average)(const dn_blocked *in, const dn_blocked *out, dn_rows rows);
 void DN_ISA_NAME(dn_rows_copy)(dn_channel_copy copy, const dn_blocked *in, const dn_blocked *out,
                                dn_rows rows);
+void DN_ISA_NAME(dn_mask_logits)(const dn_blocked *in, int32_t image, const float *weights,
+                                 float bias, float *out);
 
 #endif

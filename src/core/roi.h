@@ -8,7 +8,13 @@
 
 #include "data/geometry.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* A class of a RoI's box, other than the RoI's own, that is an instance of its own. */
+typedef struct dn_roi_extra {
+    int32_t roi, class_id;
+} dn_roi_extra;
 
 typedef struct dn_roi_set {
     int32_t capacity, count;
@@ -17,6 +23,9 @@ typedef struct dn_roi_set {
     dn_roi *drawn;     /* (2 * per_image): scratch of sampling */
     void *targets;     /* as well: where the truths are, grows with their number */
     size_t target_bytes;
+    bool lists_extras; /* somebody reads the following, in inference */
+    int32_t extra_count, extra_capacity;
+    dn_roi_extra *extras; /* (extra_count), sorted by roi, then class; grows */
 } dn_roi_set;
 
 /* Which boxes become RoIs: the options of [roialign] that say so. */

@@ -10,8 +10,13 @@
 dn_pass dn_roi_detector_pass(const dn_pass *pass, const dn_roi_rules *rules);
 
 /* Inference: of each image the max_rois detections with the best class probabilities (ties: the
- * earlier one), by falling probability. Heads before layer `before` are asked. */
+ * earlier one), by falling probability. Heads before layer `before` are asked.
+ * Fills set->extras, too. */
 dn_status dn_roi_from_detections(const dn_pass *pass, const dn_roi_rules *rules, int32_t before,
+                                 dn_roi_set *set);
+
+/* Inference: set->extras of RoIs that are not chosen but given. */
+dn_status dn_roi_extras_of_given(const dn_pass *pass, const dn_roi_rules *rules, int32_t before,
                                  dn_roi_set *set);
 
 /* Training: of each image train_rois positive boxes, drawn from the detector's and the truth's. */

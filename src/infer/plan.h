@@ -8,8 +8,9 @@
  *
  * The files: plan_compile.c decides which way each layer goes, plan_layers.c makes its steps,
  * plan_conv.c those of convolutions and packs weights, plan_rois.c those of [roialign],
- * plan_steps.c computes the others, plan_memory.c finds places for all tensors, plan_run.c runs the
- * steps on all threads, plan.c keeps the plan with its network.
+ * plan_masks.c those of [mask] and the rounds of the mask branch, plan_steps.c computes the others,
+ * plan_memory.c finds places for all tensors, plan_run.c runs the steps on all threads, plan.c
+ * keeps the plan with its network.
  *
  * A backend may run plans itself (dn_plan_device): ways, steps and places come from the same files,
  * its kernels compute the steps, on tensors of half precision with the channels last.
@@ -76,16 +77,19 @@ struct dn_step {
     const dn_kernels *kernels;
     dn_layer *layer;     /* whose output it makes */
     int32_t first_layer; /* that it does: before `layer` where layers are fused */
-    int32_t images;      /* live in this pass */
+    int32_t live;        /* images or RoIs of this pass */
+    int32_t images;      /* that it does now: all of them, or RoIs of one round of the branch */
+    int32_t first_image;
 
     const int32_t *reads; /* (read_count): layers, -1: the network's input */
     int32_t read_count;
     int32_t own_reads[2];
     bool reads_planar, writes_planar;
 
-    float *planar;         /* of a reorder */
-    dn_blocked in[2], out; /* blocked operands, set when all is placed */
-    int32_t first_block;   /* of out, that is written */
+    float *planar;          /* of a reorder; of [mask], the extra classes' planes */
+    const dn_layer *logits; /* of [mask]: the convolution before it */
+    dn_blocked in[2], out;  /* blocked operands, set when all is placed */
+    int32_t first_block;    /* of out, that is written */
     int32_t block_count;
     dn_row_cut cut;
     dn_activation activation;
@@ -104,6 +108,15 @@ struct dn_step {
     double seconds; /* of the last pass */
 };
 
+/* Steps first..end-1 are done for some RoIs after the other, so that what lies between the layers
+ * of a mask branch stays in the caches. */
+typedef struct dn_rounds {
+    int32_t first_layer, last_layer; /* [roialign] and [mask] */
+    int32_t first, end;              /* steps; the same: none */
+    int32_t images;                  /* RoIs of a round, at most */
+    int32_t done;                    /* RoIs of the rounds before this one */
+} dn_rounds;
+
 struct dn_plan {
     dn_network *network;
     const dn_plan_device *device; /* NULL: the CPU */
@@ -115,6 +128,7 @@ struct dn_plan {
     dn_plan_tensor *tensors; /* (layer_count + 1): of the layers, the last the input's */
     dn_step *steps;
     int32_t step_count, step_capacity;
+    dn_rounds rounds;
     float *arena;
     int64_t arena_bytes;
     float *workspace; /* in the arena: what phases share, then the threads' scratch */
@@ -160,7 +174,7 @@ dn_step *dn_plan_add_step(dn_plan *plan, const dn_step_type *type, dn_layer *lay
 typedef enum dn_way {
     DN_WAY_PLAIN,   /* on planar tensors */
     DN_WAY_BLOCKED, /* on blocked tensors */
-    DN_WAY_FUSED,   /* part of the [shortcut] behind it */
+    DN_WAY_FUSED,   /* part of the [shortcut] or [mask] behind it */
 } dn_way;
 
 /* What the plan knows of a layer when it makes its steps. */
@@ -176,8 +190,8 @@ bool dn_plan_fits(const dn_plan *plan, const dn_layer *layer);
 /* Whether the form always pays; else only where an input is blocked already. */
 bool dn_plan_is_convolution(const dn_layer *layer);
 
-/* The convolution that can be part of the [shortcut] `layer`: the one before it, or before the
- * [dropout] before it; -1: none. */
+/* The convolution that can be part of the [shortcut] or [mask] `layer`: the one before it, or
+ * before the [dropout] before a [shortcut]; -1: none. */
 int32_t dn_plan_fusable(const dn_plan *plan, const dn_layer *layer);
 
 /* The steps of a blocked layer. *wrote_planar: it made the planar output, not the blocked one. */
@@ -195,6 +209,17 @@ bool dn_plan_deconv_fits(const dn_plan *plan, const dn_layer *layer);
 /* [roialign]. */
 void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer);
 
+/* [mask] and the 1x1 convolution before it, which is computed for the wanted classes alone. */
+void dn_plan_emit_masks(dn_plan *plan, dn_layer *layer);
+bool dn_plan_masks_fit(const dn_plan *plan, const dn_layer *layer);
+
+/* Whether, and how, the mask branch goes in rounds; before and behind the making of the steps. */
+void dn_plan_find_rounds(dn_plan *plan, const dn_plan_layer *layers);
+void dn_plan_place_rounds(dn_plan *plan);
+
+/* Images or RoIs of a layer's tensors, at most. */
+int32_t dn_plan_images(const dn_plan *plan, const dn_layer *layer);
+
 bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer);
 bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer);
 
@@ -206,7 +231,7 @@ dn_status dn_plan_place(dn_plan *plan);
 
 extern const dn_step_type dn_step_plain, dn_step_to_blocked, dn_step_to_planar, dn_step_conv,
     dn_step_maxpool, dn_step_upsample, dn_step_add, dn_step_scale, dn_step_activate,
-    dn_step_average, dn_step_copy, dn_step_boxes, dn_step_rois;
+    dn_step_average, dn_step_copy, dn_step_boxes, dn_step_rois, dn_step_masks;
 
 #ifdef __cplusplus
 }

@@ -1,11 +1,12 @@
 /* Which way each layer goes, and the order of the steps. See plan.h.
  *
- * A convolution goes the blocked way wherever some form fits it; cheap layers follow their inputs,
- * so that nothing is reordered only to be pooled. Then it is known who reads which form of each
- * tensor, and the steps are made in the order of the layers, reorders right behind what makes the
- * values.
+ * Convolutions and [roialign] go the blocked way wherever a form fits; cheap layers follow their
+ * inputs, so that nothing is reordered only to be pooled. Then it is known who reads which form of
+ * each tensor, and the steps are made in the order of the layers, reorders right behind what makes
+ * the values.
  */
 #include "core/memory.h"
+#include "infer/layer_types.h"
 #include "infer/plan.h"
 
 dn_plan_tensor *dn_plan_root(const dn_plan *plan, int32_t layer, int32_t *block)
@@ -31,11 +32,11 @@ dn_step *dn_plan_add_step(dn_plan *plan, const dn_step_type *type, dn_layer *lay
 static void describe_tensors(dn_plan *plan)
 {
     for (int32_t i = 0; i <= plan->layer_count; i++) {
-        const dn_tensor *of =
-            i < plan->layer_count ? &plan->network->layers[i].out : &plan->network->input;
+        const dn_layer *layer = i < plan->layer_count ? &plan->network->layers[i] : NULL;
+        const dn_tensor *of = layer ? &layer->out : &plan->network->input;
         plan->tensors[i] = (dn_plan_tensor){
             .view = {.c = of->c, .h = of->h, .w = of->w},
-            .images = of->n,
+            .images = layer ? dn_plan_images(plan, layer) : of->n,
             .parent = -1,
             .first = -1,
             .last = -1,
@@ -50,15 +51,16 @@ static bool reads_blocked(const dn_plan_layer *layers, const dn_layer *layer)
     return false;
 }
 
-/* Makes layers first..shortcut-1 part of the [shortcut], where nobody else reads them. */
-static void fuse(const dn_plan *plan, dn_plan_layer *layers, int32_t shortcut, int32_t first)
+/* Makes layers first..last-1 part of `last`, where nobody else reads them. */
+static bool fuse(const dn_plan *plan, dn_plan_layer *layers, int32_t last, int32_t first)
 {
-    if (first < 0) return;
-    for (int32_t i = first; i < shortcut; i++)
+    if (first < 0) return false;
+    for (int32_t i = first; i < last; i++)
         if (layers[i].way != DN_WAY_BLOCKED || layers[i].consumers != 1 ||
             plan->network->layers[i].keeps_output)
-            return;
-    for (int32_t i = first; i < shortcut; i++) layers[i].way = DN_WAY_FUSED;
+            return false;
+    for (int32_t i = first; i < last; i++) layers[i].way = DN_WAY_FUSED;
+    return true;
 }
 
 static void choose_ways(const dn_plan *plan, dn_plan_layer *layers)
@@ -69,12 +71,14 @@ static void choose_ways(const dn_plan *plan, dn_plan_layer *layers)
         for (int32_t k = 0; k < layer->input_count; k++)
             layers[dn_plan_index(plan, layer->inputs[k])].consumers++;
         if (!dn_plan_fits(plan, layer)) continue;
-        if (dn_plan_is_convolution(layer) || reads_blocked(layers, layer))
-            layers[i].way = DN_WAY_BLOCKED;
+        const bool pays = dn_plan_is_convolution(layer) || layer->type == &dn_roialign_layer;
+        if (pays || reads_blocked(layers, layer)) layers[i].way = DN_WAY_BLOCKED;
     }
-    for (int32_t i = 0; i < plan->layer_count; i++)
-        if (layers[i].way == DN_WAY_BLOCKED)
-            fuse(plan, layers, i, dn_plan_fusable(plan, &network->layers[i]));
+    for (int32_t i = 0; i < plan->layer_count; i++) {
+        if (layers[i].way != DN_WAY_BLOCKED) continue;
+        const bool fused = fuse(plan, layers, i, dn_plan_fusable(plan, &network->layers[i]));
+        if (!fused && network->layers[i].type == &dn_mask_layer) layers[i].way = DN_WAY_PLAIN;
+    }
 }
 
 static void find_needs(const dn_plan *plan, dn_plan_layer *layers)
@@ -167,10 +171,12 @@ dn_status dn_plan_compile(dn_plan *plan)
     dn_plan_layer *layers = dn_alloc(count * sizeof *layers);
     const bool whole = plan->tensors && plan->steps && layers;
     if (whole) {
-        describe_tensors(plan);
         choose_ways(plan, layers);
         find_needs(plan, layers);
+        dn_plan_find_rounds(plan, layers);
+        describe_tensors(plan);
         make_steps(plan, layers);
+        dn_plan_place_rounds(plan);
     }
     dn_free(layers);
     if (!whole) return DN_ERROR_MEMORY;

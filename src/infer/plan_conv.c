@@ -12,13 +12,14 @@ static int64_t rounded(int64_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-static dn_conv_problem problem_of(const dn_layer *layer, const dn_layer *shortcut)
+static dn_conv_problem problem_of(const dn_plan *plan, const dn_layer *layer,
+                                  const dn_layer *shortcut)
 {
     const dn_convolutional_options *o = layer->options;
     const dn_convolutional *state = layer->state;
     dn_conv_problem problem = {
         .geometry = state->geometry,
-        .images = layer->out.n,
+        .images = dn_plan_images(plan, layer),
         .groups = o->groups,
         .filters = o->filters / o->groups,
         .activation = state->stage.activation,
@@ -45,14 +46,14 @@ static bool has_form(const dn_plan *plan, const dn_conv_problem *problem)
 
 bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer)
 {
-    const dn_conv_problem problem = problem_of(layer, NULL);
+    const dn_conv_problem problem = problem_of(plan, layer, NULL);
     return has_form(plan, &problem);
 }
 
 bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer)
 {
     if (!dn_plan_is_convolution(layer) || layer->inputs[0] >= 0) return false;
-    dn_conv_problem problem = problem_of(layer, NULL);
+    dn_conv_problem problem = problem_of(plan, layer, NULL);
     problem.planar_in = true;
     return has_form(plan, &problem);
 }
@@ -64,7 +65,7 @@ void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *lay
     const dn_plan_layer *of = &layers[last->index];
     dn_step *step = dn_plan_add_step(plan, &dn_step_conv, last);
     dn_conv_problem *problem = &step->call.problem;
-    *problem = problem_of(layer, shortcut);
+    *problem = problem_of(plan, layer, shortcut);
     problem->planar_in = dn_plan_conv_reads_planar(plan, layer);
     problem->planar_out = of->needs_planar && !of->needs_blocked && !shortcut;
     if (problem->planar_out && !has_form(plan, problem)) problem->planar_out = false;
@@ -80,7 +81,7 @@ void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *lay
 /* ---- [deconvolutional] ---- */
 
 /* The convolution whose filters are those of all taps, one tap behind the other. */
-static dn_conv_problem deconv_problem(const dn_layer *layer)
+static dn_conv_problem deconv_problem(const dn_plan *plan, const dn_layer *layer)
 {
     const dn_deconvolutional_options *o = layer->options;
     const dn_deconvolutional *state = layer->state;
@@ -95,7 +96,7 @@ static dn_conv_problem deconv_problem(const dn_layer *layer)
                      .dilation = 1,
                      .out_h = back->out_h,
                      .out_w = back->out_w},
-        .images = layer->out.n,
+        .images = dn_plan_images(plan, layer),
         .groups = 1,
         .filters = o->filters * o->size * o->size,
         .activation = state->stage.activation,
@@ -103,10 +104,10 @@ static dn_conv_problem deconv_problem(const dn_layer *layer)
 }
 
 /* The same for the CPU's form, blocked/deconv.h. */
-static dn_conv_problem spread_problem(const dn_layer *layer)
+static dn_conv_problem spread_problem(const dn_plan *plan, const dn_layer *layer)
 {
     const dn_deconvolutional_options *o = layer->options;
-    dn_conv_problem problem = deconv_problem(layer);
+    dn_conv_problem problem = deconv_problem(plan, layer);
     problem.geometry.size = problem.geometry.stride_x = problem.geometry.stride_y = o->stride;
     problem.geometry.out_h = layer->out.h;
     problem.geometry.out_w = layer->out.w;
@@ -121,7 +122,7 @@ bool dn_plan_deconv_fits(const dn_plan *plan, const dn_layer *layer)
     const bool apart = o->size == o->stride && back->pad == 0 &&
                        layer->out.h == o->stride * back->out_h &&
                        layer->out.w == o->stride * back->out_w;
-    const dn_conv_problem problem = deconv_problem(layer);
+    const dn_conv_problem problem = deconv_problem(plan, layer);
     if (!plan->device) return apart;
     return apart && o->filters % plan->lanes == 0 && plan->device->conv_fits(&problem);
 }
@@ -131,7 +132,7 @@ void dn_plan_emit_deconv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *l
 {
     dn_step *step = dn_plan_add_step(plan, &dn_step_conv, layer);
     (void)layers, (void)wrote_planar;
-    step->call.problem = plan->device ? deconv_problem(layer) : spread_problem(layer);
+    step->call.problem = plan->device ? deconv_problem(plan, layer) : spread_problem(plan, layer);
     if (!plan->device) step->form = plan->kernels->deconv;
     step->enlargement = ((const dn_deconvolutional_options *)layer->options)->stride;
     step->reads = layer->inputs;
@@ -194,7 +195,7 @@ const dn_step_type dn_step_conv = {
 static dn_conv_problem whole_problem(const dn_plan *plan, const dn_step *step)
 {
     dn_conv_problem problem = step->call.problem;
-    problem.images = plan->network->layers[step->first_layer].out.n;
+    problem.images = dn_plan_images(plan, &plan->network->layers[step->first_layer]);
     return problem;
 }
 

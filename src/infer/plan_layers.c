@@ -37,6 +37,7 @@ static bool is_sum_of_two(const dn_plan *plan, const dn_layer *layer)
 
 int32_t dn_plan_fusable(const dn_plan *plan, const dn_layer *layer)
 {
+    if (layer->type == &dn_mask_layer) return layer->inputs[0];
     if (layer->type != &dn_shortcut_layer) return -1;
     const dn_shortcut_options *o = layer->options;
     int32_t before = layer->index - 1;
@@ -191,6 +192,14 @@ static void emit_rois(dn_plan *plan, const dn_plan_layer *layers, dn_layer *laye
     dn_plan_emit_rois(plan, layer);
 }
 
+static void emit_masks(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
+                       bool *wrote_planar)
+{
+    (void)layers;
+    *wrote_planar = true;
+    dn_plan_emit_masks(plan, layer);
+}
+
 /* ---- the table ---- */
 
 static bool always(const dn_plan *plan, const dn_layer *layer)
@@ -216,6 +225,7 @@ static const struct {
     {&dn_dropout_layer, always, emit_view},
     {&dn_empty_layer, always, emit_view},
     {&dn_roialign_layer, always, emit_rois},
+    {&dn_mask_layer, dn_plan_masks_fit, emit_masks},
 };
 
 enum { FORM_COUNT = sizeof forms / sizeof forms[0] };

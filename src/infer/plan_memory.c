@@ -18,10 +18,11 @@ static void use(int32_t step, int32_t *first, int32_t *last)
     if (step > *last) *last = step;
 }
 
-static void use_blocked(dn_plan *plan, int32_t layer, int32_t step)
+static void use_blocked(dn_plan *plan, int32_t layer, int32_t first, int32_t last)
 {
     dn_plan_tensor *root = dn_plan_root(plan, layer, NULL);
-    use(step, &root->first, &root->last);
+    use(first, &root->first, &root->last);
+    use(last, &root->first, &root->last);
 }
 
 static int32_t index_of(const dn_step *step)
@@ -32,6 +33,24 @@ static int32_t index_of(const dn_step *step)
 static bool reads_blocked(const dn_step *step, int32_t k)
 {
     return !step->reads_planar || (k > 0 && step->type == &dn_step_conv);
+}
+
+/* What rounds read again and again, because it is made before them, stays to their end; the masks,
+ * which they write one behind the other, are there from their beginning on. */
+static bool in_rounds(const dn_plan *plan, int32_t s)
+{
+    return plan->rounds.first <= s && s < plan->rounds.end;
+}
+
+static int32_t end_of_use(const dn_plan *plan, int32_t layer, int32_t s)
+{
+    const bool again = in_rounds(plan, s) && layer < plan->rounds.first_layer;
+    return again ? plan->rounds.end - 1 : s;
+}
+
+static int32_t first_of_round(const dn_plan *plan, int32_t s)
+{
+    return in_rounds(plan, s) ? plan->rounds.first : s;
 }
 
 /* planar: (layer_count), of the layers' planar outputs. */
@@ -45,17 +64,17 @@ static void find_spans(dn_plan *plan, dn_span *planar)
             const int32_t layer = step->reads[k];
             const bool stays = k == 0 && step->type == &dn_step_plain && step->layer->keeps_input;
             if (reads_blocked(step, k))
-                use_blocked(plan, layer, s);
+                use_blocked(plan, layer, s, end_of_use(plan, layer, s));
             else if (layer >= 0)
                 use(stays ? end : s, &planar[layer].first, &planar[layer].last);
         }
         if (!step->writes_planar) {
-            use_blocked(plan, index_of(step), s);
+            use_blocked(plan, index_of(step), s, s);
             continue;
         }
         const bool stays = step->layer->keeps_output || step->layer->index == plan->layer_count - 1;
         dn_span *span = &planar[step->layer->index];
-        use(s, &span->first, &span->last);
+        use(step->type == &dn_step_masks ? first_of_round(plan, s) : s, &span->first, &span->last);
         if (stays) use(end, &span->first, &span->last);
     }
 }

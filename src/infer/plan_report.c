@@ -14,7 +14,7 @@ static int64_t flops_of(const dn_plan *plan, const dn_step *step)
         return 0;
     for (int32_t i = step->first_layer; i <= step->layer->index; i++)
         flops += plan->network->layers[i].flops;
-    return flops * step->images;
+    return flops * step->live;
 }
 
 static const char *form_name(const dn_plan *plan, const dn_step *step)
@@ -36,7 +36,7 @@ dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_
         .form = form_name(plan, step),
         .first_layer = step->first_layer,
         .last_layer = step->layer ? step->layer->index : -1,
-        .images = step->images,
+        .images = step->live,
         .c = out->c,
         .h = out->h,
         .w = out->w,

@@ -47,7 +47,7 @@ static void pool_run(const dn_step *step, int32_t phase, int32_t task, void *scr
     const int32_t parts = parts_of(step), r = task / parts;
     const int32_t first = task % parts * DN_BLOCKS_A_TASK, end = first + DN_BLOCKS_A_TASK;
     const int32_t last = end < step->block_count ? end : step->block_count;
-    const dn_roi *roi = &step->layer->rois->rois[r];
+    const dn_roi *roi = &step->layer->rois->rois[step->first_image + r];
     const dn_box e = roi->expanded;
     const dn_roi_bins_call call = {
         .pool = step->roi_pool,

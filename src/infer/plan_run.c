@@ -53,15 +53,44 @@ typedef struct dn_team {
 
 /* ---- steps ---- */
 
+/* RoIs of the round that begins behind the first `done` of `live`: about the same of each. */
+static int32_t round_images(const dn_rounds *rounds, int32_t live)
+{
+    const int32_t rest = live - rounds->done;
+    const int32_t count = (rest + rounds->images - 1) / rounds->images;
+    return count > 0 ? (rest + count - 1) / count : 0;
+}
+
+static bool in_rounds(const dn_plan *plan, int32_t step)
+{
+    return plan->rounds.first <= step && step < plan->rounds.end;
+}
+
 static dn_status begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
 {
-    step->images = step->layer ? dn_live(step->layer, pass) : pass->batch;
+    step->live = step->images = step->layer ? dn_live(step->layer, pass) : pass->batch;
+    step->first_image = 0;
+    if (in_rounds(plan, (int32_t)(step - plan->steps))) {
+        step->first_image = plan->rounds.done;
+        step->images = round_images(&plan->rounds, step->live);
+    }
     return step->type->begin ? step->type->begin(plan, step, pass) : DN_OK;
 }
 
 static int32_t phases_of(const dn_step *step)
 {
     return step->type->phases ? step->type->phases(step) : 1;
+}
+
+/* The step behind the one that is done: the first of the next round where RoIs are left. */
+static int32_t next_step(dn_plan *plan, int32_t step)
+{
+    dn_rounds *rounds = &plan->rounds;
+    if (step + 1 != rounds->end || rounds->end == rounds->first) return step + 1;
+    rounds->done += plan->steps[step].images;
+    if (rounds->done < plan->steps[step].live) return rounds->first;
+    rounds->done = 0;
+    return rounds->end;
 }
 
 /* Goes on to the next phase that has tasks. */
@@ -80,10 +109,10 @@ static void advance(dn_team *team)
             continue;
         }
         const double now = dn_now();
-        step->seconds = now - team->started;
+        step->seconds = (step->first_image > 0 ? step->seconds : 0) + now - team->started;
         team->started = now;
         team->phase = -1;
-        team->step = team->status == DN_OK ? team->step + 1 : team->end;
+        team->step = team->status == DN_OK ? next_step(plan, team->step) : team->end;
     }
     atomic_store_explicit(&team->next, 0, memory_order_relaxed);
 }
@@ -226,6 +255,7 @@ dn_status dn_plan_run(dn_plan *plan, dn_pass *pass)
 {
     DN_TRY(dn_pass_begin(plan->network, pass));
     pass->training = false;
+    plan->rounds.done = 0;
     if (plan->device) {
         DN_TRY(plan->device->run(plan, pass)); /* which sets branch_seconds */
     } else {

@@ -15,6 +15,7 @@
 #include "layers/mask.h"
 
 #include "core/host.h"
+#include "core/memory.h"
 #include "layers/roialign.h"
 #include "math/activation.h"
 
@@ -26,6 +27,9 @@ static const char *const loss_names[] = {"bce", "bce+dice", NULL};
 typedef struct dn_mask {
     float *targets; /* (n, h, w), training only */
     float *weights; /* (n): of a RoI's loss in the sum over images; 0: no truth */
+    bool in_planes; /* the last forward computed single planes, not the logits of all classes */
+    float *extras;  /* (extra_capacity, h, w): see dn_mask_begin_extras; grows */
+    int64_t extra_floats;
 } dn_mask;
 
 #define S dn_mask_options
@@ -226,6 +230,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
         for (int64_t i = 0; i < cells; i++) layer->out.data[r * cells + i] = dn_logistic(logits[i]);
     }
     layer->loss = 0;
+    ((dn_mask *)layer->state)->in_planes = false;
     return pass->training ? train(layer, pass) : DN_OK;
 }
 
@@ -264,6 +269,11 @@ static void describe(const dn_layer *layer, const dn_network *network, char *tex
              o->classes == 1 ? "class" : "classes", layer->out.w, layer->out.h, layer->out.c);
 }
 
+static void destroy(dn_layer *layer)
+{
+    dn_free(((dn_mask *)layer->state)->extras);
+}
+
 const dn_layer_type dn_mask_layer = {
     .name = "mask",
     .options_size = sizeof(dn_mask_options),
@@ -272,12 +282,39 @@ const dn_layer_type dn_mask_layer = {
     .setup = setup,
     .cpu = {forward, backward},
     .describe = describe,
+    .destroy = destroy,
 };
 
 const dn_layer *dn_mask_layer_of(const dn_network *network)
 {
     for (int32_t i = network->run_count - 1; i >= 0; i--)
         if (network->layers[i].type == &dn_mask_layer) return &network->layers[i];
+    return NULL;
+}
+
+dn_status dn_mask_begin_extras(dn_layer *layer, float **extras)
+{
+    dn_mask *state = layer->state;
+    const int64_t floats = layer->rois->extra_count * dn_tensor_size(&layer->out);
+    state->in_planes = true;
+    if (floats > state->extra_floats) {
+        dn_free(state->extras);
+        state->extra_floats = 0;
+        state->extras = dn_alloc(2 * (size_t)floats * sizeof *state->extras);
+        if (!state->extras) return DN_ERROR_MEMORY;
+        state->extra_floats = 2 * floats;
+    }
+    *extras = state->extras;
+    return DN_OK;
+}
+
+/* The plane of one of the extra classes; NULL: it was not asked for. */
+static const float *extra_plane(const dn_layer *layer, int32_t roi, int32_t class_id)
+{
+    const dn_roi_set *set = layer->rois;
+    for (int32_t k = 0; k < set->extra_count; k++)
+        if (set->extras[k].roi == roi && set->extras[k].class_id == class_id)
+            return ((const dn_mask *)layer->state)->extras + k * dn_tensor_size(&layer->out);
     return NULL;
 }
 
@@ -291,6 +328,14 @@ dn_status dn_mask_of_class(const dn_layer *layer, const dn_network *network, int
     if (o->classes == 1 || class_id == layer->rois->rois[roi].class_id) {
         DN_TRY(dn_host_output(layer, &network->pass, &values));
         memcpy(out, values + (int64_t)roi * cells, (size_t)cells * sizeof *out);
+        return DN_OK;
+    }
+    if (((const dn_mask *)layer->state)->in_planes) {
+        values = extra_plane(layer, roi, class_id);
+        if (!values)
+            return dn_fail(DN_ERROR_ARGUMENT, "box %d has no mask of class %d: its score is 0", roi,
+                           class_id);
+        memcpy(out, values, (size_t)cells * sizeof *out);
         return DN_OK;
     }
     DN_TRY(dn_host_output(&network->layers[layer->inputs[0]], &network->pass, &values));

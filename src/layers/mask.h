@@ -31,7 +31,13 @@ dn_status dn_mask_learn_from(const dn_layer *layer, const dn_pass *pass, float *
 /* The network's last [mask], or NULL. */
 const dn_layer *dn_mask_layer_of(const dn_network *network);
 
-/* out (h, w) = the probabilities that RoI `roi` of the last pass, in inference, has for a class. */
+/* A forward that computes single planes, of inference: *extras = room for the probabilities of
+ * layer->rois->extras, (extra_count, h, w), from which dn_mask_of_class reads until the next
+ * forward. */
+dn_status dn_mask_begin_extras(dn_layer *layer, float **extras);
+
+/* out (h, w) = the probabilities that RoI `roi` of the last pass, in inference, has for a class:
+ * the RoI's own, one of layer->rois->extras, or any where the logits of all classes are there. */
 dn_status dn_mask_of_class(const dn_layer *layer, const dn_network *network, int32_t roi,
                            int32_t class_id, float *out);
 

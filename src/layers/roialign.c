@@ -188,6 +188,7 @@ dn_status dn_roialign_choose(dn_layer *layer, const dn_pass *pass)
         set->count = 0;
         for (int32_t i = 0; i < state->given_count && state->given[i].image < pass->batch; i++)
             set->rois[set->count++] = state->given[i];
+        if (!pass->training) DN_TRY(dn_roi_extras_of_given(pass, &o->rules, layer->index, set));
     } else if (pass->training) {
         DN_TRY(dn_roi_from_truth(pass, &o->rules, layer->index, set));
     } else {
@@ -309,6 +310,7 @@ static void destroy(dn_layer *layer)
     dn_free(state->set.rois);
     dn_free(state->set.drawn);
     dn_free(state->set.targets);
+    dn_free(state->set.extras);
     dn_free(state->given);
 }
 
