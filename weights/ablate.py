@@ -1,6 +1,7 @@
 """What each setting of the mask branch is worth: short trainings on the tuning split, a seed each.
 
-    python weights/ablate.py DATASETS YOLOV4_TINY_WEIGHTS OUT [--epochs 5] [--only NAME ...]
+    python weights/ablate.py DATASETS YOLOV4_TINY_WEIGHTS OUT [--epochs 5] [--batch 8] [--rois 16]
+        [--only NAME ...]
 
 trains every variant for the same number of epochs on what make_training_set.py --holdout wrote to
 OUT, measures it on the held-out fifth of coco125's train part (by class) and on animals' valid part
@@ -41,7 +42,7 @@ VARIANTS = {
 }
 
 
-def make_cfg(changes, iterations):
+def make_cfg(changes, iterations, batch, rois):
     text = BASE.read_text(encoding="utf-8")
     at = text.index(BRANCH)
     detector, branch = text[:at], text[at:]
@@ -56,9 +57,10 @@ def make_cfg(changes, iterations):
             branch, count = re.subn(rf"^{key}=.*$", f"{key}={value}", branch, flags=re.M)
         if count == 0:
             raise SystemExit(f"{BASE}: no line to change for {key}={value}")
-    detector, count = re.subn(
-        r"^mask_max_batches=.*$", f"mask_max_batches={iterations}", detector, flags=re.M
-    )
+    for key, value in (("mask_max_batches", iterations), ("mask_batch", batch)):
+        detector, count = re.subn(rf"^{key}=.*$", f"{key}={value}", detector, flags=re.M)
+        assert count == 1
+    branch, count = re.subn(r"^train_rois=.*$", f"train_rois={rois}", branch, flags=re.M)
     assert count == 1
     return detector + branch
 
@@ -132,7 +134,9 @@ def main():
     parser.add_argument("datasets", type=Path)
     parser.add_argument("detector", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=float, default=5)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rois", type=int, default=16, help="boxes of an image in training")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     arguments = parser.parse_args()
     out, datasets = arguments.out.resolve(), arguments.datasets.resolve()
@@ -151,7 +155,10 @@ def main():
             cfg = folder / "net.cfg"
             weights = folder / "net_final.weights"
             if not weights.exists():
-                cfg.write_text(make_cfg(VARIANTS[name], arguments.epochs * images // 8))
+                iterations = int(arguments.epochs * images) // arguments.batch
+                cfg.write_text(
+                    make_cfg(VARIANTS[name], iterations, arguments.batch, arguments.rois)
+                )
                 train(folder, cfg, arguments.detector.resolve(), data)
             stored.write_text(json.dumps(measure(cfg, weights, datasets, out), indent=1))
         if stored.exists():
