@@ -83,7 +83,9 @@ dn_conv_cut DN_ISA_NAME(dn_conv_cut_of)(const dn_conv_problem *problem)
                        .vectors = dn_blocks(problem->filters, DN_LANES)};
     cut.pairs = (cut.vectors + 1) / 2;
     const int32_t block_bytes = 4 * g->size * g->size * DN_LANES * 2 * DN_LANES;
-    cut.chunk = at_least_1(WEIGHT_BYTES / block_bytes);
+    const int32_t most = at_least_1(WEIGHT_BYTES / block_bytes);
+    const int32_t chunks = (cut.in_blocks + most - 1) / most; /* of the same size, nearly */
+    cut.chunk = (cut.in_blocks + chunks - 1) / chunks;
     cut_rows(problem, &cut);
     cut_tasks(problem, &cut);
     return cut;

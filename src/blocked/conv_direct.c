@@ -95,11 +95,23 @@ static int64_t window_floats(const dn_conv_problem *problem, const dn_conv_cut *
            dn_conv_cut_in_rows(problem, cut->task_rows);
 }
 
+static int64_t sums_floats(const dn_conv_cut *cut)
+{
+    return (int64_t)cut->task_rows * cut->width * DN_TILE_VECTORS * DN_LANES;
+}
+
+static int64_t most_steps(const dn_conv_problem *problem, const dn_conv_cut *cut)
+{
+    const int64_t size = problem->geometry.size;
+    return cut->chunk * size * size * (DN_LANES / DN_TILE_CHANNELS);
+}
+
+/* The window, the sums, the list of steps. */
 static int64_t scratch_bytes(const dn_conv_problem *problem)
 {
     const dn_conv_cut cut = DN_ISA_NAME(dn_conv_cut_of)(problem);
-    const int64_t sums = (int64_t)cut.task_rows * cut.width * DN_TILE_VECTORS * DN_LANES;
-    return 4 * (window_floats(problem, &cut) + sums);
+    return 4 * (window_floats(problem, &cut) + sums_floats(&cut)) +
+           most_steps(problem, &cut) * (int64_t)sizeof(dn_conv_step);
 }
 
 static int32_t tasks(const dn_conv_call *call, int32_t phase, int32_t threads)
@@ -118,6 +130,7 @@ typedef struct work {
     int64_t window_block, window_row; /* floats */
     int32_t first;
     float *sums; /* (rows, vectors, width, lanes) */
+    dn_conv_step *steps;
 } work;
 
 /* Input rows [first, end) of a group with zeros for the columns beyond it. Pieces of a 1x1
@@ -207,32 +220,56 @@ static void run_row(dn_conv_tile *tile, int32_t vectors, int32_t width, int32_t 
     }
 }
 
-/* Chunk `block` on of a pair for all rows of the task; `out`: the pair's first output vector,
- * where the tiles themselves finish, else NULL. */
-static void run_chunk(const work *w, dn_conv_tile tile, int32_t block, int32_t vectors, float *out,
-                      bool more)
+/* Some input blocks of a pair, for all rows of the task. */
+typedef struct chunk {
+    int32_t first, end;      /* blocks */
+    int32_t first_tap, taps; /* rows of taps that the list of steps has; taps < 0: none yet */
+    ahead next;
+} chunk;
+
+/* Lists the steps: blocks, rows and columns of taps, channels. Returns their number. */
+static int32_t list_steps(const work *w, const chunk *part, int32_t vectors)
+{
+    const dn_conv_geometry *g = &w->call->problem.geometry;
+    const int32_t surplus = w->cut->in_blocks * DN_LANES - g->c;
+    dn_conv_step *step = w->steps;
+    for (int32_t b = part->first; b < part->end; ++b) {
+        const bool last = b + 1 == w->cut->in_blocks;
+        const int32_t channels =
+            DN_LANES - (last ? surplus / DN_TILE_CHANNELS * DN_TILE_CHANNELS : 0);
+        for (int32_t i = 0; i < part->taps * g->size; ++i) {
+            const int32_t row = i / g->size, column = i % g->size;
+            const int64_t in = b * w->window_block + row * g->dilation * w->window_row +
+                               (int64_t)column * g->dilation * DN_LANES;
+            const int64_t tap = (int64_t)b * g->size * g->size + part->first_tap * g->size + i;
+            for (int32_t c = 0; c < channels; c += DN_TILE_CHANNELS)
+                *step++ = (dn_conv_step){in + c, (tap * DN_LANES + c) * vectors * DN_LANES};
+        }
+    }
+    return (int32_t)(step - w->steps);
+}
+
+/* `out`: the pair's first output vector, where the tiles themselves finish, else NULL. */
+static void run_chunk(const work *w, dn_conv_tile tile, chunk part, int32_t vectors, float *out)
 {
     const dn_conv_cut *cut = w->cut;
     const dn_conv_geometry *g = &w->call->problem.geometry;
-    const float *weights = tile.weights + block * tile.weights_block;
-    const int32_t lines = (int32_t)(cut->chunk * tile.weights_block * 4 / 64);
-    const int32_t tiles = tiles_of_row(vectors, cut->width) * (w->row_end - w->row);
-    ahead next = {.next = (const char *)(weights + tile.blocks * tile.weights_block),
-                  .lines = more ? lines : 0,
-                  .lines_of_tile = (lines + tiles - 1) / tiles};
+    tile.to_vector = out ? (int64_t)g->out_h * g->out_w * DN_LANES : tile.from_vector;
     for (int32_t row = w->row; row < w->row_end; ++row) {
         int32_t first_tap = 0;
-        tile.rows = cut->flat ? 1 : live_taps(g, row, &first_tap);
+        const int32_t taps = cut->flat ? 1 : live_taps(g, row, &first_tap);
         const int32_t y = cut->flat ? row : row * g->stride_y - g->pad + first_tap * g->dilation;
-        const int32_t x = cut->copies ? 0 : -g->pad;
-        tile.in = w->window + block * w->window_block;
-        if (tile.rows > 0) tile.in += (y - w->first) * w->window_row + x * DN_LANES;
-        tile.weights = weights + first_tap * tile.weights_row;
+        if (taps != part.taps || first_tap != part.first_tap) {
+            part.taps = taps;
+            part.first_tap = first_tap;
+            tile.step_count = list_steps(w, &part, vectors);
+        }
+        tile.in = w->window + (taps > 0 ? (y - w->first) * w->window_row : 0);
         float *sums = w->sums + (int64_t)(row - w->row) * cut->width * vectors * DN_LANES;
-        tile.from = block > 0 ? sums : NULL;
+        tile.from = part.first > 0 ? sums : NULL;
         tile.to = out ? out + (int64_t)row * cut->width * DN_LANES : sums;
         run_row(&tile, vectors, row + 1 < cut->rows ? cut->width : cut->last_width, g->stride_x,
-                &next);
+                &part.next);
     }
 }
 
@@ -264,6 +301,18 @@ static void finish_vector(const work *w, int32_t vector, int32_t vectors, int32_
     }
 }
 
+/* more: there are weights behind this chunk's. */
+static ahead look_ahead(const work *w, const dn_conv_tile *tile, const chunk *part, int32_t vectors,
+                        bool more)
+{
+    const int64_t block = item_floats(&w->call->problem, vectors) / w->cut->in_blocks;
+    const int32_t lines = more ? (int32_t)(w->cut->chunk * block * 4 / 64) : 0;
+    const int32_t tiles = tiles_of_row(vectors, w->cut->width) * (w->row_end - w->row);
+    return (ahead){.next = (const char *)(tile->weights + part->end * block),
+                   .lines = lines,
+                   .lines_of_tile = (lines + tiles - 1) / tiles};
+}
+
 static void run_item(const work *w, int32_t item)
 {
     const dn_conv_call *call = w->call;
@@ -272,31 +321,24 @@ static void run_item(const work *w, int32_t item)
     const dn_conv_cut *cut = w->cut;
     const int32_t group = item / cut->pairs;
     const int32_t channel = group * problem->filters + item % cut->pairs * 2 * DN_LANES;
-    const int64_t plane = (int64_t)g->out_h * g->out_w * DN_LANES;
     int32_t vectors;
     dn_conv_tile tile = {.in_pixel = g->stride_x * DN_LANES,
-                         .in_block = w->window_block,
-                         .in_row = g->dilation * w->window_row,
-                         .in_tap = g->dilation * DN_LANES,
                          .weights =
                              (const float *)call->packed + item_offset(problem, item, &vectors),
-                         .taps = g->size,
+                         .steps = w->steps,
                          .from_vector = cut->width * DN_LANES};
-    tile.weights_row = (int64_t)g->size * DN_LANES * vectors * DN_LANES;
-    tile.weights_block = g->size * tile.weights_row;
     const bool in_tile = !problem->adds && !problem->planar_out &&
                          dn_activation_slope(problem->activation, &tile.slope);
-    const int32_t surplus = cut->in_blocks * DN_LANES - g->c;
+    float *out =
+        call->out.data + w->image * call->out.image_stride + (int64_t)channel * g->out_h * g->out_w;
     for (int32_t block = 0; block < cut->in_blocks; block += cut->chunk) {
-        const bool last = block + cut->chunk >= cut->in_blocks;
-        tile.blocks = last ? cut->in_blocks - block : cut->chunk;
-        tile.last_channels = DN_LANES - (last ? surplus / DN_TILE_UNROLL * DN_TILE_UNROLL : 0);
+        chunk part = {.first = block, .end = block + cut->chunk, .taps = -1};
+        const bool last = part.end >= cut->in_blocks;
+        if (last) part.end = cut->in_blocks;
+        part.next =
+            look_ahead(w, &tile, &part, vectors, !last || item + 1 < problem->groups * cut->pairs);
         tile.shift = last && in_tile ? call->shift + channel : NULL;
-        tile.to_vector = tile.shift ? plane : tile.from_vector;
-        float *out =
-            call->out.data + w->image * call->out.image_stride + channel / DN_LANES * plane;
-        run_chunk(w, tile, block, vectors, tile.shift ? out : NULL,
-                  !last || item + 1 < problem->groups * cut->pairs);
+        run_chunk(w, tile, part, vectors, tile.shift ? out : NULL);
     }
     for (int32_t v = 0; !in_tile && v < vectors; ++v)
         finish_vector(w, v, vectors, channel + v * DN_LANES);
@@ -313,6 +355,7 @@ static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scr
     w.row = at % cut.row_tasks * cut.task_rows;
     w.row_end = w.row + cut.task_rows < cut.rows ? w.row + cut.task_rows : cut.rows;
     w.sums = (float *)scratch + window_floats(&call->problem, &cut);
+    w.steps = (dn_conv_step *)(w.sums + sums_floats(&cut));
     const int32_t first = item_task * cut.task_items, items = call->problem.groups * cut.pairs;
     int32_t group = -1;
     for (int32_t item = first; item < items && item < first + cut.task_items; ++item) {

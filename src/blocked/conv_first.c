@@ -1,56 +1,49 @@
 /* The first layer: a planar input of a few channels, a blocked output.
  *
  * A task copies the input rows that it reads into its scratch, with zeros around, and goes over
- * its output rows with the direct form's register tiles; each step broadcasts one input value a
- * pixel. All taps and channels are summed in one go: they are few, so the weights stay in the first
- * cache. One group.
+ * its output rows with the direct form's register tiles; a step is one tap, or, of 3x3 filters, a
+ * row of them. All taps and channels are summed in one go: they are few, so the weights stay in the
+ * first cache. One group.
  */
 #include "blocked/conv_tile_steps.h"
 #include "blocked/epilogue.h"
 
 #include <stddef.h>
+#include <string.h>
 
 enum {
     TASK_PRODUCTS = 1000000, /* of a task, at least: some 20 microseconds */
-    MOST_TASKS = 48          /* of a batch */
+    MOST_TASKS = 48,         /* of a batch */
+    PIXELS = 6,              /* of a tile, at most */
+    ROW_TAPS = 3             /* of a step that takes a row of taps */
 };
 
-DN_INLINE void run_tile(const dn_conv_tile *tile, int vectors, int pixels, int64_t in_pixel)
-{
-    dn_vec sums[DN_TILE_VECTORS][DN_TILE_PIXELS];
-    dn_tile_start(tile, vectors, pixels, sums);
-    const float *weights = tile->weights;
-    for (int32_t c = 0; c < tile->blocks; ++c)
-        for (int32_t row = 0; row < tile->rows; ++row) {
-            const float *in = tile->in + c * tile->in_block + row * tile->in_row;
-            for (int32_t tap = 0; tap < tile->taps; ++tap) {
-                /* as in conv_tile.c: no values may wait in registers for the next round */
-                __asm__("" : "+r"(in));
-                dn_tile_step(vectors, pixels, in, in_pixel, weights, sums);
-                in += tile->in_tap;
-                weights += vectors * DN_LANES;
-            }
-        }
-    dn_tile_end(tile, vectors, pixels, sums);
-}
-
 #define KERNELS(vectors, pixels)                                                                   \
-    static void tile_##vectors##_##pixels##_stride_1(const dn_conv_tile *tile)                     \
+    static void tile_##vectors##_##pixels##_row(const dn_conv_tile *tile)                          \
     {                                                                                              \
-        run_tile(tile, vectors, pixels, 1);                                                        \
+        dn_tile_run(tile, vectors, pixels, ROW_TAPS, 1);                                           \
     }                                                                                              \
-    static void tile_##vectors##_##pixels##_any(const dn_conv_tile *tile)                          \
+    static void tile_##vectors##_##pixels##_row_any(const dn_conv_tile *tile)                      \
     {                                                                                              \
-        run_tile(tile, vectors, pixels, tile->in_pixel);                                           \
+        dn_tile_run(tile, vectors, pixels, ROW_TAPS, tile->in_pixel);                              \
+    }                                                                                              \
+    static void tile_##vectors##_##pixels##_tap(const dn_conv_tile *tile)                          \
+    {                                                                                              \
+        dn_tile_run(tile, vectors, pixels, 1, tile->in_pixel);                                     \
     }
 #define NAMES(vectors, pixels)                                                                     \
-    {tile_##vectors##_##pixels##_stride_1, tile_##vectors##_##pixels##_any},
+    {tile_##vectors##_##pixels##_row, tile_##vectors##_##pixels##_row_any,                         \
+     tile_##vectors##_##pixels##_tap},
 #define SIX(X, v) X(v, 1) X(v, 2) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
 
-enum { PIXELS = 6 };
 SIX(KERNELS, 1)
 SIX(KERNELS, 2)
-static const dn_conv_tile_run kernels[2][PIXELS][2] = {{SIX(NAMES, 1)}, {SIX(NAMES, 2)}};
+static const dn_conv_tile_run kernels[2][PIXELS][3] = {{SIX(NAMES, 1)}, {SIX(NAMES, 2)}};
+
+static bool takes_rows(const dn_conv_geometry *g)
+{
+    return g->size == ROW_TAPS && g->dilation == 1;
+}
 
 /* Output rows of a task. */
 static int32_t rows_of_task(const dn_conv_problem *problem)
@@ -149,10 +142,17 @@ static int64_t window_floats(const dn_conv_problem *problem)
     return (floats + 15) / 16 * 16;
 }
 
+static int64_t row_floats(const dn_conv_problem *problem)
+{
+    return (int64_t)problem->geometry.out_w * DN_TILE_VECTORS * DN_LANES;
+}
+
+/* The window, the sums of a row, the list of steps. */
 static int64_t scratch_bytes(const dn_conv_problem *problem)
 {
-    return 4 *
-           (window_floats(problem) + (int64_t)problem->geometry.out_w * DN_TILE_VECTORS * DN_LANES);
+    const int64_t steps = vector_floats(problem) / DN_LANES;
+    return 4 * (window_floats(problem) + row_floats(problem)) +
+           steps * (int64_t)sizeof(dn_conv_step);
 }
 
 static int32_t tasks(const dn_conv_call *call, int32_t phase, int32_t threads)
@@ -165,49 +165,78 @@ static int32_t tasks(const dn_conv_call *call, int32_t phase, int32_t threads)
 static void fill_window(const dn_conv_geometry *g, const float *in, int32_t first, int32_t rows,
                         float *to)
 {
-    const int32_t width = window_w(g);
+    const int32_t width = window_w(g), left = g->pad < width ? g->pad : width;
+    const int32_t live = g->w < width - left ? g->w : width - left;
     for (int32_t c = 0; c < g->c; ++c)
         for (int32_t y = first; y < first + rows; ++y, to += width) {
-            const bool inside = y >= 0 && y < g->h;
-            const float *from = inside ? in + ((int64_t)c * g->h + y) * g->w : NULL;
-            for (int32_t i = 0; i < width; ++i) {
-                const int32_t x = i - g->pad;
-                to[i] = inside && x >= 0 && x < g->w ? from[x] : 0.0f;
-            }
+            memset(to, 0, (size_t)width * sizeof *to);
+            if (y >= 0 && y < g->h)
+                memcpy(to + left, in + ((int64_t)c * g->h + y) * g->w, (size_t)live * sizeof *to);
         }
 }
 
-static void run_row(dn_conv_tile tile, int32_t vectors, int32_t width, int32_t stride)
+static void list_steps(const dn_conv_geometry *g, int32_t height, int32_t vectors,
+                       dn_conv_step *steps)
+{
+    const int32_t taps = g->size * g->size, together = takes_rows(g) ? ROW_TAPS : 1;
+    for (int32_t i = 0; i < g->c * taps; i += together) {
+        const int64_t c = i / taps, row = i % taps / g->size, column = i % g->size;
+        const int64_t y = c * height + row * g->dilation;
+        *steps++ =
+            (dn_conv_step){y * window_w(g) + column * g->dilation, (int64_t)i * vectors * DN_LANES};
+    }
+}
+
+static void run_row(dn_conv_tile tile, int32_t vectors, int32_t width, int32_t kind)
 {
     const int32_t count = (width + PIXELS - 1) / PIXELS, pixels = width / count;
     int32_t wider = width % count; /* so many tiles have one pixel more */
     for (int32_t i = 0; i < count; ++i) {
         const int32_t p = pixels + (wider-- > 0);
-        kernels[vectors - 1][p - 1][stride > 1](&tile);
+        kernels[vectors - 1][p - 1][kind](&tile);
         tile.in += p * tile.in_pixel;
         tile.to += p * DN_LANES;
     }
 }
 
-/* One pair of output vectors of one row; `sums`: of the row, where the tile cannot finish. */
-static void run_pair(const dn_conv_call *call, dn_conv_tile tile, int32_t pair, float *out,
-                     float *sums)
+/* What a task works on: output rows [row, end) and the input that they read. */
+typedef struct work {
+    const dn_conv_call *call;
+    int32_t image, row, end;
+    const float *window; /* (c, height, window_w) */
+    int32_t height;
+    float *sums; /* of one row, where the tiles cannot finish */
+    dn_conv_step *steps;
+} work;
+
+/* One pair of output vectors. */
+static void run_pair(const work *w, int32_t pair)
 {
+    const dn_conv_call *call = w->call;
     const dn_conv_problem *problem = &call->problem;
     const dn_conv_geometry *g = &problem->geometry;
     const int32_t vectors = vectors_of(problem, pair);
+    const int32_t taps = g->c * g->size * g->size;
     const int64_t plane = (int64_t)g->out_h * g->out_w * DN_LANES;
     const float *shift = call->shift + 2 * pair * DN_LANES;
+    dn_conv_tile tile = {.in_pixel = g->stride_x,
+                         .weights = (const float *)call->packed + 2 * pair * vector_floats(problem),
+                         .steps = w->steps,
+                         .step_count = takes_rows(g) ? taps / ROW_TAPS : taps};
     const bool in_tile = dn_activation_slope(problem->activation, &tile.slope);
-    tile.weights = (const float *)call->packed + 2 * pair * vector_floats(problem);
     tile.shift = in_tile ? shift : NULL;
     tile.to_vector = in_tile ? plane : (int64_t)g->out_w * DN_LANES;
-    out += 2 * pair * plane;
-    tile.to = in_tile ? out : sums;
-    run_row(tile, vectors, g->out_w, g->stride_x);
-    for (int32_t v = 0; !in_tile && v < vectors; ++v)
-        dn_epilogue_row(problem, sums + v * tile.to_vector, g->out_w, shift + v * DN_LANES, NULL,
-                        out + v * plane);
+    list_steps(g, w->height, vectors, w->steps);
+    for (int32_t y = w->row; y < w->end; ++y) {
+        float *out = call->out.data + w->image * call->out.image_stride + 2 * pair * plane +
+                     (int64_t)y * g->out_w * DN_LANES;
+        tile.in = w->window + (int64_t)(y - w->row) * g->stride_y * window_w(g);
+        tile.to = in_tile ? out : w->sums;
+        run_row(tile, vectors, g->out_w, takes_rows(g) ? g->stride_x > 1 : 2);
+        for (int32_t v = 0; !in_tile && v < vectors; ++v)
+            dn_epilogue_row(problem, w->sums + v * tile.to_vector, g->out_w, shift + v * DN_LANES,
+                            NULL, out + v * plane);
+    }
 }
 
 static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scratch)
@@ -215,27 +244,15 @@ static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scr
     (void)phase;
     const dn_conv_problem *problem = &call->problem;
     const dn_conv_geometry *g = &problem->geometry;
-    const int32_t task_rows = rows_of_task(problem), image = task / row_tasks(problem);
-    const int32_t row = task % row_tasks(problem) * task_rows;
-    const int32_t rows = row + task_rows < g->out_h ? task_rows : g->out_h - row;
-    float *window = scratch, *sums = window + window_floats(problem);
-    const int32_t height = window_h(g, rows);
-    fill_window(g, call->in.data + image * call->in.image_stride, row * g->stride_y - g->pad,
-                height, window);
-    dn_conv_tile tile = {.in_pixel = g->stride_x,
-                         .in_block = (int64_t)height * window_w(g),
-                         .in_row = (int64_t)g->dilation * window_w(g),
-                         .in_tap = g->dilation,
-                         .blocks = g->c,
-                         .rows = g->size,
-                         .taps = g->size};
-    for (int32_t y = 0; y < rows; ++y) {
-        tile.in = window + (int64_t)y * g->stride_y * window_w(g);
-        float *out = call->out.data + image * call->out.image_stride +
-                     (int64_t)(row + y) * g->out_w * DN_LANES;
-        for (int32_t pair = 0; pair < pack_tasks(problem); ++pair)
-            run_pair(call, tile, pair, out, sums);
-    }
+    const int32_t rows = rows_of_task(problem), row = task % row_tasks(problem) * rows;
+    work w = {.call = call, .image = task / row_tasks(problem), .row = row, .window = scratch};
+    w.end = row + rows < g->out_h ? row + rows : g->out_h;
+    w.height = window_h(g, w.end - row);
+    w.sums = (float *)scratch + window_floats(problem);
+    w.steps = (dn_conv_step *)(w.sums + row_floats(problem));
+    fill_window(g, call->in.data + w.image * call->in.image_stride, row * g->stride_y - g->pad,
+                w.height, scratch);
+    for (int32_t pair = 0; pair < pack_tasks(problem); ++pair) run_pair(&w, pair);
 }
 
 extern const dn_conv_form DN_ISA_NAME(dn_conv_first);

@@ -1,50 +1,19 @@
 /* Register tiles, one function a shape. See conv_tile.h. */
 #include "blocked/conv_tile_steps.h"
 
-#include <stddef.h>
-
-DN_INLINE void run(const dn_conv_tile *tile, int vectors, int pixels, int64_t in_pixel)
-{
-    dn_vec sums[DN_TILE_VECTORS][DN_TILE_PIXELS];
-    dn_tile_start(tile, vectors, pixels, sums);
-    for (int32_t b = 0; b < tile->blocks; ++b) {
-        const int32_t channels = b + 1 < tile->blocks ? DN_LANES : tile->last_channels;
-        for (int32_t row = 0; row < tile->rows; ++row) {
-            const float *in = tile->in + b * tile->in_block + row * tile->in_row;
-            const float *weights =
-                tile->weights + b * tile->weights_block + row * tile->weights_row;
-            for (int32_t tap = 0; tap < tile->taps; ++tap) {
-                const float *x = in;
-                for (int32_t c = 0; c < channels; c += DN_TILE_UNROLL) {
-                    /* the compiler must not keep values for the next round: registers are full */
-                    __asm__("" : "+r"(x));
-#pragma GCC unroll 4
-                    for (int i = 0; i < DN_TILE_UNROLL; ++i)
-                        dn_tile_step(vectors, pixels, x + i, in_pixel,
-                                     weights + (c + i) * vectors * DN_LANES, sums);
-                    x += DN_TILE_UNROLL;
-                }
-                in += tile->in_tap;
-                weights += DN_LANES * vectors * DN_LANES;
-            }
-        }
-    }
-    dn_tile_end(tile, vectors, pixels, sums);
-}
-
 /* Distances that are constants become parts of the instructions' addresses. */
 #define KERNELS(vectors, pixels)                                                                   \
     static void tile_##vectors##_##pixels##_stride_1(const dn_conv_tile *tile)                     \
     {                                                                                              \
-        run(tile, vectors, pixels, DN_LANES);                                                      \
+        dn_tile_run(tile, vectors, pixels, DN_TILE_CHANNELS, DN_LANES);                            \
     }                                                                                              \
     static void tile_##vectors##_##pixels##_stride_2(const dn_conv_tile *tile)                     \
     {                                                                                              \
-        run(tile, vectors, pixels, 2 * DN_LANES);                                                  \
+        dn_tile_run(tile, vectors, pixels, DN_TILE_CHANNELS, 2 * DN_LANES);                        \
     }                                                                                              \
     static void tile_##vectors##_##pixels##_any(const dn_conv_tile *tile)                          \
     {                                                                                              \
-        run(tile, vectors, pixels, tile->in_pixel);                                                \
+        dn_tile_run(tile, vectors, pixels, DN_TILE_CHANNELS, tile->in_pixel);                      \
     }
 #define NAMES(vectors, pixels)                                                                     \
     {tile_##vectors##_##pixels##_stride_1, tile_##vectors##_##pixels##_stride_2,                   \

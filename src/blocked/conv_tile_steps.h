@@ -59,9 +59,21 @@ DN_INLINE void dn_tile_keep(const dn_conv_tile *tile, int vectors, int pixels,
             dn_vec_store(tile->to + v * tile->to_vector + p * DN_LANES, sums[v][p]);
 }
 
-DN_INLINE void dn_tile_end(const dn_conv_tile *tile, int vectors, int pixels,
-                           dn_vec sums[][DN_TILE_PIXELS])
+/* The whole tile; a step has so many channels, `in_pixel` is from one pixel to the next. */
+DN_INLINE void dn_tile_run(const dn_conv_tile *tile, int vectors, int pixels, int channels,
+                           int64_t in_pixel)
 {
+    dn_vec sums[DN_TILE_VECTORS][DN_TILE_PIXELS];
+    dn_tile_start(tile, vectors, pixels, sums);
+    const dn_conv_step *end = tile->steps + tile->step_count;
+    for (const dn_conv_step *step = tile->steps; step < end; ++step) {
+        const float *in = tile->in + step->in, *weights = tile->weights + step->weights;
+        /* the compiler must not keep values for the next round: registers are full */
+        __asm__("" : "+r"(in));
+#pragma GCC unroll 4
+        for (int c = 0; c < channels; ++c)
+            dn_tile_step(vectors, pixels, in + c, in_pixel, weights + c * vectors * DN_LANES, sums);
+    }
     if (tile->shift)
         dn_tile_finish(tile, vectors, pixels, sums);
     else
