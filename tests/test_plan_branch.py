@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from networks import Net
+from roi_support import pool, set_rois
 from test_plan import agree, image, kept, make, pair, place_boxes, run, scatter
+from test_roialign import onnx_roialign, pooling_cfg, random_boxes
 from yolomask._native import check, ffi, lib
 
 torch = pytest.importorskip("torch")
@@ -94,6 +96,46 @@ def test_deconvolution_equals_pytorch(isa, shape):
         wanted = deconvolved(net, values, size, activation)
         assert np.abs(wanted).max() > 0.1
         assert np.abs(outputs[0] - wanted).max() <= 2e-6 * (1 + np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_average_of_boxes_equals_onnx_runtime(isa, samples):
+    rng = np.random.default_rng(samples)
+    cfg = pooling_cfg(channels=21, maps=(2,), size=7, samples=samples, pool="average")
+    values = rng.normal(size=(2, 21, 24, 32)).astype(np.float32)
+    boxes = random_boxes(rng, 100, 24, 32, batch=2)
+    outputs = []
+    for threads in (1, 2):
+        net = make(cfg, batch=2, threads=threads)
+        set_rois(net, boxes)
+        outputs.append(net.forward(values))
+        assert ("roialign", "") in steps(net)
+    assert outputs[0].tobytes() == outputs[1].tobytes()
+    kept_all = Net(cfg, batch=2)
+    kept_all.forward(values)
+    corners = np.stack([box["box"] for box in boxes])
+    images = np.array([box["image"] for box in boxes], np.int64)
+    wanted = onnx_roialign(kept_all.output(2), corners, images, 0.5, 7, samples)
+    assert np.abs(outputs[0] - wanted).max() <= 1e-5
+    assert np.abs(wanted).max() > 1
+
+
+@pytest.mark.parametrize("kind", ["max", "average"])
+@pytest.mark.parametrize(("size", "samples", "channels"), [(3, 1, 1), (5, 2, 17), (7, 3, 4)])
+def test_sum_of_two_maps_equals_the_oracle(isa, kind, size, samples, channels):
+    rng = np.random.default_rng(size)
+    cfg = pooling_cfg(channels, 22, 30, (1, 3), size, samples, pool=kind)
+    net, kept_all = make(cfg, batch=3), Net(cfg, batch=3)
+    values = rng.normal(size=(3, channels, 22, 30)).astype(np.float32)
+    boxes = random_boxes(rng, 40, 22, 30, batch=3)
+    for one in (net, kept_all):
+        set_rois(one, boxes)
+    kept_all.forward(values)
+    maps = [kept_all.output(2), kept_all.output(4)]
+    for roi, found in zip(boxes, net.forward(values), strict=True):
+        box = roi["box"].astype(np.float64)
+        wanted = sum(pool(m[roi["image"]], (22, 30), box, size, samples, kind) for m in maps)
+        assert np.abs(found - wanted).max() <= 2e-5
 
 
 # Three classes, whose masks differ.

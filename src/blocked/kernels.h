@@ -34,7 +34,7 @@ typedef struct dn_kernels {
     void (*activate)(const dn_blocked *in, dn_activation activation, const dn_blocked *out,
                      dn_rows rows);
     void (*average)(const dn_blocked *in, const dn_blocked *out, dn_rows rows);
-    /* Channel blocks first_block..last_block-1 of a box's bins; scratch: roi_bins_scratch bytes. */
+    /* Channel blocks first_block..last_block-1 of boxes' bins; scratch: roi_bins_scratch bytes. */
     void (*roi_bins)(const dn_roi_bins_call *call, const dn_blocked *map, const dn_blocked *out,
                      int32_t first_block, int32_t last_block, void *scratch);
     int64_t (*roi_bins_scratch)(const dn_roi_pool *pool);

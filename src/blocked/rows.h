@@ -19,13 +19,18 @@ typedef struct dn_channel_copy {
     int32_t from, to, count;
 } dn_channel_copy;
 
-/* The bins of one box on one map. */
+enum { DN_ROIS_AT_ONCE = 8 };
+
+/* The bins of some boxes on one map. */
 typedef struct dn_roi_bins_call {
     dn_roi_pool pool;
     dn_roi_map map;
-    float box[4];       /* pixels of the network's input */
-    int32_t image, roi; /* of the map, of the output */
-    bool add;           /* to what the output holds */
+    bool add;      /* to what the output holds */
+    int32_t count; /* of boxes */
+    struct {
+        float box[4];       /* pixels of the network's input */
+        int32_t image, roi; /* of the map, of the output */
+    } boxes[DN_ROIS_AT_ONCE];
 } dn_roi_bins_call;
 
 /* Row y of a block of `lanes` channels. */

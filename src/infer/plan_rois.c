@@ -20,17 +20,15 @@ static dn_status pool_begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
     return DN_OK;
 }
 
-enum { DN_BLOCKS_A_TASK = 8 };
-
-static int32_t parts_of(const dn_step *step)
-{
-    return (step->block_count + DN_BLOCKS_A_TASK - 1) / DN_BLOCKS_A_TASK;
-}
+/* A task does some blocks of channels of all boxes. */
+enum { DN_TASKS_A_THREAD = 2 };
 
 static int32_t pool_tasks(dn_step *step, int32_t phase, int32_t threads)
 {
-    (void)phase, (void)threads;
-    return step->images * parts_of(step);
+    (void)phase;
+    const int32_t most = DN_TASKS_A_THREAD * threads, blocks = step->block_count;
+    step->cut.blocks = (blocks + most - 1) / most;
+    return (blocks + step->cut.blocks - 1) / step->cut.blocks;
 }
 
 /* The bins of a box that is pooled from other maps only. */
@@ -42,26 +40,33 @@ static void clear(const dn_step *step, int32_t roi, int32_t first, int32_t last)
     memset(to, 0, (size_t)floats * sizeof *to);
 }
 
+static void add_box(dn_roi_bins_call *call, const dn_roi *roi, int32_t r)
+{
+    float *box = call->boxes[call->count].box;
+    box[0] = roi->expanded.x0;
+    box[1] = roi->expanded.y0;
+    box[2] = roi->expanded.x1;
+    box[3] = roi->expanded.y1;
+    call->boxes[call->count].image = roi->image;
+    call->boxes[call->count++].roi = r;
+}
+
 static void pool_run(const dn_step *step, int32_t phase, int32_t task, void *scratch)
 {
-    const int32_t parts = parts_of(step), r = task / parts;
-    const int32_t first = task % parts * DN_BLOCKS_A_TASK, end = first + DN_BLOCKS_A_TASK;
+    const int32_t first = task * step->cut.blocks, end = first + step->cut.blocks;
     const int32_t last = end < step->block_count ? end : step->block_count;
-    const dn_roi *roi = &step->layer->rois->rois[step->first_image + r];
-    const dn_box e = roi->expanded;
-    const dn_roi_bins_call call = {
-        .pool = step->roi_pool,
-        .map = step->roi_map,
-        .box = {e.x0, e.y0, e.x1, e.y1},
-        .image = roi->image,
-        .roi = r,
-        .add = step->level > 0,
-    };
+    const dn_roi *rois = step->layer->rois->rois + step->first_image;
+    dn_roi_bins_call call = {.pool = step->roi_pool, .map = step->roi_map, .add = step->level > 0};
     (void)phase;
-    if (roi->level < 0 || roi->level == step->level)
+    for (int32_t r = 0; r < step->images; r++) {
+        if (rois[r].level < 0 || rois[r].level == step->level)
+            add_box(&call, &rois[r], r);
+        else if (step->level == 0)
+            clear(step, r, first, last);
+        if (call.count < DN_ROIS_AT_ONCE && r + 1 < step->images) continue;
         step->kernels->roi_bins(&call, &step->in[0], &step->out, first, last, scratch);
-    else if (step->level == 0)
-        clear(step, r, first, last);
+        call.count = 0;
+    }
 }
 
 static int64_t pool_scratch(const dn_step *step)
