@@ -1,6 +1,7 @@
 /* The table of one instruction set. */
 #include "blocked/kernels.h"
 
+#include "blocked/chain_kernels.h"
 #include "blocked/deconv.h"
 #include "blocked/reorder.h"
 #include "blocked/roi_bins.h"
@@ -36,6 +37,11 @@ const dn_kernels DN_ISA_NAME(dn_kernels) = {
     .lanes = DN_LANES,
     .conv_forms = conv_forms,
     .deconv = &DN_ISA_NAME(dn_deconv),
+    .chain_form = DN_ISA_NAME(dn_chain_form),
+    .chain_fits = DN_ISA_NAME(dn_chain_fits),
+    .chain_scratch = DN_ISA_NAME(dn_chain_scratch),
+    .chain_tasks = DN_ISA_NAME(dn_chain_tasks),
+    .chain_run = DN_ISA_NAME(dn_chain_run),
     .to_blocked = DN_ISA_NAME(dn_to_blocked),
     .to_planar = DN_ISA_NAME(dn_to_planar),
     .maxpool = DN_ISA_NAME(dn_rows_maxpool),

@@ -2,6 +2,7 @@
 #ifndef DN_BLOCKED_KERNELS_H
 #define DN_BLOCKED_KERNELS_H
 
+#include "blocked/chain.h"
 #include "blocked/conv_form.h"
 #include "blocked/rows.h"
 
@@ -12,6 +13,14 @@ typedef struct dn_kernels {
     int32_t lanes;
     const dn_conv_form *const *conv_forms; /* NULL at the end */
     const dn_conv_form *deconv;            /* blocked/deconv.h */
+
+    /* Convolutions as one, each of which reads what the one before writes: the form of such a link
+     * (NULL: it cannot be one), whether the chain pays, its tasks. */
+    const dn_conv_form *(*chain_form)(const dn_conv_problem *problem);
+    bool (*chain_fits)(const dn_chain *chain);
+    int64_t (*chain_scratch)(const dn_chain *chain); /* bytes of one thread */
+    int32_t (*chain_tasks)(dn_chain *chain, int32_t threads);
+    void (*chain_run)(const dn_chain *chain, int32_t task, void *scratch);
 
     /* Images first..last-1 of a planar tensor (images, c, h, w) into a blocked one, whose surplus
      * lanes become 0, and back; channel blocks first_block..last_block-1 of one image. */

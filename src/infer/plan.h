@@ -7,10 +7,10 @@
  * layers themselves.
  *
  * The files: plan_compile.c decides which way each layer goes, plan_layers.c makes its steps,
- * plan_conv.c those of convolutions and packs weights, plan_rois.c those of [roialign],
- * plan_masks.c those of [mask] and the rounds of the mask branch, plan_steps.c computes the others,
- * plan_memory.c finds places for all tensors, plan_run.c runs the steps on all threads, plan.c
- * keeps the plan with its network.
+ * plan_conv.c those of convolutions and packs weights, plan_chain.c joins convolutions, plan_rois.c
+ * those of [roialign], plan_masks.c those of [mask] and the rounds of the mask branch, plan_steps.c
+ * computes the others, plan_memory.c finds places for all tensors, plan_run.c runs the steps on all
+ * threads, plan.c keeps the plan with its network.
  *
  * A backend may run plans itself (dn_plan_device): ways, steps and places come from the same files,
  * its kernels compute the steps, on tensors of half precision with the channels last.
@@ -105,6 +105,7 @@ struct dn_step {
     dn_conv_call call;        /* of convolutions */
     void *packed;
     float *shift;
+    dn_chain chain; /* of this step, a convolution, and of the links before it; length 0: none */
     double seconds; /* of the last pass */
 };
 
@@ -223,6 +224,13 @@ int32_t dn_plan_images(const dn_plan *plan, const dn_layer *layer);
 bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer);
 bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer);
 
+/* Makes chains of convolutions behind each other, where that pays: the last one's step does all,
+ * the steps before become links, which say what to compute, write nothing and do nothing. */
+void dn_plan_join_chains(dn_plan *plan, const dn_plan_layer *layers);
+
+/* The first of the steps that a step does. */
+const dn_step *dn_plan_first_link(const dn_step *step);
+
 /* Packs all weights. */
 dn_status dn_plan_pack(dn_plan *plan);
 
@@ -230,8 +238,8 @@ dn_status dn_plan_pack(dn_plan *plan);
 dn_status dn_plan_place(dn_plan *plan);
 
 extern const dn_step_type dn_step_plain, dn_step_to_blocked, dn_step_to_planar, dn_step_conv,
-    dn_step_maxpool, dn_step_upsample, dn_step_add, dn_step_scale, dn_step_activate,
-    dn_step_average, dn_step_copy, dn_step_boxes, dn_step_rois, dn_step_masks;
+    dn_step_chain, dn_step_link, dn_step_maxpool, dn_step_upsample, dn_step_add, dn_step_scale,
+    dn_step_activate, dn_step_average, dn_step_copy, dn_step_boxes, dn_step_rois, dn_step_masks;
 
 #ifdef __cplusplus
 }

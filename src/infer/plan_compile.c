@@ -176,6 +176,7 @@ dn_status dn_plan_compile(dn_plan *plan)
         dn_plan_find_rounds(plan, layers);
         describe_tensors(plan);
         make_steps(plan, layers);
+        dn_plan_join_chains(plan, layers);
         dn_plan_place_rounds(plan);
     }
     dn_free(layers);

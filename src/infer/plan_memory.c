@@ -60,6 +60,7 @@ static void find_spans(dn_plan *plan, dn_span *planar)
     for (int32_t i = 0; i < plan->layer_count; i++) planar[i] = (dn_span){-1, -1};
     for (int32_t s = 0; s < plan->step_count; s++) {
         const dn_step *step = &plan->steps[s];
+        if (step->type == &dn_step_link) continue;
         for (int32_t k = 0; k < step->read_count; k++) {
             const int32_t layer = step->reads[k];
             const bool stays = k == 0 && step->type == &dn_step_plain && step->layer->keeps_input;
@@ -166,6 +167,7 @@ static void lead_steps(dn_plan *plan)
 {
     for (int32_t s = 0; s < plan->step_count; s++) {
         dn_step *step = &plan->steps[s];
+        if (step->type == &dn_step_link) continue;
         for (int32_t k = 0; k < step->read_count && k < 2; k++)
             if (reads_blocked(step, k)) step->in[k] = dn_plan_view(plan, step->reads[k]);
         if (step->writes_planar) continue;

@@ -10,9 +10,10 @@ int32_t dn_network_step_count(const dn_network *network)
 static int64_t flops_of(const dn_plan *plan, const dn_step *step)
 {
     int64_t flops = 0;
-    if (!step->layer || step->type == &dn_step_to_blocked || step->type == &dn_step_to_planar)
+    if (!step->layer || step->type == &dn_step_to_blocked || step->type == &dn_step_to_planar ||
+        step->type == &dn_step_link)
         return 0;
-    for (int32_t i = step->first_layer; i <= step->layer->index; i++)
+    for (int32_t i = dn_plan_first_link(step)->first_layer; i <= step->layer->index; i++)
         flops += plan->network->layers[i].flops;
     return flops * step->live;
 }
@@ -34,7 +35,7 @@ dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_
     *info = (dn_step_info){
         .kind = step->type->name,
         .form = form_name(plan, step),
-        .first_layer = step->first_layer,
+        .first_layer = dn_plan_first_link(step)->first_layer,
         .last_layer = step->layer ? step->layer->index : -1,
         .images = step->live,
         .c = out->c,
