@@ -3,6 +3,7 @@
 
 #include "letterbox.h"
 #include "optimizer.h"
+#include "suppress.h"
 
 /* Types and kernels of the layers with a CUDA form, side by side. */
 #define DN_LAYER(name) extern "C" const dn_layer_type dn_##name##_layer;
@@ -110,6 +111,17 @@ static dn_status cuda_copy_out(void *host, const void *block, size_t bytes)
     return DN_OK;
 }
 
+static dn_status cuda_copy_out_runs(float *host, const float *block, const int64_t *starts,
+                                    int32_t count, int64_t floats)
+{
+    const size_t bytes = (size_t)floats * sizeof *host;
+    for (int32_t k = 0; k < count; k++)
+        DN_CUDA_TRY(
+            cudaMemcpyAsync(host + k * floats, block + starts[k], bytes, cudaMemcpyDeviceToHost));
+    DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
+    return DN_OK;
+}
+
 static dn_status cuda_zero(void *block, size_t bytes)
 {
     DN_CUDA_TRY(cudaMemsetAsync(block, 0, bytes));
@@ -129,8 +141,11 @@ static dn_status cuda_synchronise(void)
 }
 
 const dn_backend dn_cuda_backend = {
-    "cuda",          cuda_select,    cuda_room,          cuda_alloc,        cuda_free,
-    cuda_alloc_host, cuda_free_host, cuda_copy_in,       cuda_copy_out,     cuda_zero,
-    cuda_copy,       dn_cuda_update, dn_cuda_square_sum, dn_cuda_letterbox, cuda_synchronise,
-    cuda_kernels,    nullptr,
+    "cuda",         cuda_select,        cuda_room,
+    cuda_alloc,     cuda_free,          cuda_alloc_host,
+    cuda_free_host, cuda_copy_in,       cuda_copy_out,
+    cuda_zero,      cuda_copy_out_runs, cuda_copy,
+    dn_cuda_update, dn_cuda_square_sum, dn_cuda_letterbox,
+    dn_cuda_detect, cuda_synchronise,   cuda_kernels,
+    nullptr,
 };

@@ -1,5 +1,5 @@
 /* The boxes of a head on the device: what does not depend on the head. See decode.h. */
-#include "decode.h"
+#include "suppress.h"
 
 /* Bytes of the starts and of so many boxes, which lie behind them. */
 static size_t boxes_end(const dn_decoding *d, int32_t boxes)
@@ -54,13 +54,6 @@ dn_status dn_decode_add_up(const dn_decoding *d)
     return DN_OK;
 }
 
-dn_status dn_decode_bring(dn_decoder *decoder)
-{
-    decoder->state = DN_DECODER_STARTED;
-    return dn_staging_bring(&decoder->staging, 0,
-                            boxes_end(&decoder->now, first_boxes(&decoder->now)));
-}
-
 /* The last decoding's arrays as the host has them. */
 static dn_decoding host_copy(const dn_decoder *decoder)
 {
@@ -69,10 +62,44 @@ static dn_decoding host_copy(const dn_decoder *decoder)
     return host;
 }
 
-dn_status dn_decode_finish(dn_decoder *decoder)
+dn_status dn_decode_ahead(const dn_layer *layer, const dn_pass *pass)
+{
+    dn_decoder *decoder = (dn_decoder *)layer->device;
+    decoder->state = DN_DECODER_EMPTY;
+    if (!decoder->asked) return DN_OK;
+    const float threshold = pass->threshold > 0.0f ? pass->threshold : decoder->now.threshold;
+    return decoder->start(layer, pass, threshold);
+}
+
+dn_status dn_decode_find(const dn_layer *layer, const dn_pass *pass)
+{
+    dn_decoder *decoder = (dn_decoder *)layer->device;
+    decoder->asked = true;
+    if (decoder->state != DN_DECODER_EMPTY && decoder->now.threshold == pass->threshold)
+        return DN_OK;
+    return decoder->start(layer, pass, pass->threshold);
+}
+
+void dn_decode_free(dn_decoder *decoder)
+{
+    dn_staging_free(&decoder->staging);
+    dn_suppressor_free(decoder->suppressor);
+    decoder->suppressor = nullptr;
+}
+
+static dn_status bring(dn_decoder *decoder, size_t start, size_t end)
+{
+    DN_TRY(dn_staging_bring(&decoder->staging, start, end - start));
+    return dn_staging_wait(&decoder->staging);
+}
+
+/* Brings the boxes to the host. Where there was too little room, there is more now, and the state
+ * is DN_DECODER_EMPTY. */
+static dn_status bring_boxes(dn_decoder *decoder)
 {
     const dn_decoding *d = &decoder->now;
-    DN_TRY(dn_staging_wait(&decoder->staging));
+    const size_t first = boxes_end(d, first_boxes(d));
+    DN_TRY(bring(decoder, 0, first));
     const int32_t total = host_copy(decoder).starts[d->images];
     decoder->state = DN_DECODER_EMPTY;
     if (total > d->capacity) {
@@ -80,17 +107,14 @@ dn_status dn_decode_finish(dn_decoder *decoder)
         decoder->capacity = total < all - total / 2 ? total + total / 2 : all;
         return DN_OK;
     }
-    if (total > first_boxes(d)) {
-        const size_t start = boxes_end(d, first_boxes(d));
-        DN_TRY(dn_staging_bring(&decoder->staging, start, boxes_end(d, total) - start));
-        DN_TRY(dn_staging_wait(&decoder->staging));
-    }
-    decoder->state = DN_DECODER_DONE;
+    if (total > first_boxes(d)) DN_TRY(bring(decoder, first, boxes_end(d, total)));
+    decoder->state = DN_DECODER_THERE;
     return DN_OK;
 }
 
-dn_status dn_decode_give(const dn_decoder *decoder, const dn_pass *pass, int32_t image,
-                         dn_detections *detections)
+/* Appends the image's boxes, which are there. */
+static dn_status give(const dn_decoder *decoder, const dn_pass *pass, int32_t image,
+                      dn_detections *detections)
 {
     const dn_decoding d = host_copy(decoder);
     for (int32_t r = d.starts[image]; r < d.starts[image + 1]; r++) {
@@ -104,4 +128,15 @@ dn_status dn_decode_give(const dn_decoder *decoder, const dn_pass *pass, int32_t
                                d.entries - DN_YOLO_CLASSES, 1, detections));
     }
     return DN_OK;
+}
+
+dn_status dn_decode_detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
+                           dn_detections *detections)
+{
+    dn_decoder *decoder = (dn_decoder *)layer->device;
+    do {
+        DN_TRY(dn_decode_find(layer, pass));
+        if (decoder->state != DN_DECODER_THERE) DN_TRY(bring_boxes(decoder));
+    } while (decoder->state != DN_DECODER_THERE);
+    return give(decoder, pass, image, detections);
 }

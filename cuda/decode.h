@@ -1,15 +1,16 @@
-/* The boxes of a head on the device: those above the threshold come to the host, in one small copy
- * when they are few, instead of all that the head says.
+/* The boxes of a head on the device: those above the threshold, in one list. There they are
+ * suppressed and become RoIs (suppress.h); the list itself comes to the host only where the host
+ * has to do that.
  *
  * Order: image, row, column, slot, as the CPU's. One thread a run of boxes counts those that pass,
  * the counts are added up, the boxes listed, and their values gathered: no atomics, so that the
  * list is the same every time. A head says with `box_of`, below, where its boxes are; both heads
- * lay out x, y, w, h, objectness and classes alike.
+ * lay out x, y, w, h, objectness and classes alike. A dn_decoder is the first thing in the device
+ * part of a head.
  *
  * Who asked for boxes once is expected to ask again: forward ends with the decoding, at the
- * pass's threshold or else that of the last time, so that copies run beside the layers that follow,
- * and `detect` finds all there; for another threshold it is done again. Room is made for
- * DN_BOXES_AN_IMAGE boxes; when more pass, there is made more, and all is done again, too.
+ * pass's threshold or else that of the last time; for another threshold it is done again. Room is
+ * made for DN_BOXES_AN_IMAGE boxes; when more pass, the host makes more, and all is done again.
  */
 #ifndef DN_CUDA_DECODE_H
 #define DN_CUDA_DECODE_H
@@ -36,17 +37,22 @@ typedef struct dn_decoding {
 
 typedef enum dn_decoder_state {
     DN_DECODER_EMPTY,
-    DN_DECODER_STARTED,
-    DN_DECODER_DONE
+    DN_DECODER_FOUND, /* on the device */
+    DN_DECODER_THERE, /* on the host, too */
 } dn_decoder_state;
 
-/* In the device part of a head; zeroed at first. */
+typedef struct dn_suppressor dn_suppressor; /* suppress.h */
+
+/* Zeroed at first. */
 typedef struct dn_decoder {
     dn_staging staging;
     int32_t capacity; /* boxes of the batch that there is room for */
     bool asked;       /* once, for boxes above now.threshold */
     dn_decoder_state state;
     dn_decoding now; /* the last one, on the device */
+    /* The head's dn_decode_start. */
+    dn_status (*start)(const dn_layer *layer, const dn_pass *pass, float threshold);
+    dn_suppressor *suppressor; /* of the heads up to this one, or NULL */
 } dn_decoder;
 
 /* Bytes of the staging. */
@@ -58,16 +64,17 @@ void dn_decode_lay_out(dn_decoding *d, char *base);
 /* starts from counts. */
 dn_status dn_decode_add_up(const dn_decoding *d);
 
-/* Asks for the copy of the first boxes. */
-dn_status dn_decode_bring(dn_decoder *decoder);
+/* The end of a head's forward. */
+dn_status dn_decode_ahead(const dn_layer *layer, const dn_pass *pass);
 
-/* Waits for the boxes of what was started. Where there was too little room, there is more now, and
- * the state is DN_DECODER_EMPTY. */
-dn_status dn_decode_finish(dn_decoder *decoder);
+/* Makes sure that the boxes above the pass's threshold are on the device, as decoder->now says. */
+dn_status dn_decode_find(const dn_layer *layer, const dn_pass *pass);
 
-/* Appends the image's boxes, which are there. */
-dn_status dn_decode_give(const dn_decoder *decoder, const dn_pass *pass, int32_t image,
-                         dn_detections *detections);
+/* A head's `detect`: what the host gets where it suppresses boxes itself. */
+dn_status dn_decode_detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
+                           dn_detections *detections);
+
+void dn_decode_free(dn_decoder *decoder);
 
 static inline __device__ dn_box box_of(const dn_yolo_head *head, const float *cell, int32_t slot,
                                        int32_t at)
@@ -175,7 +182,7 @@ static dn_decoding dn_decoding_of(const dn_decoder *decoder, int32_t images, int
     return d;
 }
 
-/* Finds the boxes of all images above the threshold, and has the first of them copied. */
+/* Finds the boxes of all images above the threshold. */
 template <class Head>
 static dn_status dn_decode_start(dn_decoder *decoder, const Head *head, int32_t slots,
                                  const dn_layer *layer, const dn_pass *pass, float threshold)
@@ -194,7 +201,8 @@ static dn_status dn_decode_start(dn_decoder *decoder, const Head *head, int32_t 
     DN_LAUNCH(dn_decode_gather<Head>, values, *head, d, values);
     DN_CUDA_TRY(cudaGetLastError());
     decoder->now = d;
-    return dn_decode_bring(decoder);
+    decoder->state = DN_DECODER_FOUND;
+    return DN_OK;
 }
 
 /* A head's setup: room for the boxes of `images` images. */
@@ -207,33 +215,6 @@ static dn_status dn_decode_reserve(dn_decoder *decoder, int32_t images, int32_t 
     const dn_decoding d = dn_decoding_of(decoder, images, slots, head);
     decoder->state = DN_DECODER_EMPTY;
     return dn_staging_begin(&decoder->staging, dn_decode_bytes(&d));
-}
-
-/* The end of a head's forward. */
-template <class Head>
-static dn_status dn_decode_ahead(dn_decoder *decoder, const Head *head, int32_t slots,
-                                 const dn_layer *layer, const dn_pass *pass)
-{
-    decoder->state = DN_DECODER_EMPTY;
-    if (!decoder->asked) return DN_OK;
-    const float threshold = pass->threshold > 0.0f ? pass->threshold : decoder->now.threshold;
-    return dn_decode_start(decoder, head, slots, layer, pass, threshold);
-}
-
-/* A head's `detect`: `head` and `decoder` are the device's. */
-template <class Head>
-static dn_status dn_decode_detect(dn_decoder *decoder, const Head *head, int32_t slots,
-                                  const dn_layer *layer, const dn_pass *pass, int32_t image,
-                                  dn_detections *detections)
-{
-    if (decoder->now.threshold != pass->threshold) decoder->state = DN_DECODER_EMPTY;
-    decoder->asked = true;
-    while (decoder->state != DN_DECODER_DONE) {
-        if (decoder->state == DN_DECODER_EMPTY)
-            DN_TRY(dn_decode_start(decoder, head, slots, layer, pass, pass->threshold));
-        DN_TRY(dn_decode_finish(decoder));
-    }
-    return dn_decode_give(decoder, pass, image, detections);
 }
 
 #endif

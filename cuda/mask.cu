@@ -1,7 +1,8 @@
 /* [mask] on CUDA; the cells' losses and gradients: math/mask_loss.h.
  *
- * The host knows the RoIs and makes the targets from the run-length masks (dn_mask_learn_from);
- * channels, weights and targets travel in one copy. Sums over a RoI's cells are made row by row,
+ * In inference the RoIs of [roialign] on the device say whose channel is asked. In training the
+ * host makes the targets from the run-length masks (dn_mask_learn_from); channels, weights and
+ * targets travel in one copy, for which nobody waits. Sums over a RoI's cells are made row by row,
  * one thread each, and then over the rows; the CPU's are made cell by cell, so that losses agree to
  * the rounding of double.
  */
@@ -92,6 +93,12 @@ static __device__ int64_t start_of(const dn_mask_shape *shape, const int32_t *ch
     return (r * shape->channels + channels[r]) * shape->h * shape->w;
 }
 
+/* channels (RoIs) from the boxes that [roialign] has chosen. */
+static __global__ void set_channels(const dn_roi *rois, bool one, int32_t *channels, int64_t count)
+{
+    DN_GRID_STRIDE(r, count) channels[r] = one ? 0 : rois[r].class_id;
+}
+
 static __global__ void activate(dn_mask_shape shape, const int32_t *channels, const float *in,
                                 float *out, int64_t count)
 {
@@ -165,22 +172,33 @@ static dn_status find_loss(dn_layer *layer, const dn_pass *pass, dn_mask_parts p
     return DN_OK;
 }
 
-static dn_status forward(dn_layer *layer, const dn_pass *pass)
+/* What the host knows of the RoIs, and what they learn. */
+static dn_status send_parts(const dn_layer *layer, const dn_pass *pass, dn_staging *staging)
 {
-    dn_staging *staging = &((dn_mask_device *)layer->device)->staging;
-    const int32_t live = layer->rois->count, targets = pass->training ? live : 0;
-    const int64_t count = live * dn_tensor_size(&layer->out);
-    const size_t bytes = bytes_of(layer, targets);
-    DN_TRY(dn_mask_check_rois(layer, pass));
-    DN_TRY(dn_staging_begin(staging, bytes));
+    const int32_t live = layer->rois->count;
     const dn_mask_parts host = parts_of(staging->host, layer->out.n);
-    const dn_mask_parts block = parts_of(staging->block, layer->out.n);
     for (int32_t r = 0; r < live; r++) {
         host.channels[r] = dn_mask_channel(layer, r);
         host.learns[r] = layer->rois->rois[r].truth >= 0;
     }
     if (pass->training) DN_TRY(dn_mask_learn_from(layer, pass, host.weights, host.targets));
-    DN_TRY(dn_staging_send(staging, bytes));
+    return dn_staging_send(staging, bytes_of(layer, pass->training ? live : 0));
+}
+
+static dn_status forward(dn_layer *layer, const dn_pass *pass)
+{
+    dn_staging *staging = &((dn_mask_device *)layer->device)->staging;
+    const dn_mask_options *o = (const dn_mask_options *)layer->options;
+    const int32_t live = layer->rois->count;
+    const int64_t count = live * dn_tensor_size(&layer->out);
+    const dn_roi *rois = pass->training ? nullptr : layer->rois->on_device;
+    DN_TRY(dn_mask_check_rois(layer, pass));
+    DN_TRY(dn_staging_begin(staging, bytes_of(layer, pass->training ? live : 0)));
+    const dn_mask_parts block = parts_of(staging->block, layer->out.n);
+    if (rois)
+        DN_LAUNCH(set_channels, live, rois, o->classes == 1, block.channels, live);
+    else
+        DN_TRY(send_parts(layer, pass, staging));
     DN_LAUNCH(activate, count, shape_of(layer, pass), block.channels,
               dn_input(layer, pass, 0)->data, layer->out.data, count);
     DN_CUDA_TRY(cudaGetLastError());

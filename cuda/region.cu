@@ -15,8 +15,8 @@
 #include <string.h>
 
 typedef struct dn_region_device {
+    dn_decoder decoder; /* first: see decode.h */
     dn_staging truth;
-    dn_decoder decoder;
     dn_staging anchors;
     dn_region_head head; /* points to the anchors on the device */
 } dn_region_device;
@@ -26,12 +26,20 @@ static int32_t threads_an_image(const dn_region_head *head)
     return dn_head_threads(head->num * head->h * head->w);
 }
 
+static dn_status find_boxes(const dn_layer *layer, const dn_pass *pass, float threshold)
+{
+    dn_region_device *device = (dn_region_device *)layer->device;
+    return dn_decode_start(&device->decoder, &device->head, device->head.num, layer, pass,
+                           threshold);
+}
+
 static dn_status setup(dn_layer *layer, dn_network *)
 {
     const dn_region_state *state = (const dn_region_state *)layer->state;
     if (!layer->device) layer->device = calloc(1, sizeof(dn_region_device));
     dn_region_device *device = (dn_region_device *)layer->device;
     if (!device) return DN_ERROR_MEMORY;
+    device->decoder.start = find_boxes;
     const size_t anchors = 2 * (size_t)state->head.num * sizeof(float);
     DN_TRY(dn_staging_begin(&device->anchors, anchors));
     memcpy(device->anchors.host, state->anchors, anchors);
@@ -50,7 +58,7 @@ static void destroy(dn_layer *layer)
     dn_region_device *device = (dn_region_device *)layer->device;
     if (!device) return;
     dn_staging_free(&device->truth);
-    dn_staging_free(&device->decoder.staging);
+    dn_decode_free(&device->decoder);
     dn_staging_free(&device->anchors);
     free(device);
     layer->device = nullptr;
@@ -166,7 +174,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     DN_CUDA_TRY(cudaGetLastError());
     if (head->softmax) DN_LAUNCH(activate_classes, places, *head, in, layer->out.data, places);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_TRY(dn_decode_ahead(&device->decoder, head, head->num, layer, pass));
+    DN_TRY(dn_decode_ahead(layer, pass));
     return pass->training ? find_loss(layer, pass) : DN_OK;
 }
 
@@ -177,12 +185,4 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     return grad ? dn_cuda_add(dn_whole(layer->saved, grad, count), 1) : DN_OK;
 }
 
-static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
-                        dn_detections *detections)
-{
-    dn_region_device *device = (dn_region_device *)layer->device;
-    return dn_decode_detect(&device->decoder, &device->head, device->head.num, layer, pass, image,
-                            detections);
-}
-
-const dn_layer_kernels dn_region_cuda = {forward, backward, setup, destroy, detect};
+const dn_layer_kernels dn_region_cuda = {forward, backward, setup, destroy, dn_decode_detect};

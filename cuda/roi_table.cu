@@ -1,40 +1,67 @@
 /* See roi_table.h. */
 #include "roi_table.h"
 
-#include "core/memory.h"
-#include "launch.h"
-#include "layers/roialign.h"
+#include "suppress.h"
 
-void dn_roi_table_free(dn_roi_table *table)
+#include "core/memory.h"
+#include "core/roi_sampling.h"
+#include "layers/roialign.h"
+#include "math/roi_choice.h"
+
+#include <string.h>
+
+enum { DN_CHOICE_MAPS = 8 }; /* that one kernel's arguments hold */
+
+void dn_roi_memory_free(dn_roi_memory *memory)
 {
-    if (!table) return;
-    cudaFree(table->rois);
-    cudaFree(table->places);
-    cudaFree(table->starts);
-    dn_free(table);
+    if (!memory) return;
+    dn_staging_free(&memory->staging);
+    cudaFree(memory->table.places);
+    dn_free(memory);
 }
 
-static dn_status alloc_table(dn_roi_table *table, size_t maps)
+static size_t rois_bytes(int64_t count)
 {
-    const size_t rois = (size_t)table->capacity, images = (size_t)table->batch;
-    DN_CUDA_TRY(cudaMalloc((void **)&table->rois, rois * sizeof *table->rois));
-    DN_CUDA_TRY(cudaMalloc((void **)&table->places, maps * rois * sizeof *table->places));
-    DN_CUDA_TRY(cudaMalloc((void **)&table->starts, (images + 1) * sizeof *table->starts));
+    return (size_t)count * sizeof(dn_roi);
+}
+
+static size_t all_bytes(const dn_roi_table *table)
+{
+    return rois_bytes(table->capacity) + ((size_t)table->batch + 1) * sizeof *table->starts;
+}
+
+/* The table whose boxes and starts lie at `base`. */
+static dn_roi_table table_at(const dn_roi_table *table, char *base)
+{
+    dn_roi_table at = *table;
+    at.rois = (dn_roi *)(void *)base;
+    at.starts = (int32_t *)(void *)(base + rois_bytes(table->capacity));
+    return at;
+}
+
+static dn_status make(dn_roi_memory *memory, const dn_layer *layer)
+{
+    const dn_roi_set *set = dn_roialign_set(layer);
+    dn_roi_table *table = &memory->table;
+    table->capacity = set->capacity;
+    table->per_image = set->per_image;
+    table->batch = set->capacity / set->per_image;
+    DN_TRY(dn_staging_begin(&memory->staging, all_bytes(table)));
+    *table = table_at(table, memory->staging.block);
+    const size_t places = (size_t)layer->input_count * (size_t)table->capacity;
+    DN_CUDA_TRY(cudaMalloc((void **)&table->places, places * sizeof *table->places));
     return DN_OK;
 }
 
-dn_status dn_roi_table_make(const dn_layer *layer, dn_roi_table **out)
+dn_status dn_roi_memory_make(const dn_layer *layer, dn_roi_memory **out)
 {
-    const dn_roi_set *set = dn_roialign_set(layer);
-    dn_roi_table *table = (dn_roi_table *)dn_alloc(sizeof *table);
-    if (!table) return DN_ERROR_MEMORY;
-    table->capacity = set->capacity;
-    table->batch = set->capacity / set->per_image;
-    const dn_status status = alloc_table(table, (size_t)layer->input_count);
+    dn_roi_memory *memory = (dn_roi_memory *)dn_alloc(sizeof *memory);
+    if (!memory) return DN_ERROR_MEMORY;
+    const dn_status status = make(memory, layer);
     if (status == DN_OK)
-        *out = table;
+        *out = memory;
     else
-        dn_roi_table_free(table);
+        dn_roi_memory_free(memory);
     return status;
 }
 
@@ -56,11 +83,12 @@ static __device__ dn_span cells_of(float start, float step, int32_t points, int3
     return span;
 }
 
-/* Place r of every box on map `level`; a box that is not pooled from it touches nothing. */
+/* Place r of every box on map `level`; a box that is not pooled from it touches nothing. The number
+ * of boxes is known here only. */
 static __global__ void place_boxes(dn_roi_table table, dn_roi_map map, int32_t level,
-                                   int32_t points, int64_t count)
+                                   int32_t points)
 {
-    DN_GRID_STRIDE(r, count) {
+    DN_GRID_STRIDE(r, table.starts[table.batch]) {
         const dn_roi *roi = &table.rois[r];
         const float box[4] = {roi->expanded.x0, roi->expanded.y0, roi->expanded.x1,
                               roi->expanded.y1};
@@ -88,18 +116,135 @@ static __global__ void find_starts(dn_roi_table table, int64_t count)
     }
 }
 
-dn_status dn_roi_table_fill(const dn_roi_table *table, const dn_layer *layer, const dn_pass *pass)
+/* At most `most` boxes, of which the device knows how many there are. */
+static dn_status place_all(const dn_roi_table *table, const dn_layer *layer, const dn_pass *pass,
+                           int64_t most)
 {
     const dn_roi_pool pool = dn_roialign_pool(layer);
-    const int64_t count = layer->rois->count;
-    DN_CUDA_TRY(cudaMemcpyAsync(table->rois, layer->rois->rois, (size_t)count * sizeof(dn_roi),
-                                cudaMemcpyHostToDevice));
     for (int32_t k = 0; k < layer->input_count; k++) {
-        DN_LAUNCH(place_boxes, count, *table, dn_roialign_map(layer, pass->network, k), k,
-                  pool.size * pool.samples, count);
+        DN_LAUNCH(place_boxes, most, *table, dn_roialign_map(layer, pass->network, k), k,
+                  pool.size * pool.samples);
         DN_CUDA_TRY(cudaGetLastError());
     }
+    return DN_OK;
+}
+
+dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass)
+{
+    const dn_roi_table *table = &memory->table;
+    const int64_t count = layer->rois->count;
+    DN_TRY(dn_staging_begin(&memory->staging, all_bytes(table)));
+    memcpy(memory->staging.host, layer->rois->rois, rois_bytes(count));
+    DN_TRY(dn_staging_send(&memory->staging, rois_bytes(count)));
     DN_LAUNCH(find_starts, count + 1, *table, count);
     DN_CUDA_TRY(cudaGetLastError());
+    return place_all(table, layer, pass, count);
+}
+
+/* ---- on the device alone ---- */
+
+typedef struct dn_roi_rule {
+    float w, h; /* of the network's input */
+    float expand;
+    int32_t map_count; /* that boxes are assigned to; 0: boxes are pooled from all */
+    dn_roi_map maps[DN_CHOICE_MAPS];
+} dn_roi_rule;
+
+static __device__ int32_t rois_of(const dn_suppression *d, const dn_roi_table *table, int32_t image)
+{
+    const int32_t rois = d->counts[image].rois;
+    return rois < table->per_image ? rois : table->per_image;
+}
+
+/* starts; the last one is -1 where an image has more boxes than there was room for. */
+static __global__ void set_starts(dn_suppression d, dn_roi_table table, int64_t count)
+{
+    DN_GRID_STRIDE(n, count) {
+        int32_t start = 0;
+        bool fits = true;
+        for (int32_t image = 0; image < d.images && image < n; image++) {
+            start += rois_of(&d, &table, image);
+            fits = fits && d.counts[image].found <= d.capacity;
+        }
+        table.starts[n] = n < count - 1 || fits ? start : -1;
+    }
+}
+
+static __device__ int32_t level_of(const dn_roi_rule *rule, dn_box box)
+{
+    dn_roi_fit fit = {-1, 0.0, 0.0};
+    const double wanted = dn_roi_wanted_stride(box);
+    for (int32_t k = 0; k < rule->map_count; k++) dn_roi_fit_map(&fit, wanted, &rule->maps[k], k);
+    return fit.level;
+}
+
+/* rois: of each image the best ones, by falling probability, of equal ones the earlier. One thread
+ * a box of the heads. */
+static __global__ void choose(dn_suppression d, dn_roi_table table, dn_roi_rule rule, int64_t count)
+{
+    DN_GRID_STRIDE(k, count) {
+        const int32_t i = (int32_t)(k % d.capacity), image = (int32_t)(k / d.capacity);
+        const int32_t n = dn_suppress_count(&d, image);
+        const dn_best *best = d.best + (k - i);
+        if (i >= n || !best[i].roi) continue;
+        int32_t rank = 0;
+        for (int32_t j = 0; j < n; j++)
+            rank += best[j].roi &&
+                    (best[j].prob > best[i].prob || (best[j].prob == best[i].prob && j < i));
+        if (rank >= table.per_image) continue;
+        dn_roi roi = dn_roi_of_detection(image, i, best[i].class_id, best[i].prob, d.boxes[k],
+                                         rule.w, rule.h, rule.expand);
+        roi.level = level_of(&rule, roi.expanded);
+        for (int32_t m = 0; m < image; m++) rank += rois_of(&d, &table, m);
+        table.rois[rank] = roi;
+    }
+}
+
+static dn_roi_rule rule_of(const dn_layer *layer, const dn_network *network)
+{
+    dn_roi_rule rule = {};
+    rule.w = (float)network->input.w;
+    rule.h = (float)network->input.h;
+    rule.expand = dn_roialign_rules(layer)->expand;
+    rule.map_count = dn_roialign_assigns(layer) ? layer->input_count : 0;
+    for (int32_t k = 0; k < rule.map_count; k++) rule.maps[k] = dn_roialign_map(layer, network, k);
+    return rule;
+}
+
+/* layer->rois from the copy; false: there is none. */
+static bool take_rois(const dn_roi_memory *memory, const dn_layer *layer)
+{
+    const dn_roi_table host = table_at(&memory->table, memory->staging.host);
+    const int32_t count = host.starts[host.batch];
+    if (count < 0) return false;
+    layer->rois->count = count;
+    layer->rois->extra_count = 0;
+    memcpy(layer->rois->rois, host.rois, rois_bytes(count));
+    return true;
+}
+
+dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass,
+                              bool *chosen)
+{
+    const dn_roi_table *table = &memory->table;
+    const dn_pass asked = dn_roi_detector_pass(pass, dn_roialign_rules(layer));
+    dn_suppressor *suppressor;
+    *chosen = false;
+    if (dn_roialign_assigns(layer) && layer->input_count > DN_CHOICE_MAPS) return DN_OK;
+    if (layer->rois->lists_extras) return DN_OK;
+    DN_TRY(dn_suppress(pass->network, &asked, layer->index, &suppressor));
+    if (!suppressor) return DN_OK;
+    const dn_suppression *d = &suppressor->now;
+    const int64_t boxes = (int64_t)d->images * d->capacity;
+    DN_TRY(dn_staging_begin(&memory->staging, all_bytes(table)));
+    DN_LAUNCH(set_starts, table->batch + 1, *d, *table, table->batch + 1);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_LAUNCH(choose, boxes, *d, *table, rule_of(layer, pass->network), boxes);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_TRY(dn_staging_bring(&memory->staging, 0, all_bytes(table)));
+    DN_TRY(place_all(table, layer, pass, table->capacity));
+    DN_TRY(dn_suppress_list(suppressor)); /* for the result; comes while the branch runs */
+    DN_TRY(dn_staging_wait(&memory->staging));
+    *chosen = take_rois(memory, layer);
     return DN_OK;
 }

@@ -3,8 +3,8 @@
 #ifndef DN_CUDA_ROI_TABLE_H
 #define DN_CUDA_ROI_TABLE_H
 
-#include "core/backend.h"
 #include "math/roialign.h"
+#include "staging.h"
 
 /* One box on one map. */
 typedef struct dn_roi_place {
@@ -15,17 +15,29 @@ typedef struct dn_roi_place {
 
 /* The pointers lead to device memory. */
 typedef struct dn_roi_table {
-    int32_t capacity, batch;
-    dn_roi *rois;         /* (capacity): layer->rois, copied */
+    int32_t capacity, batch, per_image;
+    dn_roi *rois;         /* (capacity): layer->rois */
     dn_roi_place *places; /* (maps, capacity) */
     int32_t *starts;      /* (batch + 1): an image's boxes are starts[n]..starts[n + 1]-1 */
 } dn_roi_table;
 
-/* For as many boxes as the layer may have, to be freed with dn_roi_table_free (NULL is allowed). */
-dn_status dn_roi_table_make(const dn_layer *layer, dn_roi_table **out);
-void dn_roi_table_free(dn_roi_table *table);
+/* What a layer keeps. */
+typedef struct dn_roi_memory {
+    dn_roi_table table;
+    dn_staging staging; /* rois, then starts */
+} dn_roi_memory;
+
+/* For as many boxes as the layer may have, to be freed with dn_roi_memory_free (NULL is allowed).
+ */
+dn_status dn_roi_memory_make(const dn_layer *layer, dn_roi_memory **out);
+void dn_roi_memory_free(dn_roi_memory *memory);
 
 /* The boxes of this pass, layer->rois. */
-dn_status dn_roi_table_fill(const dn_roi_table *table, const dn_layer *layer, const dn_pass *pass);
+dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass);
+
+/* The same from what the heads found, without the host: it gets the boxes, for layer->rois, in one
+ * small copy. Not *chosen: the host has to choose them. */
+dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass,
+                              bool *chosen);
 
 #endif

@@ -1,13 +1,14 @@
 /* [roialign] on CUDA; geometry and bins: math/roialign.h; where boxes lie on maps: roi_table.h.
  *
- * The boxes are chosen on the host and copied. Forward: one launch for all boxes and maps, one
- * thread a bin and channel. Where the maximum trains, the winning point of each bin is kept, a byte
- * a map. Backward gathers, one launch a map: one thread a cell of a few channels adds what each box
- * of its image that touches it returns, box after box, bin after bin, so that sums have one order.
- * The CPU sums in another one, so results agree to rounding.
+ * In inference the boxes are chosen here, in training by the host. Forward: one launch for all
+ * boxes and maps, one thread a bin and channel. Where the maximum trains, the winning point of each
+ * bin is kept, a byte a map. Backward gathers, one launch a map: one thread a cell of a few
+ * channels adds what each box of its image that touches it returns, box after box, bin after bin,
+ * so that sums have one order. The CPU sums in another one, so results agree to rounding.
  */
 #include "roi_table.h"
 
+#include "core/network.h"
 #include "layers/roialign.h"
 #include "place.h"
 
@@ -22,7 +23,7 @@ typedef struct dn_roi_maps {
 
 static void destroy(dn_layer *layer)
 {
-    dn_roi_table_free((dn_roi_table *)layer->device);
+    dn_roi_memory_free((dn_roi_memory *)layer->device);
     layer->device = nullptr;
 }
 
@@ -34,7 +35,7 @@ static dn_status setup(dn_layer *layer, dn_network *)
         layer->saved_floats = (layer->input_count * bins + 3) / 4; /* a byte each */
     }
     if (layer->device) return DN_OK; /* the number of boxes never changes */
-    return dn_roi_table_make(layer, (dn_roi_table **)&layer->device);
+    return dn_roi_memory_make(layer, (dn_roi_memory **)&layer->device);
 }
 
 /* The pool with the number of samples that the kernel was compiled for; 0: any. */
@@ -89,11 +90,24 @@ static dn_roi_maps maps_from(const dn_layer *layer, const dn_pass *pass, int32_t
     return maps;
 }
 
+/* Fills the table and layer->rois. */
+static dn_status choose_boxes(dn_layer *layer, const dn_pass *pass)
+{
+    dn_roi_memory *memory = (dn_roi_memory *)layer->device;
+    const bool here = pass->network->backend == &dn_cuda_backend; /* not so in dn_test_layer */
+    bool chosen = false;
+    if (here) layer->rois->on_device = memory->table.rois;
+    if (here && dn_roialign_asks_detector(layer, pass))
+        DN_TRY(dn_roi_table_choose(memory, layer, pass, &chosen));
+    if (chosen) return DN_OK;
+    DN_TRY(dn_roialign_choose(layer, pass));
+    return dn_roi_table_fill(memory, layer, pass);
+}
+
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
-    DN_TRY(dn_roialign_choose(layer, pass));
-    const dn_roi_table *table = (const dn_roi_table *)layer->device;
-    DN_TRY(dn_roi_table_fill(table, layer, pass));
+    DN_TRY(choose_boxes(layer, pass));
+    const dn_roi_table *table = &((const dn_roi_memory *)layer->device)->table;
     const dn_roi_pool pool = dn_roialign_pool(layer);
     const int64_t count = layer->rois->count * dn_tensor_size(&layer->out);
     uint8_t *winners = pass->training && pool.maximum ? (uint8_t *)layer->saved : nullptr;
@@ -233,7 +247,7 @@ static __global__ void add_gradient(dn_roi_table table, dn_roi_pool any, dn_roi_
 
 static dn_status backward(dn_layer *layer, const dn_pass *pass)
 {
-    const dn_roi_table *table = (const dn_roi_table *)layer->device;
+    const dn_roi_table *table = &((const dn_roi_memory *)layer->device)->table;
     const dn_roi_pool pool = dn_roialign_pool(layer);
     const int64_t winners_step = table->capacity * dn_tensor_size(&layer->out);
     if (layer->rois->count == 0) return DN_OK;

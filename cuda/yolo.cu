@@ -18,8 +18,8 @@
 #include <string.h>
 
 typedef struct dn_yolo_device {
+    dn_decoder decoder; /* first: see decode.h */
     dn_staging truth;
-    dn_decoder decoder;
     dn_staging constants; /* what the pointers of `head` lead to */
     dn_yolo_head head;
 } dn_yolo_device;
@@ -49,12 +49,20 @@ static dn_status set_head(const dn_yolo_state *state, dn_yolo_device *device)
     return DN_OK;
 }
 
+static dn_status find_boxes(const dn_layer *layer, const dn_pass *pass, float threshold)
+{
+    dn_yolo_device *device = (dn_yolo_device *)layer->device;
+    return dn_decode_start(&device->decoder, &device->head, device->head.slots, layer, pass,
+                           threshold);
+}
+
 static dn_status setup(dn_layer *layer, dn_network *)
 {
     const dn_yolo_state *state = (const dn_yolo_state *)layer->state;
     if (!layer->device) layer->device = calloc(1, sizeof(dn_yolo_device));
     dn_yolo_device *device = (dn_yolo_device *)layer->device;
     if (!device) return DN_ERROR_MEMORY;
+    device->decoder.start = find_boxes;
     DN_TRY(set_head(state, device));
     DN_TRY(dn_decode_reserve(&device->decoder, layer->out.n, device->head.slots, &device->head));
     if (!layer->trains) return DN_OK;
@@ -68,7 +76,7 @@ static void destroy(dn_layer *layer)
     dn_yolo_device *device = (dn_yolo_device *)layer->device;
     if (!device) return;
     dn_staging_free(&device->truth);
-    dn_staging_free(&device->decoder.staging);
+    dn_decode_free(&device->decoder);
     dn_staging_free(&device->constants);
     free(device);
     layer->device = nullptr;
@@ -179,7 +187,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     DN_LAUNCH(activate, count, device->head, dn_input(layer, pass, 0)->data, layer->out.data,
               count);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_TRY(dn_decode_ahead(&device->decoder, &device->head, device->head.slots, layer, pass));
+    DN_TRY(dn_decode_ahead(layer, pass));
     return pass->training ? find_loss(layer, pass) : DN_OK;
 }
 
@@ -199,12 +207,4 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     return DN_OK;
 }
 
-static dn_status detect(const dn_layer *layer, const dn_pass *pass, int32_t image,
-                        dn_detections *detections)
-{
-    dn_yolo_device *device = (dn_yolo_device *)layer->device;
-    return dn_decode_detect(&device->decoder, &device->head, device->head.slots, layer, pass, image,
-                            detections);
-}
-
-const dn_layer_kernels dn_yolo_cuda = {forward, backward, setup, destroy, detect};
+const dn_layer_kernels dn_yolo_cuda = {forward, backward, setup, destroy, dn_decode_detect};

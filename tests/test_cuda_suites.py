@@ -17,7 +17,7 @@ from test_cuda_layers import NO_CUDA
 
 pytestmark = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)
 
-FILES = ["layers", "heads", "mask_branch", "roialign", "network", "resize", "golden"]
+FILES = ["layers", "heads", "mask_branch", "roialign", "network", "resize", "golden", "suppression"]
 
 
 @pytest.mark.parametrize("name", FILES)

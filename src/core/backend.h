@@ -63,6 +63,11 @@ typedef struct dn_backend {
     dn_status (*copy_out)(void *host, const void *block, size_t bytes);
     dn_status (*zero)(void *block, size_t bytes);
 
+    /* host (count, floats), of alloc_host, = the runs of so many floats of a block that begin at
+     * `starts`: one wait for all. */
+    dn_status (*copy_out_runs)(float *host, const float *block, const int64_t *starts,
+                               int32_t count, int64_t floats);
+
     /* Between blocks of this backend. */
     dn_status (*copy)(void *to, const void *from, size_t bytes);
 
@@ -75,6 +80,11 @@ typedef struct dn_backend {
     /* dn_image_to_input of pixels (image_h, image_w, 3) into (3, net_h, net_w), both blocks; NULL:
      * the host makes inputs. */
     dn_status (*letterbox)(const uint8_t *pixels, const dn_letterbox *letterbox, float *out);
+
+    /* What dn_detect does, all of it; not *done: the heads are to be asked one by one. NULL: so
+     * always. */
+    dn_status (*detect)(const dn_network *network, const dn_pass *pass, int32_t before,
+                        int32_t image, dn_detections *detections, bool *done);
 
     /* Waits for all that this thread asked for, and reports what failed on the way. */
     dn_status (*synchronise)(void);

@@ -62,20 +62,29 @@ static dn_status detect_layer(const dn_layer *layer, const dn_pass *pass, int32_
     return layer->type->detect(layer, pass, image, detections);
 }
 
+static dn_status detect_layers(const dn_network *network, const dn_pass *pass, int32_t before,
+                               int32_t image, const dn_head_info *info, dn_detections *detections)
+{
+    detections->count = 0;
+    for (int32_t i = 0; i < before && i < network->run_count; i++)
+        DN_TRY(detect_layer(&network->layers[i], pass, image, detections));
+    const float threshold = pass->nms < 0.0f ? DN_DEFAULT_NMS : pass->nms;
+    DN_TRY(dn_nms(detections, threshold, info->nms_kind, info->beta_nms));
+    set_best_classes(detections);
+    return DN_OK;
+}
+
 dn_status dn_detect(dn_network *network, const dn_pass *pass, int32_t before, int32_t image,
                     dn_detections *detections)
 {
+    const dn_backend *backend = network->backend;
     dn_head_info info = {0};
+    bool done = false;
     DN_TRY(dn_network_head(network, before, &info));
     if (detections->classes != info.classes) {
         dn_detections_free(detections);
         detections->classes = info.classes;
     }
-    detections->count = 0;
-    for (int32_t i = 0; i < before && i < network->run_count; i++)
-        DN_TRY(detect_layer(&network->layers[i], pass, image, detections));
-    const float threshold = pass->nms < 0.0f ? DN_DEFAULT_NMS : pass->nms;
-    DN_TRY(dn_nms(detections, threshold, info.nms_kind, info.beta_nms));
-    set_best_classes(detections);
-    return DN_OK;
+    if (backend->detect) DN_TRY(backend->detect(network, pass, before, image, detections, &done));
+    return done ? DN_OK : detect_layers(network, pass, before, image, &info, detections);
 }

@@ -8,8 +8,11 @@
 #define DN_CORE_DETECTIONS_H
 
 #include "core/layer.h"
+#include "math/suppress.h"
 
-typedef enum dn_nms_kind { DN_NMS_DEFAULT, DN_NMS_GREEDY, DN_NMS_DIOU } dn_nms_kind;
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef struct dn_candidate {
     dn_box box;
@@ -45,5 +48,9 @@ dn_status dn_detect(dn_network *network, const dn_pass *pass, int32_t before, in
  * measures: DN_NMS_DEFAULT IoU; DN_NMS_GREEDY IoU - (d2/c2)^.6; DN_NMS_DIOU IoU - (d2/c2)^beta,
  * with d2 the squared distance of the centres and c2 the squared diagonal of the enclosing box. */
 dn_status dn_nms(dn_detections *detections, float threshold, dn_nms_kind kind, float beta);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

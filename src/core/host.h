@@ -28,6 +28,8 @@ struct dn_host {
                                 change, and behind it the same as it was */
     dn_mirror *param_grads;  /* (layer_count, DN_MAX_PARAMS) */
     dn_mirror input_grad;
+    float *runs; /* of dn_host_runs */
+    int64_t run_floats;
     uint8_t *pixels; /* a block: of the image that becomes an input */
     size_t pixel_bytes;
     bool touched; /* the caller has changed parameters: they go to the device at the next entry */
@@ -45,7 +47,12 @@ dn_status dn_network_enter(const dn_network *network);
  * only the live part of it counts. Valid until the next pass. */
 dn_status dn_host_output(const dn_layer *layer, const dn_pass *pass, const float **out);
 
-/* The same of gradients: NULL where there is none. */
+/* *out (count, floats) = runs of the output of a layer on a device that begin at `starts`, which
+ * are to be of its live part. Valid until the next call. */
+dn_status dn_host_runs(const dn_layer *layer, const dn_network *network, const int64_t *starts,
+                       int32_t count, int64_t floats, const float **out);
+
+/* dn_host_output of gradients: NULL where there is none. */
 dn_status dn_host_grad(const dn_layer *layer, const dn_pass *pass, const float **grad);
 dn_status dn_host_input_grad(const dn_network *network, const float **grad);
 

@@ -12,6 +12,10 @@
 #include "core/layer.h"
 #include "core/net_options.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What a head tells others. The private state of every layer with a `detect` begins with one. */
 typedef struct dn_head_info {
     int32_t classes;
@@ -126,5 +130,9 @@ int32_t dn_network_detector_end(const dn_network *network);
 
 /* The first layer of the mask branch: dn_network_detector_end, or -1 without [roialign]. */
 int32_t dn_network_branch(const dn_network *network);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

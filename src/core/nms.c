@@ -21,12 +21,6 @@ typedef struct dn_entry {
     int32_t item;
 } dn_entry;
 
-typedef struct dn_nms_rule {
-    float threshold;
-    dn_nms_kind kind;
-    float beta;
-} dn_nms_rule;
-
 /* The higher probability first, then the earlier item. */
 static int by_prob(const void *a, const void *b)
 {
@@ -48,14 +42,8 @@ static bool overlaps(const dn_kept *kept, int32_t begin, int32_t end, dn_box box
     const float area = dn_box_area(box);
     int32_t found = 0;
     for (int32_t k = begin; k < end; k++) {
-        const float right = kept->x1[k] < box.x1 ? kept->x1[k] : box.x1;
-        const float left = kept->x0[k] > box.x0 ? kept->x0[k] : box.x0;
-        const float bottom = kept->y1[k] < box.y1 ? kept->y1[k] : box.y1;
-        const float top = kept->y0[k] > box.y0 ? kept->y0[k] : box.y0;
-        const float w = right - left > 0.0f ? right - left : 0.0f;
-        const float h = bottom - top > 0.0f ? bottom - top : 0.0f;
-        const float both = w * h, all = kept->area[k] + area - both;
-        const float iou = both / (all > 0.0f ? all : 1.0f);
+        const float iou = dn_nms_iou(kept->x0[k], kept->y0[k], kept->x1[k], kept->y1[k],
+                                     kept->area[k], box, area);
         found |= iou > threshold;
     }
     return found != 0;
@@ -66,9 +54,7 @@ static bool overlaps_distance(const dn_kept *kept, int32_t begin, int32_t end, d
 {
     for (int32_t k = begin; k < end; k++) {
         const dn_box other = {kept->x0[k], kept->y0[k], kept->x1[k], kept->y1[k]};
-        const bool touch =
-            other.x0 < box.x1 && box.x0 < other.x1 && other.y0 < box.y1 && box.y0 < other.y1;
-        if (touch && dn_box_diou(other, box, rule->beta) > rule->threshold) return true;
+        if (dn_nms_loses_by_distance(rule, other, box)) return true;
     }
     return false;
 }
@@ -162,7 +148,7 @@ static void fill_entries(const dn_detections *detections, int64_t *ends, dn_entr
 
 dn_status dn_nms(dn_detections *detections, float threshold, dn_nms_kind kind, float beta)
 {
-    const dn_nms_rule rule = {threshold, kind, kind == DN_NMS_GREEDY ? 0.6f : beta};
+    const dn_nms_rule rule = dn_nms_rule_of(threshold, kind, beta);
     const int32_t classes = detections->classes;
     const size_t bounds_bytes = (size_t)classes * sizeof(int64_t);
     int64_t *starts = get_scratch(detections, bounds_bytes);

@@ -18,10 +18,11 @@ typedef struct dn_roi_extra {
 
 typedef struct dn_roi_set {
     int32_t capacity, count;
-    int32_t per_image; /* at most that many of one image */
-    dn_roi *rois;      /* (capacity), the live ones first, sorted by image */
-    dn_roi *drawn;     /* (2 * per_image): scratch of sampling */
-    void *targets;     /* as well: where the truths are, grows with their number */
+    int32_t per_image;       /* at most that many of one image */
+    dn_roi *rois;            /* (capacity), the live ones first, sorted by image */
+    const dn_roi *on_device; /* the same, where the form of [roialign] has them there; or NULL */
+    dn_roi *drawn;           /* (2 * per_image): scratch of sampling */
+    void *targets;           /* as well: where the truths are, grows with their number */
     size_t target_bytes;
     bool lists_extras; /* somebody reads the following, in inference */
     int32_t extra_count, extra_capacity;

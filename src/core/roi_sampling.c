@@ -13,6 +13,7 @@
 
 #include "core/box_grid.h"
 #include "core/memory.h"
+#include "math/roi_choice.h"
 
 #include <string.h>
 
@@ -25,27 +26,15 @@ dn_pass dn_roi_detector_pass(const dn_pass *pass, const dn_roi_rules *rules)
     return asked;
 }
 
-static dn_box net_box(const dn_network *network, dn_box relative)
-{
-    return dn_box_scale(relative, (float)network->input.w, (float)network->input.h);
-}
-
 static dn_roi roi_of(const dn_network *network, const dn_roi_rules *rules, int32_t image,
                      int32_t detection)
 {
     const dn_detections *found = &network->detections;
     const dn_candidate *candidate = &found->items[detection];
-    const dn_box box = net_box(network, candidate->box);
-    return (dn_roi){
-        .image = image,
-        .class_id = candidate->best_class,
-        .truth = -1,
-        .detection = detection,
-        .level = -1,
-        .score = found->probs[(int64_t)detection * found->classes + candidate->best_class],
-        .box = box,
-        .expanded = dn_box_expand(box, rules->expand),
-    };
+    const int32_t class_id = candidate->best_class;
+    return dn_roi_of_detection(
+        image, detection, class_id, found->probs[(int64_t)detection * found->classes + class_id],
+        candidate->box, (float)network->input.w, (float)network->input.h, rules->expand);
 }
 
 /* Puts `roi` into the sorted list of at most `limit`; the last one falls off where it is full. */

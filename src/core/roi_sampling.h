@@ -5,6 +5,10 @@
 #include "core/network.h"
 #include "core/roi.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The pass with which the RoIs' detector is asked: threshold and nms of `pass` where it has them,
  * else of the rules. */
 dn_pass dn_roi_detector_pass(const dn_pass *pass, const dn_roi_rules *rules);
@@ -22,5 +26,9 @@ dn_status dn_roi_extras_of_given(const dn_pass *pass, const dn_roi_rules *rules,
 /* Training: of each image train_rois positive boxes, drawn from the detector's and the truth's. */
 dn_status dn_roi_from_truth(const dn_pass *pass, const dn_roi_rules *rules, int32_t before,
                             dn_roi_set *set);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -164,7 +164,7 @@ float dn_box_giou(dn_box a, dn_box b)
 
 float dn_box_diou(dn_box a, dn_box b, float beta)
 {
-    return dn_iou_of(a, b) - powf(dn_centre_distance_of(a, b), beta);
+    return dn_diou_of(a, b, beta);
 }
 
 float dn_box_ciou(dn_box a, dn_box b)
@@ -185,6 +185,5 @@ dn_box dn_box_clip(dn_box box, float width, float height)
 
 dn_box dn_box_expand(dn_box box, float amount)
 {
-    const float x = .5f * amount * (box.x1 - box.x0), y = .5f * amount * (box.y1 - box.y0);
-    return (dn_box){box.x0 - x, box.y0 - y, box.x1 + x, box.y1 + y};
+    return dn_box_enlarged(box, amount);
 }

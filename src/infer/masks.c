@@ -33,15 +33,55 @@ static float mean_above_half(const float *mask, int32_t cells)
     return count ? sum / (float)count : 0.0f;
 }
 
-/* Gives one instance the mask of RoI r; `mask` is where it is kept. */
-static dn_status attach(const dn_network *network, const dn_layer *layer, int32_t r,
-                        const dn_letterbox *letterbox, float *mask, dn_instance *instance)
+/* The RoI of an instance among roi_count ones from `first` on; -1: it has none. */
+static int32_t roi_of(const dn_roi_set *set, int32_t first, int32_t roi_count,
+                      const dn_instance *instance)
+{
+    for (int32_t r = first; r < first + roi_count; r++)
+        if (set->rois[r].detection == instance->detection) return r;
+    return -1;
+}
+
+/* Lists the masks to ask for, in the instances' order. */
+static int32_t list_masks(const dn_layer *layer, int32_t image, const dn_result *result,
+                          dn_mask_request *requests)
+{
+    int32_t roi_count, count = 0;
+    const int32_t first = rois_of_image(layer->rois, image, &roi_count);
+    for (int32_t i = 0; i < result->instance_count; i++) {
+        const int32_t r = roi_of(layer->rois, first, roi_count, &result->instances[i]);
+        if (r >= 0) requests[count++] = (dn_mask_request){r, result->instances[i].class_id};
+    }
+    return count;
+}
+
+/* The masks are there, in the order in which they were listed. */
+static void attach(const dn_layer *layer, const dn_letterbox *letterbox,
+                   const dn_mask_request *requests, int32_t count, dn_result *result)
 {
     const int32_t cells = layer->out.h * layer->out.w;
-    DN_TRY(dn_mask_of_class(layer, network, r, instance->class_id, mask));
-    instance->mask = mask;
-    instance->mask_box = dn_letterbox_to_image(letterbox, layer->rois->rois[r].expanded);
-    instance->mask_score = instance->score * mean_above_half(mask, cells);
+    dn_instance *instance = result->instances;
+    for (int32_t k = 0; k < count; k++, instance++) {
+        const dn_roi *roi = &layer->rois->rois[requests[k].roi];
+        while (instance->detection != roi->detection) instance++;
+        const float *mask = result->masks + (int64_t)k * cells;
+        instance->mask = mask;
+        instance->mask_box = dn_letterbox_to_image(letterbox, roi->expanded);
+        instance->mask_score = instance->score * mean_above_half(mask, cells);
+    }
+}
+
+static dn_status ask_masks(const dn_network *network, const dn_layer *layer, int32_t image,
+                           const dn_letterbox *letterbox, dn_result *result,
+                           dn_mask_request *requests)
+{
+    const int32_t cells = layer->out.h * layer->out.w;
+    const int32_t count = list_masks(layer, image, result, requests);
+    if (count == 0) return DN_OK;
+    result->masks = dn_alloc((size_t)count * (size_t)cells * sizeof *result->masks);
+    if (!result->masks) return DN_ERROR_MEMORY;
+    DN_TRY(dn_masks_of(layer, network, requests, count, result->masks));
+    attach(layer, letterbox, requests, count, result);
     return DN_OK;
 }
 
@@ -50,24 +90,10 @@ dn_status dn_attach_masks(const dn_network *network, int32_t image, const dn_let
 {
     const dn_layer *layer = dn_mask_layer_of(network);
     if (!layer) return DN_OK;
-    const int32_t cells = layer->out.h * layer->out.w;
-    int32_t roi_count;
-    const int32_t first = rois_of_image(layer->rois, image, &roi_count);
     result->mask_size = layer->out.w;
-    int32_t wanted = 0;
-    for (int32_t i = 0; i < result->instance_count; i++)
-        for (int32_t k = 0; k < roi_count; k++)
-            wanted += layer->rois->rois[first + k].detection == result->instances[i].detection;
-    if (wanted == 0) return DN_OK;
-    result->masks = dn_alloc((size_t)wanted * (size_t)cells * sizeof *result->masks);
-    if (!result->masks) return DN_ERROR_MEMORY;
-    float *next = result->masks;
-    for (int32_t i = 0; i < result->instance_count; i++)
-        for (int32_t k = 0; k < roi_count; k++) {
-            if (layer->rois->rois[first + k].detection != result->instances[i].detection) continue;
-            DN_TRY(attach(network, layer, first + k, letterbox, next, &result->instances[i]));
-            next += cells;
-            break;
-        }
-    return DN_OK;
+    dn_mask_request *requests = dn_alloc((size_t)result->instance_count * sizeof *requests);
+    if (!requests) return DN_ERROR_MEMORY;
+    const dn_status status = ask_masks(network, layer, image, letterbox, result, requests);
+    dn_free(requests);
+    return status;
 }

@@ -91,7 +91,7 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     DN_TRY(check_classes(layer, network));
     start_undecided(&network->layers[layer->inputs[0]]);
     DN_TRY(dn_set_output(layer, network, 1, in->h, in->w));
-    layer->keeps_input = o->classes > 1; /* dn_mask_of_class reads other channels */
+    layer->keeps_input = o->classes > 1; /* dn_masks_of reads other channels */
     layer->keeps_output = true;
     layer->has_loss = true;
     if (layer->trains) {
@@ -318,28 +318,72 @@ static const float *extra_plane(const dn_layer *layer, int32_t roi, int32_t clas
     return NULL;
 }
 
-dn_status dn_mask_of_class(const dn_layer *layer, const dn_network *network, int32_t roi,
-                           int32_t class_id, float *out)
+/* Whether the output has it: the RoI's own class, or the only one. */
+static bool is_in_output(const dn_layer *layer, const dn_mask_request *request)
 {
     const dn_mask_options *o = layer->options;
+    return o->classes == 1 || request->class_id == layer->rois->rois[request->roi].class_id;
+}
+
+/* Other classes', from the logits before; *logits (count of them, h, w) where they come from a
+ * device. `starts` (count) is scratch. */
+static dn_status fetch_others(const dn_layer *layer, const dn_network *network,
+                              const dn_mask_request *requests, int32_t count, int64_t *starts,
+                              const float **logits)
+{
     const dn_tensor *in = dn_input_shape(layer, network, 0);
-    const int32_t cells = layer->out.h * layer->out.w;
-    const float *values;
-    if (o->classes == 1 || class_id == layer->rois->rois[roi].class_id) {
-        DN_TRY(dn_host_output(layer, &network->pass, &values));
-        memcpy(out, values + (int64_t)roi * cells, (size_t)cells * sizeof *out);
-        return DN_OK;
-    }
-    if (((const dn_mask *)layer->state)->in_planes) {
-        values = extra_plane(layer, roi, class_id);
-        if (!values)
-            return dn_fail(DN_ERROR_ARGUMENT, "box %d has no mask of class %d: its score is 0", roi,
-                           class_id);
-        memcpy(out, values, (size_t)cells * sizeof *out);
-        return DN_OK;
-    }
-    DN_TRY(dn_host_output(&network->layers[layer->inputs[0]], &network->pass, &values));
-    const float *logits = values + plane_offset(in, roi, channel_of(layer, class_id));
-    for (int32_t i = 0; i < cells; i++) out[i] = dn_logistic(logits[i]);
+    int32_t others = 0;
+    for (int32_t i = 0; i < count; i++)
+        if (!is_in_output(layer, &requests[i]))
+            starts[others++] =
+                plane_offset(in, requests[i].roi, channel_of(layer, requests[i].class_id));
+    if (!network->host || others == 0 || ((const dn_mask *)layer->state)->in_planes) return DN_OK;
+    return dn_host_runs(&network->layers[layer->inputs[0]], network, starts, others,
+                        (int64_t)in->h * in->w, logits);
+}
+
+/* One of the extra classes. */
+static dn_status give_extra(const dn_layer *layer, const dn_mask_request *request, float *out)
+{
+    const float *values = extra_plane(layer, request->roi, request->class_id);
+    if (!values)
+        return dn_fail(DN_ERROR_ARGUMENT, "box %d has no mask of class %d: its score is 0",
+                       request->roi, request->class_id);
+    memcpy(out, values, (size_t)dn_tensor_size(&layer->out) * sizeof *out);
     return DN_OK;
+}
+
+static dn_status give_masks(const dn_layer *layer, const dn_network *network,
+                            const dn_mask_request *requests, int32_t count, int64_t *starts,
+                            float *out)
+{
+    const int32_t cells = layer->out.h * layer->out.w;
+    const float *in = dn_input_shape(layer, network, 0)->data, *values, *logits = NULL;
+    int32_t others = 0;
+    DN_TRY(dn_host_output(layer, &network->pass, &values));
+    DN_TRY(fetch_others(layer, network, requests, count, starts, &logits));
+    for (int32_t i = 0; i < count; i++, out += cells) {
+        if (is_in_output(layer, &requests[i])) {
+            memcpy(out, values + (int64_t)requests[i].roi * cells, (size_t)cells * sizeof *out);
+            continue;
+        }
+        if (((const dn_mask *)layer->state)->in_planes) {
+            DN_TRY(give_extra(layer, &requests[i], out));
+            continue;
+        }
+        const float *from = logits ? logits + (int64_t)others * cells : in + starts[others];
+        for (int32_t k = 0; k < cells; k++) out[k] = dn_logistic(from[k]);
+        others++;
+    }
+    return DN_OK;
+}
+
+dn_status dn_masks_of(const dn_layer *layer, const dn_network *network,
+                      const dn_mask_request *requests, int32_t count, float *out)
+{
+    int64_t *starts = dn_alloc((size_t)count * sizeof *starts);
+    if (!starts) return DN_ERROR_MEMORY;
+    const dn_status status = give_masks(layer, network, requests, count, starts, out);
+    dn_free(starts);
+    return status;
 }

@@ -32,14 +32,19 @@ dn_status dn_mask_learn_from(const dn_layer *layer, const dn_pass *pass, float *
 const dn_layer *dn_mask_layer_of(const dn_network *network);
 
 /* A forward that computes single planes, of inference: *extras = room for the probabilities of
- * layer->rois->extras, (extra_count, h, w), from which dn_mask_of_class reads until the next
- * forward. */
+ * layer->rois->extras, (extra_count, h, w), from which dn_masks_of reads until the next forward. */
 dn_status dn_mask_begin_extras(dn_layer *layer, float **extras);
 
-/* out (h, w) = the probabilities that RoI `roi` of the last pass, in inference, has for a class:
- * the RoI's own, one of layer->rois->extras, or any where the logits of all classes are there. */
-dn_status dn_mask_of_class(const dn_layer *layer, const dn_network *network, int32_t roi,
-                           int32_t class_id, float *out);
+/* A mask that is asked for: of an RoI of the last pass, in inference, for a class: the RoI's own,
+ * one of layer->rois->extras, or any where the logits of all classes are there. */
+typedef struct dn_mask_request {
+    int32_t roi, class_id;
+} dn_mask_request;
+
+/* out (count, h, w) = their probabilities. Of a network on a device nothing else comes to the host,
+ * but for the masks that RoIs have for their own class, which come at once. */
+dn_status dn_masks_of(const dn_layer *layer, const dn_network *network,
+                      const dn_mask_request *requests, int32_t count, float *out);
 
 #ifdef __cplusplus
 }

@@ -15,6 +15,7 @@
 #include "core/memory.h"
 #include "core/network.h"
 #include "core/roi_sampling.h"
+#include "math/roi_choice.h"
 #include "math/threads.h"
 
 #include <stdio.h>
@@ -162,21 +163,23 @@ static dn_status setup(dn_layer *layer, dn_network *network)
 
 static void assign_level(const dn_layer *layer, const dn_network *network, dn_roi *roi)
 {
-    const double tie = 1e-6; /* octaves: what rounding the box to float may change */
-    const double area = ((double)roi->expanded.x1 - (double)roi->expanded.x0) *
-                        ((double)roi->expanded.y1 - (double)roi->expanded.y0);
-    const double wanted = 0.5 * log2(area > 1e-9 ? area : 1e-9) - log2(14.0);
-    double best_distance = INFINITY, best_stride = INFINITY;
+    const double wanted = dn_roi_wanted_stride(roi->expanded);
+    dn_roi_fit fit = {.level = -1};
     for (int32_t k = 0; k < layer->input_count; k++) {
         const dn_roi_map map = dn_roialign_map(layer, network, k);
-        const double stride = 1.0 / sqrt((double)map.scale_x * (double)map.scale_y);
-        const double distance = fabs(log2(stride) - wanted);
-        const bool finer = stride < best_stride;
-        if (distance > (finer ? best_distance + tie : best_distance - tie)) continue;
-        best_distance = distance;
-        best_stride = stride;
-        roi->level = k;
+        dn_roi_fit_map(&fit, wanted, &map, k);
     }
+    roi->level = fit.level;
+}
+
+bool dn_roialign_asks_detector(const dn_layer *layer, const dn_pass *pass)
+{
+    return ((const dn_roialign *)layer->state)->given_count < 0 && !pass->training;
+}
+
+bool dn_roialign_assigns(const dn_layer *layer)
+{
+    return ((const dn_roialign_options *)layer->options)->levels == DN_ROI_ASSIGN;
 }
 
 dn_status dn_roialign_choose(dn_layer *layer, const dn_pass *pass)

@@ -18,6 +18,11 @@ const dn_roi_set *dn_roialign_set(const dn_layer *layer);
 /* Fills layer->rois for this pass: a forward's first step. Runs on the CPU. */
 dn_status dn_roialign_choose(dn_layer *layer, const dn_pass *pass);
 
+/* Whether that asks the detector alone, as inference does; whether boxes get the map that fits
+ * them. */
+bool dn_roialign_asks_detector(const dn_layer *layer, const dn_pass *pass);
+bool dn_roialign_assigns(const dn_layer *layer);
+
 /* How its bins are pooled; the shape and the scale of its `level`-th map. */
 dn_roi_pool dn_roialign_pool(const dn_layer *layer);
 dn_roi_map dn_roialign_map(const dn_layer *layer, const dn_network *network, int32_t level);

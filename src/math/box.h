@@ -31,6 +31,14 @@ DN_HD dn_box dn_box_scale(dn_box box, float x, float y)
     return scaled;
 }
 
+/* Enlarged about its centre: w' = w (1 + amount), h alike. */
+DN_HD dn_box dn_box_enlarged(dn_box box, float amount)
+{
+    const float x = .5f * amount * (box.x1 - box.x0), y = .5f * amount * (box.y1 - box.y0);
+    const dn_box enlarged = {box.x0 - x, box.y0 - y, box.x1 + x, box.y1 + y};
+    return enlarged;
+}
+
 /* What both boxes cover; empty where they do not meet. */
 DN_HD dn_box dn_box_common(dn_box a, dn_box b)
 {
@@ -75,6 +83,11 @@ DN_HD float dn_centre_distance_of(dn_box a, dn_box b)
     const float x = .5f * (a.x0 + a.x1 - b.x0 - b.x1), y = .5f * (a.y0 + a.y1 - b.y0 - b.y1);
     const float diagonal = width * width + height * height;
     return diagonal > 0 ? (x * x + y * y) / diagonal : 0;
+}
+
+DN_HD float dn_diou_of(dn_box a, dn_box b, float beta)
+{
+    return dn_iou_of(a, b) - powf(dn_centre_distance_of(a, b), beta);
 }
 
 DN_HD float dn_ciou_of(dn_box a, dn_box b)

@@ -194,6 +194,10 @@ static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, c
     const bool from_device = kind != cudaMemcpyHostToDevice;
     if (dn_host_is_here(to, bytes) != to_device || dn_host_is_here(from, bytes) != from_device)
         return cudaErrorInvalidValue;
+    if (kind == cudaMemcpyDeviceToHost) {
+        dn_host_to_host().count++;
+        dn_host_to_host().bytes += (long)bytes;
+    }
     const dn_host_access open;
     std::memcpy(to, from, bytes);
     return cudaSuccess;

@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <atomic>
 #include <cstddef>
 #include <map>
 #include <mutex>
@@ -95,6 +96,31 @@ inline void dn_host_free(void *block)
     if (found == memory.blocks.end()) return;
     munmap(block, found->second.bytes);
     memory.blocks.erase(found);
+}
+
+/* ---- For tests that load the library by themselves ---- */
+
+#define DN_HOST_EXPORT extern "C" __attribute__((used, visibility("default"))) inline
+
+struct dn_host_traffic {
+    std::atomic<long> count{0}, bytes{0};
+};
+
+/* Copies from devices to the host since the program began. */
+inline dn_host_traffic &dn_host_to_host()
+{
+    static dn_host_traffic traffic;
+    return traffic;
+}
+
+DN_HOST_EXPORT long dn_host_copies()
+{
+    return dn_host_to_host().count;
+}
+
+DN_HOST_EXPORT long dn_host_copied_bytes()
+{
+    return dn_host_to_host().bytes;
 }
 
 /* Whether the bytes lie in one block of the current device. */
