@@ -632,7 +632,7 @@ def published_input(pixels, box):
         ((33, 480), (64, 32)),
     ],
 )
-def test_input_follows_the_published_rule(shape, net, stretch):
+def test_input_follows_the_published_rule(isa, shape, net, stretch):
     pixels = noise(*shape, seed=2)
     ours, box = to_input(pixels, net, stretch)
     assert np.array_equal(ours, published_input(pixels, box))

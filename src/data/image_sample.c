@@ -1,11 +1,9 @@
-/* From image bytes to a network's input: resize, sampling, colour. See darknet.h.
+/* Views of an image, as training takes them. See darknet.h.
  *
  * Resampling is separable: an axis is a table that gives each output column (or row) the source
- * columns it is made of and their weights, so that Darknet's letterbox and the sampling of training
- * differ in how the tables are made and share the loops. Each source row that an output row needs
- * is resampled horizontally, in float, then the rows are added with their weights: Darknet's two
- * passes without the image between them. Output rows are split among the threads, which changes no
- * result.
+ * columns it is made of and their weights. Each source row that an output row needs is resampled
+ * horizontally, in float, then the rows are added with their weights. Output rows are split among
+ * the threads, which changes no result.
  */
 #include "core/memory.h"
 #include "data/image.h"
@@ -43,21 +41,6 @@ static void axis_free(dn_axis *axis)
     dn_free(axis->firsts);
     dn_free(axis->counts);
     dn_free(axis->weights);
-}
-
-/* Darknet's resize of `source` samples to `size` samples put at `pad` among `net`. */
-static dn_status axis_align_corners(dn_axis *axis, int32_t source, int32_t size, int32_t pad,
-                                    int32_t net)
-{
-    DN_TRY(axis_alloc(axis, net, 2));
-    for (int32_t to = 0; to < net; to++) {
-        const dn_tap tap = dn_letterbox_tap(to, source, size, pad);
-        axis->firsts[to] = tap.first;
-        axis->counts[to] = tap.count;
-        axis->weights[to * 2] = tap.weights[0];
-        axis->weights[to * 2 + 1] = tap.weights[1];
-    }
-    return DN_OK;
 }
 
 /* Samples at image_x = scale * net_x + offset. The weights are a triangle around the output pixel's
@@ -161,20 +144,6 @@ static dn_status resample(dn_resample *job, dn_status made, int32_t threads)
     axis_free(&job->across);
     axis_free(&job->down);
     return status;
-}
-
-dn_status dn_image_to_input(const dn_image *image, const dn_letterbox *letterbox, int32_t threads,
-                            float *out)
-{
-    const dn_letterbox *l = letterbox;
-    if (image->width != l->image_w || image->height != l->image_h)
-        return dn_fail(DN_ERROR_ARGUMENT, "the letterbox is made for %d x %d, the image is %d x %d",
-                       l->image_w, l->image_h, image->width, image->height);
-    dn_resample job = {.image = image, .fill = DN_LETTERBOX_FILL, .out = out};
-    dn_status status = axis_align_corners(&job.across, l->image_w, l->new_w, l->pad_x, l->net_w);
-    if (status == DN_OK)
-        status = axis_align_corners(&job.down, l->image_h, l->new_h, l->pad_y, l->net_h);
-    return resample(&job, status, threads);
 }
 
 dn_status dn_image_sample(const dn_image *image, const dn_affine *affine, int32_t width,

@@ -40,7 +40,7 @@ DN_HD float dn_byte_value(uint8_t byte)
 }
 
 /* Channel c of the output pixel of two taps; image: interleaved RGB rows of `width` pixels. First
- * along the rows, then down, as the loops of data/image_sample.c. */
+ * along the rows, then down, as the loops of data/image_letterbox.c. */
 DN_HD float dn_letterbox_value(const uint8_t *image, int32_t width, dn_tap across, dn_tap down,
                                int32_t c)
 {
