@@ -12,7 +12,7 @@ static void plan_free(void *data)
     } else {
         dn_free(plan->arena);
     }
-    dn_waiting_free(plan->waiting);
+    dn_team_free(plan->team);
     dn_free(plan->shifts);
     dn_free(plan->packed);
     dn_free(plan->steps);
@@ -31,8 +31,8 @@ static dn_plan *plan_new(dn_network *network)
     plan->exact = network->options.precision == DN_PRECISION_EXACT;
     plan->layer_count = network->run_count;
     plan->setups = network->setups;
-    plan->waiting = dn_waiting_new();
-    if (plan->waiting) return plan;
+    plan->team = dn_team_new(plan->device ? 1 : network->options.threads);
+    if (plan->team) return plan;
     dn_free(plan);
     return NULL;
 }

@@ -20,6 +20,7 @@
 
 #include "core/network.h"
 #include "infer/conv_forms.h"
+#include "infer/team.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,7 +28,6 @@ extern "C" {
 
 typedef struct dn_plan dn_plan;
 typedef struct dn_step dn_step;
-typedef struct dn_waiting dn_waiting; /* plan_run.c: how the threads wait for each other */
 
 /* What a backend does of a plan (dn_backend.plan). There a blocked tensor is (images, h, w,
  * channels), the channels rounded up to a multiple of `lanes`, and its values have 16 bits, as
@@ -139,7 +139,7 @@ struct dn_plan {
     float *shifts;       /* of all convolutions */
     uint64_t setups;     /* of the network, when the plan was made */
     uint64_t weights[2]; /* versions of the weights that are packed; 0: none */
-    dn_waiting *waiting;
+    dn_team *team;
 };
 
 /* The network's plan, made or renewed where that is due. */
@@ -147,9 +147,6 @@ dn_status dn_plan_of(dn_network *network, dn_plan **plan);
 
 /* A forward pass, as dn_run_forward. */
 dn_status dn_plan_run(dn_plan *plan, dn_pass *pass);
-
-dn_waiting *dn_waiting_new(void);
-void dn_waiting_free(dn_waiting *waiting); /* NULL is allowed */
 
 /* ---- between the plan's files ---- */
 

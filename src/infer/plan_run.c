@@ -1,55 +1,20 @@
 /* Running a plan: all threads go through the steps together. See plan.h.
  *
- * Steps with tasks that follow each other are one parallel region. Its threads claim the tasks of a
- * phase through a counter; whoever ends a phase last sets up the next one and lets the others on.
- * Those wait a little while turning, as long as that has helped lately, and then sleep, so that two
- * threads on one core do not take each other's time. Which thread does a task changes nothing in
- * its result. Layers that run as they are bring their own parallel loops: they run between regions.
+ * A team (team.h) goes through steps with tasks that follow each other, a region, phase by phase.
+ * Layers that run as they are bring their own parallel loops: they run between regions.
  */
-#include "core/memory.h"
 #include "infer/plan.h"
 #include "math/clock.h"
-#include "math/threads.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-
-struct dn_waiting {
-    pthread_mutex_t mutex; /* of the threads' barrier */
-    pthread_cond_t passed;
-    atomic_int turns; /* how long a thread waits for others before it sleeps; 0: not yet known */
-};
-
-dn_waiting *dn_waiting_new(void)
-{
-    dn_waiting *waiting = dn_alloc(sizeof *waiting);
-    if (!waiting) return NULL;
-    pthread_mutex_init(&waiting->mutex, NULL);
-    pthread_cond_init(&waiting->passed, NULL);
-    return waiting;
-}
-
-void dn_waiting_free(dn_waiting *waiting)
-{
-    if (!waiting) return;
-    pthread_cond_destroy(&waiting->passed);
-    pthread_mutex_destroy(&waiting->mutex);
-    dn_free(waiting);
-}
-
-typedef struct dn_team {
+/* Steps that a team works on. */
+typedef struct dn_region {
     dn_plan *plan;
     const dn_pass *pass;
-    int32_t end; /* the region's last step, exclusive */
-    int32_t threads;
-    int32_t step, phase, phases, tasks; /* now; step == end: done */
-    double started;                     /* this step */
+    int32_t end;                 /* the last step, exclusive */
+    int32_t step, phase, phases; /* now; step == end: done */
+    double started;              /* this step */
     dn_status status;
-    atomic_int next;    /* task */
-    atomic_int arrived; /* threads that have no more to do in this phase */
-    atomic_uint passed; /* phases that are done: what threads wait for */
-    atomic_int asleep;
-} dn_team;
+} dn_region;
 
 /* ---- steps ---- */
 
@@ -94,126 +59,50 @@ static int32_t next_step(dn_plan *plan, int32_t step)
 }
 
 /* Goes on to the next phase that has tasks. */
-static void advance(dn_team *team)
+static int32_t advance(void *data)
 {
-    dn_plan *plan = team->plan;
-    team->tasks = 0;
-    while (team->tasks == 0 && team->step < team->end) {
-        dn_step *step = &plan->steps[team->step];
-        if (team->phase < 0) {
-            team->status = begin(plan, step, team->pass);
-            team->phases = team->status == DN_OK && step->images > 0 ? phases_of(step) : 0;
+    dn_region *region = data;
+    dn_plan *plan = region->plan;
+    int32_t tasks = 0;
+    while (tasks == 0 && region->step < region->end) {
+        dn_step *step = &plan->steps[region->step];
+        if (region->phase < 0) {
+            region->status = begin(plan, step, region->pass);
+            region->phases = region->status == DN_OK && step->images > 0 ? phases_of(step) : 0;
         }
-        if (++team->phase < team->phases) {
-            team->tasks = step->type->tasks(step, team->phase, team->threads);
+        if (++region->phase < region->phases) {
+            tasks = step->type->tasks(step, region->phase, region->pass->threads);
             continue;
         }
         const double now = dn_now();
-        step->seconds = (step->first_image > 0 ? step->seconds : 0) + now - team->started;
-        team->started = now;
-        team->phase = -1;
-        team->step = team->status == DN_OK ? next_step(plan, team->step) : team->end;
+        step->seconds = (step->first_image > 0 ? step->seconds : 0) + now - region->started;
+        region->started = now;
+        region->phase = -1;
+        region->step = region->status == DN_OK ? next_step(plan, region->step) : region->end;
     }
-    atomic_store_explicit(&team->next, 0, memory_order_relaxed);
+    return tasks;
 }
 
-/* ---- the barrier ---- */
-
-enum { DN_TURNS_LEAST = 32, DN_TURNS_FIRST = 1 << 11, DN_TURNS_MOST = 1 << 13 };
-
-static inline void pause_briefly(void)
+static void run_task(void *data, int32_t task, int32_t thread)
 {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
+    const dn_region *region = data;
+    const dn_plan *plan = region->plan;
+    const dn_step *step = &plan->steps[region->step];
+    char *scratch = (char *)plan->workspace + plan->shared_bytes + thread * plan->scratch_bytes;
+    step->type->run(step, region->phase, task, scratch);
 }
-
-static void sleep_until_passed(dn_team *team, unsigned phase)
-{
-    dn_waiting *waiting = team->plan->waiting;
-    pthread_mutex_lock(&waiting->mutex);
-    atomic_fetch_add(&team->asleep, 1);
-    while (atomic_load(&team->passed) == phase)
-        pthread_cond_wait(&waiting->passed, &waiting->mutex);
-    atomic_fetch_sub(&team->asleep, 1);
-    pthread_mutex_unlock(&waiting->mutex);
-}
-
-/* How long threads turn is the plan's, from pass to pass: what helped is allowed longer. */
-static void wait_until_passed(dn_team *team, unsigned phase)
-{
-    atomic_int *allowed = &team->plan->waiting->turns;
-    int turns = atomic_load_explicit(allowed, memory_order_relaxed);
-    if (turns == 0) turns = DN_TURNS_FIRST;
-    for (int32_t i = 0; i < turns; i++) {
-        if (atomic_load_explicit(&team->passed, memory_order_acquire) != phase) {
-            const int more = turns < DN_TURNS_MOST ? 2 * turns : turns;
-            atomic_store_explicit(allowed, more, memory_order_relaxed);
-            return;
-        }
-        pause_briefly();
-    }
-    const int less = turns > DN_TURNS_LEAST ? turns / 2 : turns;
-    atomic_store_explicit(allowed, less, memory_order_relaxed);
-    sleep_until_passed(team, phase);
-}
-
-static void let_others_on(dn_team *team)
-{
-    dn_waiting *waiting = team->plan->waiting;
-    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-    atomic_fetch_add(&team->passed, 1);
-    if (atomic_load(&team->asleep) == 0) return;
-    pthread_mutex_lock(&waiting->mutex);
-    pthread_cond_broadcast(&waiting->passed);
-    pthread_mutex_unlock(&waiting->mutex);
-}
-
-static void work(dn_team *team, int32_t thread)
-{
-    char *scratch = (char *)team->plan->workspace + team->plan->shared_bytes +
-                    thread * team->plan->scratch_bytes;
-    while (team->step < team->end) {
-        const dn_step *step = &team->plan->steps[team->step];
-        const int32_t phase = team->phase, tasks = team->tasks;
-        const unsigned passed = atomic_load_explicit(&team->passed, memory_order_relaxed);
-        for (int32_t task;
-             (task = atomic_fetch_add_explicit(&team->next, 1, memory_order_relaxed)) < tasks;)
-            step->type->run(step, phase, task, scratch);
-        if (atomic_fetch_add(&team->arrived, 1) + 1 == team->threads) {
-            advance(team);
-            let_others_on(team);
-        } else {
-            wait_until_passed(team, passed);
-        }
-    }
-}
-
-/* ---- the pass ---- */
 
 /* Steps first..end-1, all with tasks. */
 static dn_status run_region(dn_plan *plan, const dn_pass *pass, int32_t first, int32_t end)
 {
-    dn_team team = {.plan = plan,
-                    .pass = pass,
-                    .end = end,
-                    .threads = pass->threads,
-                    .step = first,
-                    .phase = -1,
-                    .started = dn_now()};
-#pragma omp parallel num_threads(pass->threads)
-    {
-#pragma omp single
-        {
-            team.threads = dn_team_size();
-            advance(&team);
-        }
-        work(&team, dn_thread_number());
-    }
-    return team.status;
+    dn_region region = {
+        .plan = plan, .pass = pass, .end = end, .step = first, .phase = -1, .started = dn_now()};
+    const dn_team_work work = {.next = advance, .run = run_task, .data = &region};
+    dn_team_run(plan->team, &work);
+    return region.status;
 }
+
+/* ---- the pass ---- */
 
 static dn_status run_alone(dn_plan *plan, const dn_pass *pass, dn_step *step)
 {
