@@ -1,9 +1,9 @@
 /* The first layer: a planar input of a few channels, a blocked output.
  *
  * A task copies the input rows that it reads into its scratch, with zeros around, and goes over
- * its output rows with the direct form's register tiles; a step is one tap, or, of 3x3 filters, a
- * row of them. All taps and channels are summed in one go: they are few, so the weights stay in the
- * first cache. One group.
+ * its output rows with the direct form's register tiles; a step is one tap, or, of 3x3 filters with
+ * stride 1 or 2, a row of them. All taps and channels are summed in one go: they are few, so the
+ * weights stay in the first cache. One group.
  */
 #include "blocked/conv_tile_steps.h"
 #include "blocked/epilogue.h"
@@ -14,35 +14,39 @@
 enum {
     TASK_PRODUCTS = 1000000, /* of a task, at least: some 20 microseconds */
     MOST_TASKS = 48,         /* of a batch */
-    PIXELS = 6,              /* of a tile, at most */
+    PIXELS_2 = 6,            /* of a tile of two vectors, at most, and of one: sums that do not */
+    PIXELS_1 = 12,           /* wait for each other */
     ROW_TAPS = 3             /* of a step that takes a row of taps */
 };
 
+/* Distances that are constants become parts of the instructions' addresses. */
 #define KERNELS(vectors, pixels)                                                                   \
     static void tile_##vectors##_##pixels##_row(const dn_conv_tile *tile)                          \
     {                                                                                              \
         dn_tile_run(tile, vectors, pixels, ROW_TAPS, 1);                                           \
     }                                                                                              \
-    static void tile_##vectors##_##pixels##_row_any(const dn_conv_tile *tile)                      \
+    static void tile_##vectors##_##pixels##_row_stride_2(const dn_conv_tile *tile)                 \
     {                                                                                              \
-        dn_tile_run(tile, vectors, pixels, ROW_TAPS, tile->in_pixel);                              \
+        dn_tile_run(tile, vectors, pixels, ROW_TAPS, 2);                                           \
     }                                                                                              \
     static void tile_##vectors##_##pixels##_tap(const dn_conv_tile *tile)                          \
     {                                                                                              \
         dn_tile_run(tile, vectors, pixels, 1, tile->in_pixel);                                     \
     }
 #define NAMES(vectors, pixels)                                                                     \
-    {tile_##vectors##_##pixels##_row, tile_##vectors##_##pixels##_row_any,                         \
+    {tile_##vectors##_##pixels##_row, tile_##vectors##_##pixels##_row_stride_2,                    \
      tile_##vectors##_##pixels##_tap},
-#define SIX(X, v) X(v, 1) X(v, 2) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
+#define SIX(X, v)    X(v, 1) X(v, 2) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
+#define TWELVE(X, v) SIX(X, v) X(v, 7) X(v, 8) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
 
-SIX(KERNELS, 1)
+TWELVE(KERNELS, 1)
 SIX(KERNELS, 2)
-static const dn_conv_tile_run kernels[2][PIXELS][3] = {{SIX(NAMES, 1)}, {SIX(NAMES, 2)}};
+static const dn_conv_tile_run kernels_of_1[PIXELS_1][3] = {TWELVE(NAMES, 1)};
+static const dn_conv_tile_run kernels_of_2[PIXELS_2][3] = {SIX(NAMES, 2)};
 
 static bool takes_rows(const dn_conv_geometry *g)
 {
-    return g->size == ROW_TAPS && g->dilation == 1;
+    return g->size == ROW_TAPS && g->dilation == 1 && g->stride_x <= 2;
 }
 
 /* Output rows of a task. */
@@ -189,11 +193,12 @@ static void list_steps(const dn_conv_geometry *g, int32_t height, int32_t vector
 
 static void run_row(dn_conv_tile tile, int32_t vectors, int32_t width, int32_t kind)
 {
-    const int32_t count = (width + PIXELS - 1) / PIXELS, pixels = width / count;
+    const int32_t most = vectors == 2 ? PIXELS_2 : PIXELS_1, count = (width + most - 1) / most;
+    const int32_t pixels = width / count;
     int32_t wider = width % count; /* so many tiles have one pixel more */
     for (int32_t i = 0; i < count; ++i) {
         const int32_t p = pixels + (wider-- > 0);
-        kernels[vectors - 1][p - 1][kind](&tile);
+        (vectors == 2 ? kernels_of_2 : kernels_of_1)[p - 1][kind](&tile);
         tile.in += p * tile.in_pixel;
         tile.to += p * DN_LANES;
     }

@@ -71,8 +71,12 @@ DN_INLINE void dn_tile_run(const dn_conv_tile *tile, int vectors, int pixels, in
         /* the compiler must not keep values for the next round: registers are full */
         __asm__("" : "+r"(in));
 #pragma GCC unroll 4
-        for (int c = 0; c < channels; ++c)
-            dn_tile_step(vectors, pixels, in + c, in_pixel, weights + c * vectors * DN_LANES, sums);
+        for (int c = 0; c < channels; ++c) {
+            const float *x = in + c;
+            /* nor where taps of a row read values again that others have read */
+            if (in_pixel < channels) __asm__("" : "+r"(x));
+            dn_tile_step(vectors, pixels, x, in_pixel, weights + c * vectors * DN_LANES, sums);
+        }
     }
     if (tile->shift)
         dn_tile_finish(tile, vectors, pixels, sums);
