@@ -19,7 +19,7 @@ typedef struct dn_channel_copy {
     int32_t from, to, count;
 } dn_channel_copy;
 
-enum { DN_ROIS_AT_ONCE = 8 };
+enum { DN_ROIS_AT_ONCE = 16 };
 
 /* The bins of some boxes on one map. */
 typedef struct dn_roi_bins_call {
