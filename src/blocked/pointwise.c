@@ -8,6 +8,7 @@
 #include "blocked/pointwise.h"
 
 #include "blocked/epilogue.h"
+#include "blocked/transpose.h"
 
 #include <stddef.h>
 
@@ -125,20 +126,13 @@ static void run_row(tile t, int32_t vectors, int32_t width)
     }
 }
 
-/* A row's sums, of one vector, into planes of the output. */
-static void to_planes(const float *sums, int32_t width, int32_t channels, int64_t plane, float *out)
-{
-    for (int32_t lane = 0; lane < channels; ++lane)
-        for (int32_t x = 0; x < width; ++x) out[lane * plane + x] = sums[x * DN_LANES + lane];
-}
-
 /* What the tiles cannot do: other activations, planar outputs. */
 static void finish(const dn_conv_call *call, const float *shift, float *sums, const float *add,
                    int32_t width, int32_t channels, int64_t block, float *out)
 {
     const bool planar = call->problem.planar_out;
     dn_epilogue_row(&call->problem, sums, width, shift, add, planar ? sums : out);
-    if (planar) to_planes(sums, width, channels, block / DN_LANES, out);
+    if (planar) dn_block_to_planes(sums, width, channels, block / DN_LANES, out);
 }
 
 /* All rows of the pair that begins with output vector `first`. */

@@ -1,7 +1,7 @@
 /* Planar to blocked and back, block by block. */
 #include "blocked/reorder.h"
 
-#include "blocked/vector.h"
+#include "blocked/transpose.h"
 
 /* Channels of block `block` that count. */
 static int32_t live_lanes(const dn_blocked *tensor, int32_t block)
@@ -34,8 +34,6 @@ void DN_ISA_NAME(dn_to_planar)(const dn_blocked *in, float *planar, int32_t imag
     for (int32_t b = first_block; b < last_block; ++b) {
         const float *from = in->data + image * in->image_stride + b * plane * DN_LANES;
         float *to = planar + b * DN_LANES * plane;
-        const int32_t live = live_lanes(in, b);
-        for (int32_t l = 0; l < live; ++l)
-            for (int64_t i = 0; i < plane; ++i) to[l * plane + i] = from[i * DN_LANES + l];
+        dn_block_to_planes(from, plane, live_lanes(in, b), plane, to);
     }
 }

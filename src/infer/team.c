@@ -79,9 +79,9 @@ static bool claim(dn_team *team, uint_fast64_t *open, int32_t *task)
 /* ---- waiting ---- */
 
 enum {
-    DN_TURNS_LEAST = 32,
-    DN_TURNS_FIRST = 1 << 11,
-    DN_TURNS_MOST = 1 << 13,
+    DN_TURNS_LEAST = 1 << 9,
+    DN_TURNS_FIRST = 1 << 13,
+    DN_TURNS_MOST = 1 << 14,
     DN_TURNS_YIELD = 64
 };
 
