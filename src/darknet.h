@@ -605,6 +605,18 @@ typedef struct dn_step_info {
 DN_API int32_t dn_network_step_count(const dn_network *network);
 DN_API dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_info *info);
 
+/* Tests only: what a network's plan holds, in bytes. */
+typedef struct dn_test_memory {
+    int64_t parameters; /* of the network, as a weights file has them */
+    int64_t packed;     /* weights */
+    int64_t kept;       /* of these, what was not packed anew for another input size */
+    int64_t arena;      /* tensors and workspace */
+    int64_t live;       /* the largest sum of tensors that live at the same time */
+} dn_test_memory;
+
+/* Tests only. */
+DN_API dn_status dn_test_plan_memory(const dn_network *network, dn_test_memory *memory);
+
 /* An object to learn from, in network pixels. A crowd is a region to ignore: neither positive nor
  * negative. The mask is in the pixels of an image of its own size; NULL: a box without mask. */
 typedef struct dn_truth_object {
@@ -765,7 +777,11 @@ typedef struct dn_weights_report {
 
 /* Reads one file, or several in order ("detector.weights,mask.weights"): each ends at a layer
  * boundary and the next goes on there. One file that ends early is partial weights, which the
- * report tells; anything else that does not fit is an error. `report` may be NULL. */
+ * report tells; anything else that does not fit is an error. `report` may be NULL.
+ *
+ * Of a file that holds all parameters, a network that predicts by a plan on the CPU reads the large
+ * ones only where they are needed, and keeps the file open until then. The file may be replaced or
+ * deleted; where it has been written to instead, what needs it fails with DN_ERROR_IO. */
 DN_API dn_status dn_network_load_weights(dn_network *network, const char *paths,
                                          dn_weights_report *report);
 

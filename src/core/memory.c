@@ -73,6 +73,14 @@ void *dn_alloc_unset(size_t bytes)
     return dn_checked(dn_aligned(bytes), bytes);
 }
 
+void *dn_alloc_sparse(size_t bytes)
+{
+    if (bytes == 0) bytes = 1;
+    const size_t rounded = (bytes + DN_ALIGNMENT - 1) / DN_ALIGNMENT * DN_ALIGNMENT;
+    const bool refused = dn_is_absurd(bytes) || dn_must_fail();
+    return dn_checked(refused ? NULL : aligned_alloc(DN_ALIGNMENT, rounded), bytes);
+}
+
 void *dn_realloc(void *block, size_t old_bytes, size_t bytes)
 {
     void *grown = dn_checked(dn_aligned(bytes), bytes);

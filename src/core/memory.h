@@ -23,6 +23,9 @@ void *dn_alloc(size_t bytes);
 /* The same without zeros: pages that nobody writes take no room. */
 void *dn_alloc_unset(size_t bytes);
 
+/* The same in small pages, for blocks of which parts are never written. */
+void *dn_alloc_sparse(size_t bytes);
+
 /* A block of `bytes` that begins with the old one's bytes; the old block is freed. NULL on failure:
  * the old block is untouched and still the caller's. `block` may be NULL. */
 void *dn_realloc(void *block, size_t old_bytes, size_t bytes);

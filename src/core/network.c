@@ -5,6 +5,7 @@
 
 #include "core/host.h"
 #include "core/memory.h"
+#include "core/params.h"
 #include "math/threads.h"
 
 #include <stdio.h>
@@ -128,82 +129,6 @@ static dn_status build_layer(dn_network *network, int32_t index)
     return connect_layer(network, layer);
 }
 
-/* values: (param->count), in host memory. */
-static void init_values(const dn_network *network, const dn_layer *layer, int32_t k, float *values)
-{
-    const dn_param *param = &layer->params[k];
-    dn_rng rng =
-        dn_rng_make(network->options.seed, (uint64_t)layer->index, (uint64_t)k, DN_RNG_INIT);
-    for (int64_t i = 0; i < param->count; i++) {
-        switch (param->init) {
-        case DN_INIT_CONSTANT:
-            values[i] = param->init_value;
-            break;
-        case DN_INIT_UNIFORM:
-            values[i] = dn_rng_uniform(&rng, -param->init_value, param->init_value);
-            break;
-        case DN_INIT_NORMAL:
-            values[i] = param->init_value * dn_rng_normal(&rng);
-            break;
-        }
-    }
-}
-
-static dn_status init_params(dn_network *network)
-{
-    for (int32_t i = 0; i < network->layer_count; i++) {
-        const dn_layer *layer = &network->layers[i];
-        for (int32_t k = 0; k < layer->param_count; k++) {
-            const dn_param *param = &layer->params[k];
-            const size_t bytes = (size_t)param->count * sizeof(float);
-            float *values = network->host ? dn_alloc(bytes) : param->data;
-            if (!values) return DN_ERROR_MEMORY;
-            init_values(network, layer, k, values);
-            if (!network->host) continue;
-            const dn_status status = network->backend->copy_in(param->data, values, bytes);
-            dn_free(values);
-            DN_TRY(status);
-        }
-    }
-    return DN_OK;
-}
-
-static dn_status alloc_floats(const dn_network *network, int64_t floats, float **out)
-{
-    void *block;
-    DN_TRY(network->backend->alloc((size_t)floats * sizeof **out, &block));
-    *out = block;
-    return DN_OK;
-}
-
-/* One block for all parameters in .weights order, one for the gradients of those that train. */
-static dn_status place_params(dn_network *network)
-{
-    int64_t total = 0, frozen = 0;
-    for (int32_t i = 0; i < network->layer_count; i++) {
-        const dn_layer *layer = &network->layers[i];
-        for (int32_t k = 0; k < layer->param_count; k++) total += layer->params[k].count;
-        if (i < network->may_train_from) frozen = total;
-    }
-    DN_TRY(alloc_floats(network, total, &network->params));
-    DN_TRY(alloc_floats(network, total - frozen, &network->param_grads));
-    network->param_floats = total;
-    network->param_grad_start = frozen;
-    int64_t offset = 0;
-    for (int32_t i = 0; i < network->layer_count; i++) {
-        dn_layer *layer = &network->layers[i];
-        for (int32_t k = 0; k < layer->param_count; k++) {
-            dn_param *param = &layer->params[k];
-            param->data = network->params + offset;
-            param->grad = layer->trains && !(param->flags & DN_PARAM_STATISTIC)
-                              ? network->param_grads + (offset - frozen)
-                              : NULL;
-            offset += param->count;
-        }
-    }
-    return init_params(network);
-}
-
 /* Everything but memory for activations and parameters. */
 static dn_status outline(dn_network *network, const char *path)
 {
@@ -276,7 +201,7 @@ static dn_status build(dn_network *network, const char *path)
     warn_of_work(network);
     DN_TRY(dn_host_create(network));
     DN_TRY(dn_network_plan(network));
-    DN_TRY(place_params(network));
+    DN_TRY(dn_params_place(network));
     return network->backend->synchronise();
 }
 
@@ -353,6 +278,7 @@ void dn_network_free(dn_network *network)
     }
     if (network->companion.free) network->companion.free(network->companion.data);
     dn_host_free(network);
+    dn_params_forget_file(network);
     dn_detections_free(&network->detections);
     dn_options_free(dn_net_option_table, &network->net);
     dn_cfg_free(network->cfg);

@@ -32,7 +32,8 @@ typedef struct dn_mask_statistics {
     int64_t rois;
 } dn_mask_statistics;
 
-typedef struct dn_host dn_host; /* host.h */
+typedef struct dn_host dn_host;             /* host.h */
+typedef struct dn_param_file dn_param_file; /* params.c */
 
 /* What another part of the program keeps with the network (infer/: its plan): freed with it. */
 typedef struct dn_companion {
@@ -57,10 +58,12 @@ struct dn_network {
     int32_t may_train_from; /* layers before it never train: they have no gradients */
     dn_tensor input;        /* (batch, channels, height, width); see dn_network_set_input */
     int64_t param_floats;
-    float *params;            /* parameters of all layers in .weights order */
-    float *param_grads;       /* of layers from train_from on, at equal offsets behind the first */
-    int64_t param_grad_start; /* offset in `params` of the first trained parameter */
-    float *arena;             /* activations, saved tensors, workspace */
+    float *params;             /* parameters of all layers in .weights order */
+    bool params_due;           /* nobody has asked for their values yet: see params.h */
+    dn_param_file *param_file; /* that large ones stay in, or NULL */
+    float *param_grads;        /* of layers from train_from on, at equal offsets behind the first */
+    int64_t param_grad_start;  /* offset in `params` of the first trained parameter */
+    float *arena;              /* activations, saved tensors, workspace */
     int64_t arena_floats;
     float *workspace;
     int32_t *grad_writer;     /* per layer: the last consumer, where its gradient is zeroed */

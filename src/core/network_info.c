@@ -1,5 +1,6 @@
 /* The network: what others may ask it. See darknet.h. */
 #include "core/host.h"
+#include "core/params.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -82,6 +83,7 @@ dn_status dn_network_get_param(dn_network *network, int32_t index, int32_t k, dn
     const dn_param *param = &layer->params[k];
     float *data, *grad;
     DN_TRY(dn_network_enter(network));
+    DN_TRY(dn_params_here(network));
     DN_TRY(dn_host_param(network, index, k, &data, &grad));
     *info = (dn_param_info){param->name, param->count, data, grad};
     return DN_OK;

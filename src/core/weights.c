@@ -5,9 +5,11 @@
  * them. There is no other structure, so the only test of fit is where a file ends: at a layer
  * boundary, or not. Little-endian hosts only (checked).
  */
+#define _DEFAULT_SOURCE /* fileno */
 #include "core/host.h"
 #include "core/memory.h"
 #include "core/new_file.h"
+#include "core/params.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -127,6 +129,8 @@ static dn_status read_layer(dn_weights_reader *reader, const dn_backend *backend
 typedef struct dn_weights_cursor {
     int32_t layer; /* the next to be read */
     int32_t loaded;
+    int64_t floats; /* that the files hold */
+    bool left;      /* in the file: see leave */
 } dn_weights_cursor;
 
 static int32_t layers_with_params(const dn_network *network)
@@ -171,6 +175,15 @@ static dn_status check_fit(const dn_network *network, const dn_weights_reader *r
  */
 typedef enum dn_weights_phase { DN_WEIGHTS_CHECK, DN_WEIGHTS_READ } dn_weights_phase;
 
+/* Leaves large parameters in a file that holds all there are, where the network allows it. */
+static dn_status leave(dn_network *network, const dn_weights_reader *reader, bool *left)
+{
+    const long start = ftell(reader->file);
+    if (reader->transpose || start < 0 || reader->floats_left != network->param_floats)
+        return DN_OK;
+    return dn_params_stay_in_file(network, reader->path, fileno(reader->file), start, left);
+}
+
 static dn_status visit_file(dn_network *network, const char *path, dn_weights_phase phase,
                             dn_weights_cursor *cursor)
 {
@@ -179,12 +192,16 @@ static dn_status visit_file(dn_network *network, const char *path, dn_weights_ph
     int32_t stop = 0;
     dn_status status = open_reader(path, &reader);
     if (status == DN_OK) status = check_fit(network, &reader, cursor->layer, &stop);
+    cursor->floats += reader.floats_left;
+    if (status == DN_OK && phase == DN_WEIGHTS_READ)
+        status = leave(network, &reader, &cursor->left);
     if (status == DN_OK && phase == DN_WEIGHTS_READ)
         status = open_staging(network, &reader.staging);
     for (int32_t i = cursor->layer; status == DN_OK && i < stop; i++) {
         dn_layer *layer = &network->layers[i];
         if (layer->common.dontload || layer_floats(layer) == 0) continue;
-        if (phase == DN_WEIGHTS_READ) status = read_layer(&reader, network->backend, layer);
+        if (phase == DN_WEIGHTS_READ && !cursor->left)
+            status = read_layer(&reader, network->backend, layer);
         cursor->loaded++;
     }
     if (reader.file) fclose(reader.file);
@@ -203,7 +220,7 @@ static dn_status visit_list(dn_network *network, const char *paths, dn_weights_p
 {
     char *list = dn_strdup(paths);
     if (!list) return DN_ERROR_MEMORY;
-    *cursor = (dn_weights_cursor){0, 0};
+    *cursor = (dn_weights_cursor){0};
     dn_status status = DN_OK;
     char *next = NULL;
     for (char *path = list; path && status == DN_OK; path = next) {
@@ -228,7 +245,10 @@ dn_status dn_network_load_weights(dn_network *network, const char *paths, dn_wei
             "of %s are there",
             paths, cursor.loaded, total, network->cfg->name);
     DN_TRY(dn_network_enter(network));
+    const bool all = cursor.floats == network->param_floats;
+    if (!all) DN_TRY(dn_params_here(network));
     dn_status status = visit_list(network, paths, DN_WEIGHTS_READ, &cursor);
+    if (status == DN_OK && !cursor.left) dn_params_are_here(network);
     if (status == DN_OK) status = network->backend->synchronise();
     network->weights_version++;
     network->frozen_version++;
@@ -274,6 +294,7 @@ dn_status dn_network_save_weights(dn_network *network, const char *path, int32_t
     dn_new_file file;
     float *staging;
     DN_TRY(dn_network_enter(network));
+    DN_TRY(dn_params_here(network));
     DN_TRY(open_staging(network, &staging));
     dn_status status = dn_new_file_open(&file, path, DN_FILE_SYNCED);
     if (status == DN_OK)

@@ -3,18 +3,24 @@
 
 #include "core/memory.h"
 
+static void free_arena(dn_plan *plan)
+{
+    if (plan->device)
+        plan->network->backend->free(plan->arena);
+    else
+        dn_free(plan->arena);
+    plan->arena = NULL;
+}
+
 static void plan_free(void *data)
 {
     dn_plan *plan = data;
-    if (plan->device) {
-        plan->device->close(plan);
-        plan->network->backend->free(plan->arena);
-    } else {
-        dn_free(plan->arena);
-    }
+    if (!plan) return;
+    if (plan->device) plan->device->close(plan);
+    free_arena(plan);
     dn_team_free(plan->team);
+    for (int32_t i = 0; i < plan->step_count; i++) dn_free(plan->steps[i].packed);
     dn_free(plan->shifts);
-    dn_free(plan->packed);
     dn_free(plan->steps);
     dn_free(plan->tensors);
     dn_free(plan);
@@ -46,17 +52,29 @@ static void forget_values(dn_network *network)
     }
 }
 
-/* A plan for the network's size, in place of an older one, whose memory is given back first. */
+/* Frees the old plan, whose memory is not needed twice; what is packed alike stays. */
+static dn_status fill(dn_plan *plan, dn_plan *old)
+{
+    if (old && !old->device) free_arena(old);
+    dn_status status = dn_plan_compile(plan);
+    if (status == DN_OK && old && !plan->device) dn_plan_take_packed(plan, old);
+    plan_free(old);
+    if (status == DN_OK) status = dn_plan_place(plan);
+    if (status == DN_OK && plan->device) status = plan->device->open(plan);
+    return status;
+}
+
+/* A plan for the network's size, in place of an older one. */
 static dn_status make(dn_network *network)
 {
     dn_companion *companion = &network->companion;
-    if (companion->data) companion->free(companion->data);
+    dn_plan *plan = plan_new(network), *old = companion->data;
     *companion = (dn_companion){0};
-    dn_plan *plan = plan_new(network);
-    if (!plan) return DN_ERROR_MEMORY;
-    dn_status status = dn_plan_compile(plan);
-    if (status == DN_OK) status = dn_plan_place(plan);
-    if (status == DN_OK && plan->device) status = plan->device->open(plan);
+    if (!plan) {
+        plan_free(old);
+        return DN_ERROR_MEMORY;
+    }
+    const dn_status status = fill(plan, old);
     if (status != DN_OK) {
         plan_free(plan);
         forget_values(network);

@@ -7,10 +7,10 @@
  * layers themselves.
  *
  * The files: plan_compile.c decides which way each layer goes, plan_layers.c makes its steps,
- * plan_conv.c those of convolutions and packs weights, plan_chain.c joins convolutions, plan_rois.c
- * those of [roialign], plan_masks.c those of [mask] and the rounds of the mask branch, plan_steps.c
- * computes the others, plan_memory.c finds places for all tensors, plan_run.c runs the steps on all
- * threads, plan.c keeps the plan with its network.
+ * plan_conv.c those of convolutions, plan_pack.c packs weights, plan_chain.c joins convolutions,
+ * plan_rois.c those of [roialign], plan_masks.c those of [mask] and the rounds of the mask branch,
+ * plan_steps.c computes the others, plan_memory.c finds places for all tensors, plan_run.c runs the
+ * steps on all threads, plan.c keeps the plan with its network.
  *
  * A backend may run plans itself (dn_plan_device): ways, steps and places come from the same files,
  * its kernels compute the steps, on tensors of half precision with the channels last.
@@ -104,6 +104,9 @@ struct dn_step {
     const dn_conv_form *form; /* of convolutions on the CPU */
     dn_conv_call call;        /* of convolutions */
     void *packed;
+    int64_t packed_bytes;
+    bool is_packed; /* already, when weights are packed next: taken from the plan before */
+    bool was_kept;  /* is_packed, when they were packed last */
     float *shift;
     dn_chain chain; /* of this step, a convolution, and of the links before it; length 0: none */
     double seconds; /* of the last pass */
@@ -132,13 +135,12 @@ struct dn_plan {
     dn_rounds rounds;
     float *arena;
     int64_t arena_bytes;
-    float *workspace; /* in the arena: what phases share, then the threads' scratch */
+    int64_t live_bytes; /* the largest sum of tensors that live at the same time */
+    float *workspace;   /* in the arena: what phases share, then the threads' scratch */
     int64_t shared_bytes, scratch_bytes; /* of that; multiples of 64 */
-    void *packed;                        /* all weights */
-    int64_t packed_bytes;
-    float *shifts;       /* of all convolutions */
-    uint64_t setups;     /* of the network, when the plan was made */
-    uint64_t weights[2]; /* versions of the weights that are packed; 0: none */
+    float *shifts;                       /* of all convolutions */
+    uint64_t setups;                     /* of the network, when the plan was made */
+    uint64_t weights[2];                 /* versions of the weights that are packed; 0: none */
     dn_team *team;
 };
 
@@ -230,6 +232,10 @@ const dn_step *dn_plan_first_link(const dn_step *step);
 
 /* Packs all weights. */
 dn_status dn_plan_pack(dn_plan *plan);
+
+/* Moves the packed weights of `old` whose form and layout are the same to `plan`, which is compiled
+ * but not packed. */
+void dn_plan_take_packed(dn_plan *plan, dn_plan *old);
 
 /* Places all tensors in one arena, and the workspace. */
 dn_status dn_plan_place(dn_plan *plan);

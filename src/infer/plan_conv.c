@@ -1,4 +1,4 @@
-/* Convolutions of the plan: which form, their steps, packed weights. See plan.h. */
+/* Convolutions of the plan: which form, their steps. See plan.h. */
 #include "core/memory.h"
 #include "infer/plan.h"
 #include "layers/convolutional.h"
@@ -6,11 +6,6 @@
 #include "layers/shortcut.h"
 
 #include <string.h>
-
-static int64_t rounded(int64_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
 
 static dn_conv_problem problem_of(const dn_plan *plan, const dn_layer *layer,
                                   const dn_layer *shortcut)
@@ -188,72 +183,3 @@ const dn_step_type dn_step_conv = {
     .run = conv_run,
     .scratch_bytes = conv_scratch,
 };
-
-/* ---- weights ---- */
-
-/* Problem for as many images as the network can have. */
-static dn_conv_problem whole_problem(const dn_plan *plan, const dn_step *step)
-{
-    dn_conv_problem problem = step->call.problem;
-    problem.images = dn_plan_images(plan, &plan->network->layers[step->first_layer]);
-    return problem;
-}
-
-/* Leads each step to its part of the packed weights and of the shifts. */
-static dn_status reserve(dn_plan *plan, int32_t *most_filters)
-{
-    int64_t bytes = 0, shifts = 0;
-    for (int round = 0; round < 2; round++) {
-        bytes = shifts = 0;
-        for (int32_t i = 0; i < plan->step_count; i++) {
-            dn_step *step = &plan->steps[i];
-            if (!step->form) continue;
-            const dn_conv_problem problem = whole_problem(plan, step);
-            const int32_t filters = problem.groups * problem.filters;
-            if (filters > *most_filters) *most_filters = filters;
-            if (plan->packed) step->packed = (char *)plan->packed + bytes;
-            if (plan->shifts) step->shift = plan->shifts + shifts;
-            bytes += rounded(step->form->packed_bytes(&problem));
-            shifts += dn_blocks(filters, plan->kernels->lanes) * plan->kernels->lanes;
-        }
-        if (plan->packed) return DN_OK;
-        plan->shifts = dn_alloc((size_t)shifts * sizeof *plan->shifts);
-        plan->packed = plan->shifts ? dn_alloc_unset((size_t)bytes) : NULL;
-        if (!plan->packed) return DN_ERROR_MEMORY;
-        plan->packed_bytes = bytes;
-    }
-    return DN_OK;
-}
-
-static void pack_step(const dn_plan *plan, const dn_step *step, float *factor)
-{
-    const dn_layer *layer = &plan->network->layers[step->first_layer];
-    const bool deconv = step->enlargement > 0;
-    const dn_output_stage *stage = deconv ? &((const dn_deconvolutional *)layer->state)->stage
-                                          : &((const dn_convolutional *)layer->state)->stage;
-    const dn_param *weights = deconv ? ((const dn_deconvolutional *)layer->state)->weights
-                                     : ((const dn_convolutional *)layer->state)->weights;
-    const dn_conv_problem problem = whole_problem(plan, step);
-    if (stage->batch_normalize)
-        dn_stage_fold(layer, stage, factor, step->shift);
-    else
-        memcpy(step->shift, stage->biases->data, (size_t)layer->out.c * sizeof(float));
-    dn_conv_form_pack(step->form, &problem, weights->data, stage->batch_normalize ? factor : NULL,
-                      plan->network->options.threads, step->packed);
-}
-
-dn_status dn_plan_pack(dn_plan *plan)
-{
-    int32_t most_filters = 1;
-    if (!plan->packed) {
-        dn_free(plan->shifts);
-        plan->shifts = NULL;
-    }
-    DN_TRY(reserve(plan, &most_filters));
-    float *factor = dn_alloc((size_t)most_filters * sizeof *factor);
-    if (!factor) return DN_ERROR_MEMORY;
-    for (int32_t i = 0; i < plan->step_count; i++)
-        if (plan->steps[i].form) pack_step(plan, &plan->steps[i], factor);
-    dn_free(factor);
-    return DN_OK;
-}

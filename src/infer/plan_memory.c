@@ -188,11 +188,27 @@ static dn_status reserve(dn_plan *plan)
     return arena ? DN_OK : DN_ERROR_MEMORY;
 }
 
+/* The last item is the workspace. */
+static int64_t largest_sum(const dn_plan *plan, const dn_placement *placement)
+{
+    int64_t most = 0;
+    for (int32_t moment = 0; moment <= plan->step_count; moment++) {
+        int64_t floats = 0;
+        for (int32_t i = 0; i + 1 < placement->count; i++) {
+            const dn_placed *item = &placement->items[i];
+            if (item->first <= moment && moment <= item->last) floats += item->floats;
+        }
+        most = larger(most, floats);
+    }
+    return most;
+}
+
 static dn_status place(dn_plan *plan, dn_span *planar, dn_placement *placement)
 {
     int64_t floats;
     find_spans(plan, planar);
     list(plan, planar, placement);
+    plan->live_bytes = largest_sum(plan, placement) * (int64_t)sizeof(float);
     DN_TRY(dn_placement_find(placement, &floats));
     plan->arena_bytes = floats * (int64_t)sizeof(float);
     DN_TRY(reserve(plan));

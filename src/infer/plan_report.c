@@ -46,3 +46,19 @@ dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_
     };
     return DN_OK;
 }
+
+dn_status dn_test_plan_memory(const dn_network *network, dn_test_memory *memory)
+{
+    const dn_plan *plan = network->companion.data;
+    if (!plan) return dn_fail(DN_ERROR_ARGUMENT, "needs a pass by a plan");
+    *memory = (dn_test_memory){
+        .parameters = network->param_floats * (int64_t)sizeof(float),
+        .arena = plan->arena_bytes,
+        .live = plan->live_bytes,
+    };
+    for (int32_t i = 0; i < plan->step_count; i++) {
+        memory->packed += plan->steps[i].packed_bytes;
+        memory->kept += plan->steps[i].was_kept ? plan->steps[i].packed_bytes : 0;
+    }
+    return DN_OK;
+}

@@ -5,6 +5,7 @@
  * AP50 where no masks train or can be compared; of equal ones the higher box AP.
  */
 #include "core/memory.h"
+#include "core/params.h"
 #include "layers/roialign.h"
 #include "math/clock.h"
 #include "train/trainer.h"
@@ -53,6 +54,7 @@ static void borrow_parameters(dn_network *judge, dn_network *from)
             judge->layers[i].params[k].data = from->layers[i].params[k].data;
     judge->backend->free(judge->params);
     judge->params = from->params;
+    dn_params_are_here(judge);
 }
 
 dn_status dn_validation_open(dn_trainer *trainer)
