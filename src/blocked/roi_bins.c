@@ -107,18 +107,23 @@ static void scale_columns(roi_axis *columns)
     for (int32_t i = 0; i < columns->used_count; i++) columns->used[i] *= DN_LANES;
 }
 
+/* What one box needs of one or two blocks of channels. */
 typedef struct roi_block {
     const roi_axis *rows, *columns;
-    const float *plane;
-    int64_t pitch; /* floats from one row of the map to the next */
-    float *line;   /* (used columns, lanes) */
-    float *out;    /* (size, size, lanes) */
+    const float *plane;                      /* of the map */
+    int64_t pitch;                           /* floats from one row of the map to the next */
+    float *line;                             /* (blocks, used columns at most, lanes) */
+    float *best;                             /* (blocks, size, lanes) */
+    float *out;                              /* (size, size, lanes) */
+    int64_t next_plane, next_line, next_out; /* floats to those of the second block */
     int32_t size, samples;
     bool add;
 } roi_block;
 
+enum { BLOCKS = 2 }; /* at a time: indices and weights are read once for both */
+
 /* line = the weighted sum of the rows of line y, at the columns that are used. */
-DN_INLINE void sum_rows(const roi_block *b, int32_t y, const int taps)
+DN_INLINE void sum_rows(const roi_block *b, int32_t y, const int blocks, const int taps)
 {
     const roi_axis *rows = b->rows, *columns = b->columns;
     const float *row[MOST_TAPS];
@@ -129,73 +134,101 @@ DN_INLINE void sum_rows(const roi_block *b, int32_t y, const int taps)
         weights[t] = dn_vec_set(rows->weights[y * taps + t]);
     }
     for (int32_t i = 0; i < columns->used_count; i++) {
-        const uint32_t at = columns->used[i];
-        dn_vec sum = weights[0] * dn_vec_load(row[0] + at);
+#pragma GCC unroll 2
+        for (int k = 0; k < blocks; k++) {
+            const int64_t at = columns->used[i] + k * b->next_plane;
+            dn_vec sum = weights[0] * dn_vec_load(row[0] + at);
 #pragma GCC unroll 4
-        for (int t = 1; t < taps; t++) sum = dn_fma(weights[t], dn_vec_load(row[t] + at), sum);
-        dn_vec_store(b->line + i * DN_LANES, sum);
+            for (int t = 1; t < taps; t++) sum = dn_fma(weights[t], dn_vec_load(row[t] + at), sum);
+            dn_vec_store(b->line + k * b->next_line + i * DN_LANES, sum);
+        }
     }
 }
 
-DN_INLINE dn_vec sum_columns(const roi_block *b, int32_t x, const int taps)
+/* sums (blocks) of line x of the columns. */
+DN_INLINE void sum_columns(const roi_block *b, int32_t x, const int blocks, const int taps,
+                           dn_vec *sums)
 {
     const uint32_t *cells = b->columns->cells + x * taps;
     const float *weights = b->columns->weights + x * taps;
-    dn_vec sum = dn_vec_set(weights[0]) * dn_vec_load(b->line + cells[0]);
+#pragma GCC unroll 2
+    for (int k = 0; k < blocks; k++) sums[k] = dn_vec_set(0.0f);
 #pragma GCC unroll 4
-    for (int t = 1; t < taps; t++)
-        sum = dn_fma(dn_vec_set(weights[t]), dn_vec_load(b->line + cells[t]), sum);
-    return sum;
+    for (int t = 0; t < taps; t++) {
+        const dn_vec weight = dn_vec_set(weights[t]);
+        const float *from = b->line + cells[t];
+#pragma GCC unroll 2
+        for (int k = 0; k < blocks; k++)
+            sums[k] = dn_fma(weight, dn_vec_load(from + k * b->next_line), sums[k]);
+    }
 }
 
-DN_INLINE void average_block(const roi_block *b, const int taps)
+DN_INLINE void average_blocks(const roi_block *b, const int blocks, const int taps)
 {
     float *to = b->out;
+    dn_vec values[BLOCKS];
     for (int32_t y = 0; y < b->size; y++) {
-        sum_rows(b, y, taps);
+        sum_rows(b, y, blocks, taps);
         for (int32_t x = 0; x < b->size; x++, to += DN_LANES) {
-            dn_vec value = sum_columns(b, x, taps);
-            if (b->add) value = value + dn_vec_load(to);
-            dn_vec_store(to, value);
+            sum_columns(b, x, blocks, taps, values);
+#pragma GCC unroll 2
+            for (int k = 0; k < blocks; k++) {
+                float *at = to + k * b->next_out;
+                if (b->add) values[k] = values[k] + dn_vec_load(at);
+                dn_vec_store(at, values[k]);
+            }
         }
     }
 }
 
-/* `best` (size, lanes): the largest values so far of one line of bins. */
-static void maximum_block(const roi_block *b, float *best)
+/* `best` holds the largest values so far of one line of bins. */
+DN_INLINE void maximum_blocks(const roi_block *b, const int blocks)
 {
     float *to = b->out;
+    dn_vec most[BLOCKS], values[BLOCKS];
     for (int32_t y = 0; y < b->size * b->samples; y++) {
         const bool begins = y % b->samples == 0, ends = y % b->samples == b->samples - 1;
-        sum_rows(b, y, 2);
+        sum_rows(b, y, blocks, 2);
         for (int32_t x = 0; x < b->size; x++) {
-            dn_vec most = sum_columns(b, x * b->samples, 2);
-            for (int32_t k = 1; k < b->samples; k++)
-                most = dn_vec_max(sum_columns(b, x * b->samples + k, 2), most);
-            if (!begins) most = dn_vec_max(most, dn_vec_load(best + x * DN_LANES));
-            dn_vec_store(best + x * DN_LANES, most);
-            if (!ends) continue;
-            if (b->add) most = most + dn_vec_load(to);
-            dn_vec_store(to, most);
-            to += DN_LANES;
+            sum_columns(b, x * b->samples, blocks, 2, most);
+            for (int32_t point = 1; point < b->samples; point++) {
+                sum_columns(b, x * b->samples + point, blocks, 2, values);
+                for (int k = 0; k < blocks; k++) most[k] = dn_vec_max(values[k], most[k]);
+            }
+            for (int k = 0; k < blocks; k++) {
+                float *best = b->best + (k * b->size + x) * DN_LANES, *at = to + k * b->next_out;
+                if (!begins) most[k] = dn_vec_max(most[k], dn_vec_load(best));
+                dn_vec_store(best, most[k]);
+                if (ends && b->add) most[k] = most[k] + dn_vec_load(at);
+                if (ends) dn_vec_store(at, most[k]);
+            }
+            if (ends) to += DN_LANES;
         }
     }
 }
 
-static void pool_block(const dn_roi_pool *pool, const roi_block *block, float *best)
+static void pool_blocks(const dn_roi_pool *pool, const roi_block *block, int32_t blocks)
 {
-    if (pool->maximum)
-        maximum_block(block, best);
-    else if (pool->samples == 2)
-        average_block(block, 4);
+    if (pool->maximum && blocks == 2)
+        maximum_blocks(block, 2);
+    else if (pool->maximum)
+        maximum_blocks(block, 1);
+    else if (pool->samples == 2 && blocks == 2)
+        average_blocks(block, 2, 4);
     else
-        average_block(block, 2 * pool->samples);
+        for (int32_t k = 0; k < blocks; k++) {
+            roi_block one = *block;
+            one.plane += k * block->next_plane;
+            one.out += k * block->next_out;
+            average_blocks(&one, 1, 2 * pool->samples);
+        }
 }
 
 int64_t DN_ISA_NAME(dn_roi_bins_scratch)(const dn_roi_pool *pool)
 {
     const int64_t line = (axis_taps(pool) + 1) * DN_LANES, best = pool->size * DN_LANES;
-    return (2 * DN_ROIS_AT_ONCE * axis_floats(pool) + line + best) * (int64_t)sizeof(float);
+    const int64_t floats = 2 * DN_ROIS_AT_ONCE * axis_floats(pool) + BLOCKS * (line + best);
+    return floats * (int64_t)sizeof(float);
 }
 
 void DN_ISA_NAME(dn_roi_bins)(const dn_roi_bins_call *call, const dn_blocked *map,
@@ -215,16 +248,20 @@ void DN_ISA_NAME(dn_roi_bins)(const dn_roi_bins_call *call, const dn_blocked *ma
         scale_columns(&columns[i]);
     }
     roi_block block = {.pitch = (int64_t)map->w * DN_LANES,
-                       .line = rest + pool->size * DN_LANES,
+                       .best = rest,
+                       .line = rest + BLOCKS * pool->size * DN_LANES,
+                       .next_plane = (int64_t)map->h * map->w * DN_LANES,
+                       .next_line = (axis_taps(pool) + 1) * DN_LANES,
+                       .next_out = (int64_t)out->h * out->w * DN_LANES,
                        .size = pool->size,
                        .samples = pool->samples,
                        .add = call->add};
-    for (int32_t b = first_block; b < last_block; b++)
+    for (int32_t b = first_block; b < last_block; b += BLOCKS)
         for (int32_t i = 0; i < call->count; i++) {
             block.rows = &rows[i];
             block.columns = &columns[i];
             block.plane = dn_block_row(map, call->boxes[i].image, b, 0, DN_LANES);
             block.out = dn_block_row(out, call->boxes[i].roi, b, 0, DN_LANES);
-            pool_block(pool, &block, rest);
+            pool_blocks(pool, &block, last_block - b < BLOCKS ? 1 : BLOCKS);
         }
 }
