@@ -134,6 +134,32 @@ static dn_status cuda_copy(void *to, const void *from, size_t bytes)
     return DN_OK;
 }
 
+/* Whether the byte is the current device's, or moves between the host and all devices. */
+static dn_status check_place(const void *byte, int device)
+{
+    cudaPointerAttributes found;
+    const cudaError_t error = cudaPointerGetAttributes(&found, byte);
+    if (error != cudaSuccess) cudaGetLastError();
+    if (error != cudaSuccess ||
+        (found.type != cudaMemoryTypeDevice && found.type != cudaMemoryTypeManaged))
+        return dn_fail(DN_ERROR_DEVICE, "address %p is no memory of a GPU", byte);
+    if (found.type == cudaMemoryTypeDevice && found.device != device)
+        return dn_fail(DN_ERROR_DEVICE, "an array on cuda:%d for a network on cuda:%d",
+                       found.device, device);
+    return DN_OK;
+}
+
+static dn_status cuda_accept(const void *data, size_t bytes, uint64_t stream)
+{
+    const char *first = (const char *)data;
+    int device = 0;
+    DN_CUDA_TRY(cudaGetDevice(&device));
+    DN_TRY(check_place(first, device));
+    if (bytes > 1) DN_TRY(check_place(first + bytes - 1, device));
+    if (stream > 0) DN_CUDA_TRY(cudaStreamSynchronize((cudaStream_t)(uintptr_t)stream));
+    return DN_OK;
+}
+
 static dn_status cuda_synchronise(void)
 {
     DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
@@ -141,11 +167,9 @@ static dn_status cuda_synchronise(void)
 }
 
 const dn_backend dn_cuda_backend = {
-    "cuda",         cuda_select,        cuda_room,
-    cuda_alloc,     cuda_free,          cuda_alloc_host,
-    cuda_free_host, cuda_copy_in,       cuda_copy_out,
-    cuda_zero,      cuda_copy_out_runs, cuda_copy,
-    dn_cuda_update, dn_cuda_square_sum, dn_cuda_letterbox,
-    dn_cuda_detect, cuda_synchronise,   cuda_kernels,
-    nullptr,
+    "cuda",         cuda_select,        cuda_room,          cuda_alloc,
+    cuda_free,      cuda_alloc_host,    cuda_free_host,     cuda_copy_in,
+    cuda_copy_out,  cuda_zero,          cuda_copy_out_runs, cuda_copy,
+    dn_cuda_update, dn_cuda_square_sum, dn_cuda_letterbox,  cuda_accept,
+    dn_cuda_detect, cuda_synchronise,   cuda_kernels,       nullptr,
 };

@@ -12,7 +12,7 @@
 #include <mutex>
 
 typedef struct dn_choice {
-    int32_t of[16]; /* geometry, images, groups, filters, device, pass */
+    int32_t of[17]; /* geometry, images, groups, filters, device, pass, products */
     int algorithm;
     struct dn_choice *next;
 } dn_choice;
@@ -20,13 +20,14 @@ typedef struct dn_choice {
 static std::mutex mutex;
 static dn_choice *choices;
 
-static void fill(const dn_conv_args *args, int device, int pass, int32_t *of)
+static void fill(const dn_conv_args *args, dn_products products, int device, int pass, int32_t *of)
 {
     const dn_conv_geometry *g = &args->geometry;
-    const int32_t all[16] = {g->c,          g->h,        g->w,         g->size,
+    const int32_t all[17] = {g->c,          g->h,        g->w,         g->size,
                              g->stride_x,   g->stride_y, g->pad,       g->dilation,
                              g->out_h,      g->out_w,    args->images, args->groups,
-                             args->filters, device,      pass,         dn_cudnn_by_rules()};
+                             args->filters, device,      pass,         dn_cudnn_by_rules(),
+                             products};
     memcpy(of, all, sizeof all);
 }
 
@@ -36,10 +37,11 @@ bool dn_cudnn_by_rules(void)
     return asked && strcmp(asked, "rules") == 0;
 }
 
-bool dn_cudnn_recall(const dn_conv_args *args, int device, int pass, int *algorithm)
+bool dn_cudnn_recall(const dn_conv_args *args, dn_products products, int device, int pass,
+                     int *algorithm)
 {
-    int32_t of[16];
-    fill(args, device, pass, of);
+    int32_t of[17];
+    fill(args, products, device, pass, of);
     const std::lock_guard<std::mutex> lock(mutex);
     for (const dn_choice *choice = choices; choice; choice = choice->next) {
         if (memcmp(choice->of, of, sizeof of) == 0) {
@@ -50,11 +52,12 @@ bool dn_cudnn_recall(const dn_conv_args *args, int device, int pass, int *algori
     return false;
 }
 
-void dn_cudnn_keep(const dn_conv_args *args, int device, int pass, int algorithm)
+void dn_cudnn_keep(const dn_conv_args *args, dn_products products, int device, int pass,
+                   int algorithm)
 {
     dn_choice *made = (dn_choice *)malloc(sizeof *made);
     if (!made) return;
-    fill(args, device, pass, made->of);
+    fill(args, products, device, pass, made->of);
     made->algorithm = algorithm;
     const std::lock_guard<std::mutex> lock(mutex);
     made->next = choices;

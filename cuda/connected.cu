@@ -2,7 +2,7 @@
 #include "gemm.h"
 #include "output_stage.h"
 
-#include "core/backend.h"
+#include "core/network.h"
 #include "layers/connected.h"
 
 static dn_status setup(dn_layer *layer, dn_network *network)
@@ -19,7 +19,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     product.a = dn_input(layer, pass, 0)->data;
     product.b = state->weights->data;
     product.c = dn_stage_target(layer, pass, &state->stage);
-    DN_TRY(dn_cuda_gemm(&product));
+    DN_TRY(dn_cuda_gemm(&product, pass->network->options.products));
     return dn_stage_cuda_finish(layer, pass, &state->stage);
 }
 
@@ -37,8 +37,8 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     weights.c = state->weights->grad;
     inputs.b = state->weights->data;
     inputs.c = in->grad;
-    if (weights.c) DN_TRY(dn_cuda_gemm(&weights));
-    return inputs.c ? dn_cuda_gemm(&inputs) : DN_OK;
+    if (weights.c) DN_TRY(dn_cuda_gemm(&weights, pass->network->options.products));
+    return inputs.c ? dn_cuda_gemm(&inputs, pass->network->options.products) : DN_OK;
 }
 
 const dn_layer_kernels dn_connected_cuda = {forward, backward, setup, nullptr};

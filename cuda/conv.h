@@ -4,8 +4,8 @@
  *
  * A plan is made once for a geometry, in a layer's setup; it holds what is derived from the sizes
  * (slices, descriptors, chosen algorithms) and no device memory that grows. The passes only launch:
- * no allocation, no waiting. They work on the calling thread's default stream, compute in true
- * float32 unless a plan says otherwise, and give the same bits for the same call (no float
+ * no allocation, no waiting. They work on the calling thread's default stream, multiply as a plan
+ * is told (depthwise ones always in float32), and give the same bits for the same call (no float
  * atomics).
  *
  * All are cross-correlations with symmetric zero padding, dilation and groups, NCHW, weights
@@ -32,7 +32,8 @@ typedef struct dn_cuda_conv dn_cuda_conv;
 
 /* Of `args`, geometry, images (the most of a call), groups and filters are read. The current device
  * is the one that the plan is for. *conv is untouched on failure. */
-dn_status dn_cuda_conv_make(const dn_conv_args *args, int32_t passes, dn_cuda_conv **conv);
+dn_status dn_cuda_conv_make(const dn_conv_args *args, int32_t passes, dn_products products,
+                            dn_cuda_conv **conv);
 
 /* NULL is allowed. */
 void dn_cuda_conv_free(dn_cuda_conv *conv);

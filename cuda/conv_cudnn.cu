@@ -1,8 +1,8 @@
 /* Convolutions by cuDNN, version 9 or 8: see conv.h. Depthwise ones are ours: conv_depthwise.h.
  *
  * The calls are those of cuDNN's older interface, which adds to what is there (beta = 1) and does
- * every shape. FMA_MATH: the products and sums of float32, no TF32; algorithms that transform
- * (Winograd, FFT) are allowed and round more than plain sums. Which one: cudnn_choice.h.
+ * every shape. FMA_MATH: the products and sums of float32, no TF32 (math_type); algorithms that
+ * transform (Winograd, FFT) are allowed and round more than plain sums. Which one: cudnn_choice.h.
  *
  * Two threads may not run one plan at a time: a call sets the number of images in its descriptors.
  */
@@ -22,11 +22,9 @@
                            cudnnGetErrorString(dn_cudnn_status));                                  \
     } while (0)
 
-/* Tensor cores in TF32, which round the factors to 10 bits, are for mixed precision. */
-static const bool allow_tf32 = false;
-
 struct dn_cuda_conv {
     dn_conv_args args;
+    dn_products products;
     bool depthwise;
     dn_cudnn_conv cudnn;
     int chosen[3]; /* a pass's algorithm, by its NUMBER */
@@ -61,6 +59,14 @@ static dn_status set_images(const dn_cuda_conv *conv, int32_t images)
     return DN_OK;
 }
 
+/* What cuDNN may do with float32 factors; sums are in float32. */
+static cudnnMathType_t math_type(dn_products products)
+{
+    return products == DN_PRODUCTS_TF32  ? CUDNN_DEFAULT_MATH
+           : products == DN_PRODUCTS_F16 ? CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION
+                                         : CUDNN_FMA_MATH;
+}
+
 static dn_status describe(dn_cuda_conv *conv)
 {
     const dn_conv_args *a = &conv->args;
@@ -77,8 +83,7 @@ static dn_status describe(dn_cuda_conv *conv)
                                                  g->dilation, g->dilation, CUDNN_CROSS_CORRELATION,
                                                  CUDNN_DATA_FLOAT));
     DN_CUDNN_TRY(cudnnSetConvolutionGroupCount(c->conv, a->groups));
-    DN_CUDNN_TRY(
-        cudnnSetConvolutionMathType(c->conv, allow_tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH));
+    DN_CUDNN_TRY(cudnnSetConvolutionMathType(c->conv, math_type(conv->products)));
     DN_TRY(set_images(conv, a->images > 0 ? a->images : 1));
     DN_CUDNN_TRY(
         cudnnGetConvolution2dForwardOutputDim(c->conv, c->in, c->weights, &n, &channels, &h, &w));
@@ -96,7 +101,7 @@ template <class Pass> static dn_status choose(dn_cuda_conv *conv, cudnnHandle_t 
     int device = 0;
     DN_CUDA_TRY(cudaGetDevice(&device));
     const typename Pass::algorithm chosen =
-        dn_cudnn_choose<Pass>(handle, &conv->args, device, &conv->cudnn);
+        dn_cudnn_choose<Pass>(handle, &conv->args, conv->products, device, &conv->cudnn);
     cudaGetLastError(); /* measurements that found no memory leave an error behind */
     for (const typename Pass::algorithm algorithm : {chosen, Pass::SAFE}) {
         size_t bytes = 0;
@@ -121,11 +126,13 @@ static dn_status make_plan(dn_cuda_conv *conv, int32_t passes)
     return DN_OK;
 }
 
-dn_status dn_cuda_conv_make(const dn_conv_args *args, int32_t passes, dn_cuda_conv **conv)
+dn_status dn_cuda_conv_make(const dn_conv_args *args, int32_t passes, dn_products products,
+                            dn_cuda_conv **conv)
 {
     dn_cuda_conv *made = new (std::nothrow) dn_cuda_conv();
     if (!made) return dn_fail(DN_ERROR_MEMORY, "no memory for the plan of a convolution");
     made->args = *args;
+    made->products = products;
     made->depthwise = dn_is_depthwise(args);
     dn_status status = DN_OK;
     if (!made->depthwise)

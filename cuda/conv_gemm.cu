@@ -33,6 +33,7 @@ enum { WEIGHT_PIXELS = 1 << 14 };
 
 struct dn_cuda_conv {
     dn_conv_args args;
+    dn_products products;
     bool depthwise, pointwise, small;
     dn_slicing each, sum; /* of products an image, of products over images */
     int64_t workspace;
@@ -67,11 +68,13 @@ static void make_slices(dn_cuda_conv *conv, int32_t passes)
         conv->workspace = dn_larger(conv->workspace, sum_floats(conv, conv->sum));
 }
 
-dn_status dn_cuda_conv_make(const dn_conv_args *args, int32_t passes, dn_cuda_conv **conv)
+dn_status dn_cuda_conv_make(const dn_conv_args *args, int32_t passes, dn_products products,
+                            dn_cuda_conv **conv)
 {
     dn_cuda_conv *made = new (std::nothrow) dn_cuda_conv();
     if (!made) return dn_fail(DN_ERROR_MEMORY, "no memory for the plan of a convolution");
     made->args = *args;
+    made->products = products;
     made->depthwise = dn_is_depthwise(args);
     made->pointwise = dn_conv_is_pointwise(&args->geometry);
     made->small =
@@ -170,13 +173,13 @@ static dn_status forward_slice(const dn_cuda_conv *conv, const dn_slice *slice, 
     if (together) {
         const dn_side side = output_side(a, slice);
         product.c = workspace + dn_taps_of(a) * columns.pitch;
-        DN_TRY(dn_cuda_gemm(&product));
+        DN_TRY(dn_cuda_gemm(&product, conv->products));
         return dn_cuda_spread_side(&side, product.c, accumulate, to);
     }
     product.beta = accumulate ? 1.0f : 0.0f;
     product.c = to;
     product.ldc = (int32_t)dn_pixels_of(a);
-    return dn_cuda_gemm_batched(&product, slice->images, 0,
+    return dn_cuda_gemm_batched(&product, conv->products, slice->images, 0,
                                 conv->pointwise ? columns.image_step : columns.column_step,
                                 output_at(a, 1, 0, 0));
 }
@@ -238,7 +241,7 @@ static dn_status weights_slice(const dn_cuda_conv *conv, const dn_slice *slice, 
     product.ldb = (int32_t)n;
     product.c = grad_weights + (int64_t)group * a->filters * dn_taps_of(a);
     product.ldc = product.n;
-    return dn_cuda_gemm(&product);
+    return dn_cuda_gemm(&product, conv->products);
 }
 
 dn_status dn_cuda_conv_backward_weights(const dn_cuda_conv *conv, int32_t images, const float *in,
@@ -273,12 +276,13 @@ static dn_status input_slice(const dn_cuda_conv *conv, const dn_slice *slice, in
         float *laid = workspace + dn_taps_of(a) * columns.pitch;
         DN_TRY(dn_cuda_lay_side(&side, grad, laid));
         product.b = laid;
-        DN_TRY(dn_cuda_gemm(&product));
+        DN_TRY(dn_cuda_gemm(&product, conv->products));
     } else {
         product.b = grad;
         product.ldb = (int32_t)dn_pixels_of(a);
         product.beta = conv->pointwise && accumulate ? 1.0f : 0.0f;
-        DN_TRY(dn_cuda_gemm_batched(&product, slice->images, 0, output_at(a, 1, 0, 0),
+        DN_TRY(dn_cuda_gemm_batched(&product, conv->products, slice->images, 0,
+                                    output_at(a, 1, 0, 0),
                                     conv->pointwise ? columns.image_step : columns.column_step));
     }
     if (conv->pointwise) return DN_OK;

@@ -2,7 +2,7 @@
 #include "conv.h"
 #include "output_stage.h"
 
-#include "core/backend.h"
+#include "core/network.h"
 #include "layers/convolutional.h"
 
 static void destroy(dn_layer *layer)
@@ -13,11 +13,11 @@ static void destroy(dn_layer *layer)
 
 static dn_status setup(dn_layer *layer, dn_network *network)
 {
-    (void)network;
     const dn_conv_args args = dn_convolutional_args(layer, layer->out.n, 1);
     dn_cuda_conv *conv = nullptr;
     destroy(layer);
-    DN_TRY(dn_cuda_conv_make(&args, layer->trains ? DN_CONV_ALL : DN_CONV_FORWARD, &conv));
+    DN_TRY(dn_cuda_conv_make(&args, layer->trains ? DN_CONV_ALL : DN_CONV_FORWARD,
+                             network->options.products, &conv));
     layer->device = conv;
     const int64_t product = dn_cuda_conv_workspace(conv), stage = dn_stage_cuda_workspace(layer);
     layer->workspace_floats = product > stage ? product : stage;

@@ -42,8 +42,8 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     const dn_tensor *in = dn_input(layer, pass, 0);
     const int64_t count = pass->batch * dn_tensor_size(&layer->out);
     if (!in->grad) return DN_OK;
-    DN_LAUNCH(add_gradient, count, (dn_cost)o->type, o->scale, dn_values_of(layer), in->data,
-              layer->out.grad, in->grad, count);
+    DN_LAUNCH(add_gradient, count, (dn_cost)o->type, o->scale * pass->network->loss_scale,
+              dn_values_of(layer), in->data, layer->out.grad, in->grad, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

@@ -1,5 +1,5 @@
 /* Which of cuDNN's algorithms a convolution takes, for conv_cudnn.cu: by measurement, once for each
- * shape, pass and device of the process.
+ * shape, pass, kind of products and device of the process.
  *
  * Only deterministic ones are taken, and of those the fastest whose workspace is at most
  * DN_CUDNN_WORKSPACE. A measurement may turn out otherwise in another process, whose last bits then
@@ -120,10 +120,12 @@ struct dn_cudnn_input {
 };
 
 /* What was chosen before in this process: false where nothing was. */
-bool dn_cudnn_recall(const dn_conv_args *args, int device, int pass, int *algorithm);
+bool dn_cudnn_recall(const dn_conv_args *args, dn_products products, int device, int pass,
+                     int *algorithm);
 
 /* Keeps it; without memory it is chosen anew another time. */
-void dn_cudnn_keep(const dn_conv_args *args, int device, int pass, int algorithm);
+void dn_cudnn_keep(const dn_conv_args *args, dn_products products, int device, int pass,
+                   int algorithm);
 
 /* DARKNET_CUDNN=rules. */
 bool dn_cudnn_by_rules(void);
@@ -145,13 +147,14 @@ typename Pass::algorithm dn_cudnn_first(cudnnHandle_t handle, const dn_cudnn_con
 
 /* The algorithm of a pass over args->images images, as the descriptors say. */
 template <class Pass>
-typename Pass::algorithm dn_cudnn_choose(cudnnHandle_t handle, const dn_conv_args *args, int device,
-                                         const dn_cudnn_conv *c)
+typename Pass::algorithm dn_cudnn_choose(cudnnHandle_t handle, const dn_conv_args *args,
+                                         dn_products products, int device, const dn_cudnn_conv *c)
 {
     enum { ROOM = 32 };
     typename Pass::found list[ROOM];
     int known = 0, count = 0;
-    if (dn_cudnn_recall(args, device, Pass::NUMBER, &known)) return (typename Pass::algorithm)known;
+    if (dn_cudnn_recall(args, products, device, Pass::NUMBER, &known))
+        return (typename Pass::algorithm)known;
     bool there = false;
     dn_cudnn_trial trial;
     if (!dn_cudnn_by_rules() && dn_cudnn_trial_make(args, &trial)) {
@@ -161,7 +164,7 @@ typename Pass::algorithm dn_cudnn_choose(cudnnHandle_t handle, const dn_conv_arg
     there = there || Pass::rules(handle, c, ROOM, &count, list) == CUDNN_STATUS_SUCCESS;
     const typename Pass::algorithm chosen =
         dn_cudnn_first<Pass>(handle, c, there ? count : 0, list);
-    dn_cudnn_keep(args, device, Pass::NUMBER, (int)chosen);
+    dn_cudnn_keep(args, products, device, Pass::NUMBER, (int)chosen);
     return chosen;
 }
 

@@ -2,7 +2,7 @@
 #include "conv.h"
 #include "output_stage.h"
 
-#include "core/backend.h"
+#include "core/network.h"
 #include "layers/deconvolutional.h"
 
 static void destroy(dn_layer *layer)
@@ -17,7 +17,8 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     const dn_conv_args args = dn_deconvolutional_args(layer, channels, layer->out.n, 1);
     dn_cuda_conv *conv = nullptr;
     destroy(layer);
-    DN_TRY(dn_cuda_conv_make(&args, layer->trains ? DN_CONV_ALL : DN_CONV_BACKWARD_INPUT, &conv));
+    DN_TRY(dn_cuda_conv_make(&args, layer->trains ? DN_CONV_ALL : DN_CONV_BACKWARD_INPUT,
+                             network->options.products, &conv));
     layer->device = conv;
     const int64_t product = dn_cuda_conv_workspace(conv), stage = dn_stage_cuda_workspace(layer);
     layer->workspace_floats = product > stage ? product : stage;

@@ -45,24 +45,47 @@ static cublasOperation_t operation(bool transposed)
     return transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
 }
 
-dn_status dn_cuda_gemm(const dn_gemm_args *args)
+/* cuBLAS rounds the factors itself, sums are in float32. */
+static cublasComputeType_t compute_type(dn_products products)
+{
+    return products == DN_PRODUCTS_TF32  ? CUBLAS_COMPUTE_32F_FAST_TF32
+           : products == DN_PRODUCTS_F16 ? CUBLAS_COMPUTE_32F_FAST_16F
+                                         : CUBLAS_COMPUTE_32F;
+}
+
+static dn_status rounded_gemm(const dn_gemm_args *p, dn_products products, int32_t batch,
+                              int64_t step_a, int64_t step_b, int64_t step_c)
+{
+    cublasHandle_t handle;
+    DN_TRY(current_handle(&handle));
+    DN_CUBLAS_TRY(cublasGemmStridedBatchedEx(
+        handle, operation(p->trans_b), operation(p->trans_a), p->n, p->m, p->k, &p->alpha, p->b,
+        CUDA_R_32F, p->ldb, step_b, p->a, CUDA_R_32F, p->lda, step_a, &p->beta, p->c, CUDA_R_32F,
+        p->ldc, step_c, batch, compute_type(products), CUBLAS_GEMM_DEFAULT));
+    return DN_OK;
+}
+
+dn_status dn_cuda_gemm(const dn_gemm_args *args, dn_products products)
 {
     const dn_gemm_args *p = args;
     cublasHandle_t handle;
     if (p->m == 0 || p->n == 0) return DN_OK;
+    if (products != DN_PRODUCTS_F32) return rounded_gemm(p, products, 1, 0, 0, 0);
     DN_TRY(current_handle(&handle));
     DN_CUBLAS_TRY(cublasSgemm(handle, operation(p->trans_b), operation(p->trans_a), p->n, p->m,
                               p->k, &p->alpha, p->b, p->ldb, p->a, p->lda, &p->beta, p->c, p->ldc));
     return DN_OK;
 }
 
-dn_status dn_cuda_gemm_batched(const dn_gemm_args *args, int32_t batch, int64_t step_a,
-                               int64_t step_b, int64_t step_c)
+dn_status dn_cuda_gemm_batched(const dn_gemm_args *args, dn_products products, int32_t batch,
+                               int64_t step_a, int64_t step_b, int64_t step_c)
 {
     const dn_gemm_args *p = args;
     cublasHandle_t handle;
-    if (batch == 1) return dn_cuda_gemm(args);
+    if (batch == 1) return dn_cuda_gemm(args, products);
     if (batch == 0 || p->m == 0 || p->n == 0) return DN_OK;
+    if (products != DN_PRODUCTS_F32)
+        return rounded_gemm(p, products, batch, step_a, step_b, step_c);
     DN_TRY(current_handle(&handle));
     DN_CUBLAS_TRY(cublasSgemmStridedBatched(handle, operation(p->trans_b), operation(p->trans_a),
                                             p->n, p->m, p->k, &p->alpha, p->b, p->ldb, step_b, p->a,

@@ -4,7 +4,7 @@
 #include "launch.h"
 #include "math/letterbox.h"
 
-static __global__ void fill(const uint8_t *pixels, dn_letterbox box, float *out)
+static __global__ void fill(const uint8_t *pixels, dn_letterbox box, bool bgr, float *out)
 {
     const int64_t plane = (int64_t)box.net_h * box.net_w;
     DN_GRID_STRIDE(i, plane) {
@@ -13,13 +13,15 @@ static __global__ void fill(const uint8_t *pixels, dn_letterbox box, float *out)
         const dn_tap across =
             dn_letterbox_tap((int32_t)(i % box.net_w), box.image_w, box.new_w, box.pad_x);
         for (int32_t c = 0; c < 3; c++)
-            out[c * plane + i] = dn_letterbox_value(pixels, box.image_w, across, down, c);
+            out[(bgr ? 2 - c : c) * plane + i] =
+                dn_letterbox_value(pixels, box.image_w, across, down, c);
     }
 }
 
-dn_status dn_cuda_letterbox(const uint8_t *pixels, const dn_letterbox *letterbox, float *out)
+dn_status dn_cuda_letterbox(const uint8_t *pixels, const dn_letterbox *letterbox, bool bgr,
+                            float *out)
 {
-    DN_LAUNCH(fill, (int64_t)letterbox->net_h * letterbox->net_w, pixels, *letterbox, out);
+    DN_LAUNCH(fill, (int64_t)letterbox->net_h * letterbox->net_w, pixels, *letterbox, bgr, out);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

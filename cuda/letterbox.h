@@ -4,6 +4,7 @@
 
 #include "core/backend.h"
 
-dn_status dn_cuda_letterbox(const uint8_t *pixels, const dn_letterbox *letterbox, float *out);
+dn_status dn_cuda_letterbox(const uint8_t *pixels, const dn_letterbox *letterbox, bool bgr,
+                            float *out);
 
 #endif

@@ -206,15 +206,16 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     return pass->training ? find_loss(layer, pass, block) : DN_OK;
 }
 
-static __global__ void add_gradient(dn_mask_shape shape, dn_mask_parts parts, const float *out,
-                                    float *grad, int64_t count)
+static __global__ void add_gradient(dn_mask_shape shape, dn_mask_parts parts, float factor,
+                                    const float *out, float *grad, int64_t count)
 {
     const int32_t cells = shape.h * shape.w;
     DN_GRID_STRIDE(i, count) {
         const int64_t r = i / cells;
         if (parts.weights[r] == 0.0f) continue;
         grad[start_of(&shape, parts.channels, r) + (i - r * cells)] +=
-            parts.weights[r] * dn_mask_gradient(parts.slopes[r], cells, out[i], parts.targets[i]);
+            parts.weights[r] * factor *
+            dn_mask_gradient(parts.slopes[r], cells, out[i], parts.targets[i]);
     }
 }
 
@@ -225,7 +226,7 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     const int64_t count = layer->rois->count * dn_tensor_size(&layer->out);
     if (!grad) return DN_OK;
     DN_LAUNCH(add_gradient, count, shape_of(layer, pass), parts_of(staging->block, layer->out.n),
-              layer->out.data, grad, count);
+              pass->network->loss_scale, layer->out.data, grad, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

@@ -5,7 +5,6 @@
  */
 #include "decode.h"
 #include "head.h"
-#include "move.h"
 #include "records.h"
 
 #include "layers/region.h"
@@ -178,11 +177,19 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     return pass->training ? find_loss(layer, pass) : DN_OK;
 }
 
+static __global__ void add_gradient(float factor, const float *gradient, float *grad, int64_t count)
+{
+    DN_GRID_STRIDE(i, count) grad[i] += factor * gradient[i];
+}
+
 static dn_status backward(dn_layer *layer, const dn_pass *pass)
 {
     float *grad = dn_input(layer, pass, 0)->grad;
     const int64_t count = pass->batch * dn_tensor_size(&layer->out);
-    return grad ? dn_cuda_add(dn_whole(layer->saved, grad, count), 1) : DN_OK;
+    if (!grad) return DN_OK;
+    DN_LAUNCH(add_gradient, count, pass->network->loss_scale, layer->saved, grad, count);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
 }
 
 const dn_layer_kernels dn_region_cuda = {forward, backward, setup, destroy, dn_decode_detect};

@@ -30,14 +30,15 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     return dn_values_loss(layer, pass, layer->out.data, softmax_loss());
 }
 
-static __global__ void add_gradient(dn_softmax_geometry g, dn_wanted wanted, const float *out,
-                                    const float *grad, float *in_grad, int64_t count)
+static __global__ void add_gradient(dn_softmax_geometry g, dn_wanted wanted, float factor,
+                                    const float *out, const float *grad, float *in_grad,
+                                    int64_t count)
 {
     DN_GRID_STRIDE(i, count) {
         const int64_t at = i / g.vectors * wanted.size + dn_softmax_start(&g, i % g.vectors);
         dn_softmax_backward(&g, out + at, grad + at, in_grad + at);
         if (dn_is_wanted(wanted, at))
-            dn_softmax_loss_backward(&g, out + at, wanted.values + at, in_grad + at);
+            dn_softmax_loss_backward(&g, out + at, wanted.values + at, factor, in_grad + at);
     }
 }
 
@@ -47,8 +48,8 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     const int64_t vectors = dn_live(layer, pass) * g->vectors;
     float *in_grad = dn_input(layer, pass, 0)->grad;
     if (!in_grad) return DN_OK;
-    DN_LAUNCH(add_gradient, vectors, *g, dn_values_of(layer), layer->out.data, layer->out.grad,
-              in_grad, vectors);
+    DN_LAUNCH(add_gradient, vectors, *g, dn_values_of(layer), pass->network->loss_scale,
+              layer->out.data, layer->out.grad, in_grad, vectors);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

@@ -202,7 +202,8 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     float *grad = dn_input(layer, pass, 0)->grad;
     const int64_t count = pass->batch * dn_tensor_size(&layer->out);
     if (!grad) return DN_OK;
-    DN_LAUNCH(add_gradient, count, o->delta_normalizer, layer->saved, grad, count);
+    DN_LAUNCH(add_gradient, count, o->delta_normalizer * pass->network->loss_scale, layer->saved,
+              grad, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

@@ -26,7 +26,7 @@ extern "C" {
 /* cffi: begin */
 
 /* Changes whenever a declaration below does in a way that an old caller would misread. */
-enum { DN_ABI_VERSION = 4 };
+enum { DN_ABI_VERSION = 5 };
 DN_API int dn_abi_version(void); /* what the library was built with */
 
 typedef enum dn_status {
@@ -483,6 +483,15 @@ typedef enum dn_precision {
     DN_PRECISION_FP16,    /* on a GPU: half precision on tensor cores, sums in single precision */
 } dn_precision;
 
+/* What a GPU multiplies in convolutions and [connected] layers, forward and backward; parameters,
+ * activations, gradients and sums are single precision whatever it is. On the CPU always the first.
+ */
+typedef enum dn_products {
+    DN_PRODUCTS_F32,  /* float32 */
+    DN_PRODUCTS_TF32, /* factors rounded to 10 bits behind the point, on tensor cores */
+    DN_PRODUCTS_F16,  /* to half precision, whose range is small: the loss is scaled for it */
+} dn_products;
+
 typedef struct dn_network_options {
     int32_t batch;         /* images at a time; 0: batch/subdivisions to train, else 1 */
     int32_t width, height; /* of the input; 0: as the cfg says */
@@ -498,6 +507,7 @@ typedef struct dn_network_options {
     void (*warn)(void *context, const char *sentence); /* may be NULL */
     void *warn_context;
     dn_precision precision;
+    dn_products products;
 } dn_network_options;
 
 typedef struct dn_network dn_network;
@@ -705,6 +715,8 @@ typedef struct dn_predict_options {
         nms; /* overlap (IoU) above which the lower score goes; 0: [roialign]'s, or .45; 1: none */
     dn_fit fit;          /* of the image */
     int32_t max_objects; /* at most that many instances, the best ones; 0: all */
+    bool on_device;      /* the images' data lie in the memory of the network's GPU */
+    bool bgr;            /* of images on the device: they are BGR */
 } dn_predict_options;
 
 /* One object: a box and one class it may have. */
@@ -744,6 +756,12 @@ DN_API dn_status dn_network_get_result(dn_network *network, int32_t image, int32
                                        int32_t height, const dn_predict_options *options,
                                        dn_result **out);
 DN_API void dn_result_free(dn_result *result); /* NULL is allowed */
+
+/* Makes sure that so many bytes from `data` on are memory of the network's GPU, and waits for the
+ * work of the stream that writes them: a cudaStream_t as a number (1: the legacy default stream,
+ * 2: the calling thread's own), 0: nothing to wait for. Before a prediction with on_device. */
+DN_API dn_status dn_network_accept(dn_network *network, const void *data, size_t bytes,
+                                   uint64_t stream);
 
 typedef struct dn_class_score {
     int32_t class_id;
@@ -1002,8 +1020,15 @@ DN_API dn_status dn_optimizer_step(dn_optimizer *optimizer, dn_network *network,
 /* The length of the last step's mean gradient, before max_grad_norm shortened it. */
 DN_API double dn_optimizer_grad_norm(const dn_optimizer *optimizer);
 
+/* With DN_PRODUCTS_F16 the network's gradients are those of the loss times this factor, else of the
+ * loss (1). dn_optimizer_step takes it out again; where it finds gradients beyond half precision's
+ * range it changes no parameter, counts as no step and halves the factor, which 2,000 steps without
+ * that double. */
+DN_API double dn_network_loss_scale(const dn_network *network);
+
 /* What a checkpoint must hold: the number of steps done, and arrays 0..count-1 ("momentum"; or
- * "first moment", "second moment"; then "ema" where the cfg asks for it), writable. */
+ * "first moment", "second moment"; then "ema" where the cfg asks for it; with DN_PRODUCTS_F16 "loss
+ * scale": the factor and the steps since it changed), writable. */
 typedef struct dn_optimizer_array {
     const char *name;
     int64_t count;
@@ -1074,6 +1099,7 @@ typedef struct dn_train_options {
     bool strict;            /* unknown keys, bad images and a full disk stop the training */
     bool plain;             /* no augmentation: the images as inference sees them, of one size */
     const char *device;     /* where it runs, as in dn_network_options; NULL: the CPU */
+    dn_products products;   /* as there */
     const char *command;    /* for args.txt: what was asked for; may be NULL */
     const char *data;       /* the same: the data file's path */
     void *context;          /* of the callbacks, each of which may be NULL */

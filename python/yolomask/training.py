@@ -13,6 +13,12 @@ from .datasets import Dataset, text
 from .network import Weights, _Process, join_weights
 from .samples import STAGES
 
+PRODUCTS = {
+    None: lib.DN_PRODUCTS_F32,
+    "tf32": lib.DN_PRODUCTS_TF32,
+    "fp16": lib.DN_PRODUCTS_F16,
+}
+
 
 @dataclass
 class Progress:
@@ -125,6 +131,7 @@ def train(
     iterations: int = 0,
     seed: int = 0,
     device: str = "auto",
+    mixed: str | None = None,
     threads: int = 0,
     workers: int = 0,
     save_every: int = 0,
@@ -142,12 +149,15 @@ def train(
     `stage` alone (detector, mask, joint), on the .data file's train set, from `weights`.
 
     It validates on the way where the data file has a labelled valid set (validate=False: not).
-    device as for Network. backup is the folder for weights, by default the data file's. resume goes
+    device as for Network. mixed="tf32" or "fp16" lets a GPU round what convolutions multiply, which
+    is faster; "fp16" scales the loss, since its range is small. backup is the folder for weights, by default the data file's. resume goes
     on from <backup>/<cfg's base>_last.state. Ctrl-C saves, then raises KeyboardInterrupt; what
     on_progress raises does the same.
     """
     if stage is not None and stage not in STAGES:
         raise ValueError(f"stage {stage!r}: one of {', '.join(STAGES)}, or None")
+    if mixed not in PRODUCTS:
+        raise ValueError(f"mixed must be tf32, fp16 or None, not {mixed!r}")
     _Process.enter()
     dataset = Dataset(data, "train", strict=strict)
     valid = _valid_set(data) if validate else None
@@ -172,6 +182,7 @@ def train(
         options.seed, options.threads, options.workers = seed, threads, workers
         options.max_iterations, options.save_every = iterations, save_every
         options.plain, options.strict = not augment, strict
+        options.products = PRODUCTS[mixed]
         options.progress, options.message = calls.progress, calls.message
         options.cancelled = calls.cancelled
         report = ffi.new("dn_train_report *")

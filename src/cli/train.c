@@ -182,6 +182,15 @@ static dn_stage stage_named(const char *name)
     dn_die("-stage %s: one of mask, detector, joint", name);
 }
 
+static dn_products take_products(dn_arguments *arguments)
+{
+    const char *name = dn_take_text(arguments, "-mixed", NULL);
+    if (!name) return DN_PRODUCTS_F32;
+    if (strcmp(name, "tf32") == 0) return DN_PRODUCTS_TF32;
+    if (strcmp(name, "fp16") == 0) return DN_PRODUCTS_F16;
+    dn_die("-mixed %s: tf32 or fp16 is wanted", name);
+}
+
 static dn_train_options take_options(dn_arguments *arguments, const dn_common_arguments *common,
                                      dn_screen *screen)
 {
@@ -196,6 +205,7 @@ static dn_train_options take_options(dn_arguments *arguments, const dn_common_ar
         .seed = common->seed,
         .threads = common->threads,
         .device = common->device,
+        .products = take_products(arguments),
         .workers = (int32_t)dn_take_int(arguments, "-workers", 0, 1, 256),
         .max_iterations = dn_take_int(arguments, "-iterations", 0, 1, INT32_MAX),
         .save_every = dn_take_int(arguments, "-save_every", 0, 1, INT32_MAX),

@@ -77,9 +77,13 @@ typedef struct dn_backend {
     dn_status (*square_sum)(const float *values, int64_t count, int32_t threads, void *scratch,
                             double *sum);
 
-    /* dn_image_to_input of pixels (image_h, image_w, 3) into (3, net_h, net_w), both blocks; NULL:
-     * the host makes inputs. */
-    dn_status (*letterbox)(const uint8_t *pixels, const dn_letterbox *letterbox, float *out);
+    /* dn_image_to_input of pixels (image_h, image_w, 3), of BGR ones where `bgr`, into (3, net_h,
+     * net_w), both blocks; NULL: the host makes inputs. */
+    dn_status (*letterbox)(const uint8_t *pixels, const dn_letterbox *letterbox, bool bgr,
+                           float *out);
+
+    /* dn_network_accept, of the device that is selected; NULL: there is none. */
+    dn_status (*accept)(const void *data, size_t bytes, uint64_t stream);
 
     /* What dn_detect does, all of it; not *done: the heads are to be asked one by one. NULL: so
      * always. */

@@ -148,6 +148,13 @@ static dn_status reserve_pixels(dn_network *network, size_t bytes)
     return DN_OK;
 }
 
+dn_status dn_host_letterbox_there(dn_network *network, const uint8_t *pixels, bool bgr,
+                                  const dn_letterbox *letterbox, int32_t index)
+{
+    return network->backend->letterbox(
+        pixels, letterbox, bgr, network->input.data + index * dn_tensor_size(&network->input));
+}
+
 dn_status dn_host_letterbox(dn_network *network, const dn_image *image,
                             const dn_letterbox *letterbox, int32_t index)
 {
@@ -155,8 +162,7 @@ dn_status dn_host_letterbox(dn_network *network, const dn_image *image,
     const dn_backend *backend = network->backend;
     DN_TRY(reserve_pixels(network, bytes));
     DN_TRY(backend->copy_in(network->host->pixels, image->data, bytes));
-    return backend->letterbox(network->host->pixels, letterbox,
-                              network->input.data + index * dn_tensor_size(&network->input));
+    return dn_host_letterbox_there(network, network->host->pixels, false, letterbox, index);
 }
 
 /* ---- parameters ---- */

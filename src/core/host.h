@@ -57,9 +57,11 @@ dn_status dn_host_grad(const dn_layer *layer, const dn_pass *pass, const float *
 dn_status dn_host_input_grad(const dn_network *network, const float **grad);
 
 /* Makes an image input `index` of the next pass, on the device: what dn_image_to_input gives. The
- * backend has a letterbox, the network has been entered. */
+ * backend has a letterbox, the network has been entered. The same of an image that lies there. */
 dn_status dn_host_letterbox(dn_network *network, const dn_image *image,
                             const dn_letterbox *letterbox, int32_t index);
+dn_status dn_host_letterbox_there(dn_network *network, const uint8_t *pixels, bool bgr,
+                                  const dn_letterbox *letterbox, int32_t index);
 
 /* What dn_network_get_param answers. */
 dn_status dn_host_param(dn_network *network, int32_t layer, int32_t k, float **data, float **grad);

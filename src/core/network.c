@@ -155,6 +155,8 @@ static dn_status open_device(dn_network *network)
     const char *device = network->options.device;
     network->options.device = NULL; /* the caller's text */
     DN_TRY(dn_backend_open(device, &network->backend, &network->device));
+    const bool scales = network->options.training && network->options.products == DN_PRODUCTS_F16;
+    if (scales && network->backend != &dn_cpu_backend) network->loss_scale = DN_FIRST_LOSS_SCALE;
     const char *name = network->backend->name;
     if (network->backend == &dn_cpu_backend)
         snprintf(network->device_name, sizeof network->device_name, "%s", name);
@@ -223,6 +225,8 @@ static dn_status check_options(const dn_network_options *options)
                            fields[i].value, fields[i].limit);
     if (options->precision < DN_PRECISION_DEFAULT || options->precision > DN_PRECISION_FP16)
         return dn_fail(DN_ERROR_ARGUMENT, "precision=%d is none", (int)options->precision);
+    if (options->products < DN_PRODUCTS_F32 || options->products > DN_PRODUCTS_F16)
+        return dn_fail(DN_ERROR_ARGUMENT, "products=%d is none", (int)options->products);
     return DN_OK;
 }
 
@@ -236,6 +240,7 @@ static dn_status create(const char *cfg_path, const dn_network_options *options,
     network->weights_version = 1;
     network->frozen_version = 1;
     network->mask_scale_factor = 1;
+    network->loss_scale = 1;
     network->version[1] = 2;
     network->version[2] = 5;
     if (network->options.threads < 1) network->options.threads = dn_thread_limit();

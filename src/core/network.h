@@ -35,6 +35,9 @@ typedef struct dn_mask_statistics {
 typedef struct dn_host dn_host;             /* host.h */
 typedef struct dn_param_file dn_param_file; /* params.c */
 
+/* Near the end of half precision's range; an optimizer finds the best one soon. */
+enum { DN_FIRST_LOSS_SCALE = 1 << 16 };
+
 /* What another part of the program keeps with the network (infer/: its plan): freed with it. */
 typedef struct dn_companion {
     void *data;
@@ -72,6 +75,7 @@ struct dn_network {
     double branch_seconds;    /* of the last forward in the mask branch; 0: none, or not known */
     dn_detections detections; /* of the last dn_detect */
     dn_mask_statistics mask_statistics;
+    float loss_scale;         /* factor of all gradients, a power of two: dn_network_loss_scale */
     float mask_scale_factor;  /* multiplies [mask]'s mask_scale: the joint stage's ramp, else 1 */
     float *prepared;          /* (batch, channels, height, width): predict's input, or NULL */
     uint64_t weights_version; /* changes when parameters change: caches compare it */

@@ -23,6 +23,20 @@ dn_status dn_network_get_info(const dn_network *network, dn_network_info *info)
     return DN_OK;
 }
 
+dn_status dn_network_accept(dn_network *network, const void *data, size_t bytes, uint64_t stream)
+{
+    if (!network->backend->accept)
+        return dn_fail(DN_ERROR_DEVICE,
+                       "an array on a GPU for a network on the CPU: it has to come to the host");
+    DN_TRY(dn_network_enter(network));
+    return network->backend->accept(data, bytes, stream);
+}
+
+double dn_network_loss_scale(const dn_network *network)
+{
+    return (double)network->loss_scale;
+}
+
 static dn_status check_layer(const dn_network *network, int32_t layer)
 {
     if (layer >= 0 && layer < network->layer_count) return DN_OK;

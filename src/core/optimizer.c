@@ -71,7 +71,9 @@ dn_status dn_optimizer_create(const dn_network *network, dn_optimizer **out)
     optimizer->trained = network->param_floats - network->param_grad_start;
     optimizer->moment_count = optimizer->rule == DN_RULE_SGD ? 1 : 2;
     const int32_t arrays = optimizer->moment_count + (optimizer->ema_alpha > 0.0f);
-    optimizer->floats = arrays * optimizer->trained;
+    optimizer->loss_scale = network->loss_scale;
+    optimizer->scales_loss = network->loss_scale > 1.0f;
+    optimizer->floats = arrays * optimizer->trained + DN_SCALE_FLOATS;
     const dn_status status = make_blocks(optimizer, network);
     if (status != DN_OK) {
         dn_optimizer_free(optimizer);
@@ -210,20 +212,50 @@ static dn_status update_params(const dn_optimizer *optimizer, const dn_network *
     return DN_OK;
 }
 
+static dn_status zero_gradients(const dn_optimizer *optimizer, const dn_network *network)
+{
+    return optimizer->backend->zero(network->param_grads,
+                                    (size_t)optimizer->trained * sizeof *network->param_grads);
+}
+
+static void set_loss_scale(dn_optimizer *optimizer, dn_network *network, float scale)
+{
+    optimizer->loss_scale = network->loss_scale = scale;
+    optimizer->scaled_steps = 0;
+}
+
+/* Gradients that half precision cannot hold: next time by half the scale. */
+static dn_status leave_out(dn_optimizer *optimizer, dn_network *network)
+{
+    set_loss_scale(optimizer, network, 0.5f * optimizer->loss_scale);
+    DN_TRY(zero_gradients(optimizer, network));
+    return optimizer->backend->synchronise();
+}
+
+static void count_scaled_step(dn_optimizer *optimizer, dn_network *network)
+{
+    if (!optimizer->scales_loss || ++optimizer->scaled_steps < DN_SCALED_STEPS) return;
+    const float doubled = 2.0f * optimizer->loss_scale, largest = DN_LARGEST_LOSS_SCALE;
+    set_loss_scale(optimizer, network, doubled < largest ? doubled : largest);
+}
+
 dn_status dn_optimizer_step(dn_optimizer *optimizer, dn_network *network, float rate, int32_t batch)
 {
+    const double parts = (double)batch * (double)optimizer->loss_scale;
     double norm;
     DN_TRY(dn_network_enter(network));
     DN_TRY(norm_of_gradients(optimizer, network, &norm));
-    norm /= batch;
-    if (!isfinite(norm)) return not_a_number(optimizer, network);
+    norm /= parts;
+    if (!isfinite(norm))
+        return optimizer->loss_scale > 1.0f ? leave_out(optimizer, network)
+                                            : not_a_number(optimizer, network);
     const double limit = optimizer->max_norm > 0.0f ? (double)optimizer->max_norm : HUGE_VAL;
-    const float scale = (float)(fmin(1, limit / (norm + 1e-6)) / batch);
+    const float scale = (float)(fmin(1, limit / (norm + 1e-6)) / parts);
     optimizer->grad_norm = norm;
     optimizer->steps++;
     DN_TRY(update_params(optimizer, network, rate, scale));
-    DN_TRY(optimizer->backend->zero(network->param_grads,
-                                    (size_t)optimizer->trained * sizeof *network->param_grads));
+    DN_TRY(zero_gradients(optimizer, network));
+    count_scaled_step(optimizer, network);
     network->weights_version++;
     DN_TRY(update_ema(optimizer, network));
     return optimizer->backend->synchronise(); /* the next step may be another thread's */
@@ -246,7 +278,30 @@ void dn_optimizer_set_steps(dn_optimizer *optimizer, int64_t steps)
 
 int32_t dn_optimizer_array_count(const dn_optimizer *optimizer)
 {
-    return optimizer->moment_count + (ema_of(optimizer) != NULL);
+    return optimizer->moment_count + (ema_of(optimizer) != NULL) + optimizer->scales_loss;
+}
+
+static float *scale_block(const dn_optimizer *optimizer)
+{
+    return optimizer->values + optimizer->floats - DN_SCALE_FLOATS;
+}
+
+/* As a checkpoint has it. */
+static dn_status give_scale(const dn_optimizer *optimizer, dn_optimizer_array *out)
+{
+    const float held[DN_SCALE_FLOATS] = {optimizer->loss_scale, (float)optimizer->scaled_steps};
+    *out = (dn_optimizer_array){"loss scale", DN_SCALE_FLOATS, scale_block(optimizer)};
+    return optimizer->backend->copy_in(out->values, held, sizeof held);
+}
+
+dn_status dn_optimizer_take_scale(dn_optimizer *optimizer, dn_network *network)
+{
+    float held[DN_SCALE_FLOATS];
+    if (!optimizer->scales_loss) return DN_OK;
+    DN_TRY(optimizer->backend->copy_out(held, scale_block(optimizer), sizeof held));
+    set_loss_scale(optimizer, network, held[0]);
+    optimizer->scaled_steps = (int32_t)held[1];
+    return DN_OK;
 }
 
 dn_status dn_optimizer_get_array(dn_optimizer *optimizer, int32_t index, dn_optimizer_array *out)
@@ -255,6 +310,7 @@ dn_status dn_optimizer_get_array(dn_optimizer *optimizer, int32_t index, dn_opti
     if (index < 0 || index >= count)
         return dn_fail(DN_ERROR_ARGUMENT, "array %d: this optimizer has arrays 0..%d", index,
                        count - 1);
+    if (optimizer->scales_loss && index == count - 1) return give_scale(optimizer, out);
     const char *const names[] = {optimizer->rule == DN_RULE_SGD ? "momentum" : "first moment",
                                  "second moment"};
     *out = (dn_optimizer_array){

@@ -11,6 +11,11 @@
  * With ema_alpha, an average of the parameters goes along: a += (1 - d) (w - a) behind every step,
  * with d = min(ema_alpha, (1 + t) / (10 + t)) at step t, so that the start is forgotten soon.
  *
+ * Where factors are rounded to half precision (DN_PRODUCTS_F16), gradients are those of the loss
+ * times a scale, a power of two, so that small ones are not rounded to 0; a step takes it out
+ * again. Where the scale made them overflow the step is left out and the scale halved;
+ * DN_SCALED_STEPS steps without that double it (Micikevicius et al. 2018).
+ *
  * The arrays lie one behind the other in one block of the network's backend, each at the offsets of
  * the network's gradients, so that a checkpoint writes the block as it is. Every element is
  * computed by itself (math/optimizer.h): the bits do not depend on the number of threads, and CUDA
@@ -21,6 +26,8 @@
 
 #include "core/network.h"
 
+enum { DN_SCALED_STEPS = 2000, DN_LARGEST_LOSS_SCALE = 1 << 24, DN_SCALE_FLOATS = 2 };
+
 typedef enum dn_update_rule { DN_RULE_SGD, DN_RULE_ADAM, DN_RULE_ADAMW } dn_update_rule;
 
 struct dn_optimizer {
@@ -28,15 +35,22 @@ struct dn_optimizer {
     float momentum, decay, beta1, beta2, epsilon;
     float max_norm;       /* 0: no limit */
     float ema_alpha;      /* 0: no average */
+    bool scales_loss;     /* half precision: the gradients are loss_scale times as large */
+    float loss_scale;     /* as the network has it */
+    int32_t scaled_steps; /* done since it changed */
     int64_t steps;        /* done */
     int64_t trained;      /* floats of one array */
     int32_t moment_count; /* SGD: v; Adam: first and second moments */
     int64_t floats;       /* of `values` */
     const dn_backend *backend;
-    float *values;    /* a block: (moments, then the average if there is one; trained) */
+    float *values;    /* a block: (moments, then the average if there is one; trained), then what
+                         a checkpoint holds of the loss scale */
     void *scratch;    /* a block of DN_SUM_SCRATCH bytes */
     double grad_norm; /* |g| of the last step */
 };
+
+/* Takes over the loss scale that a checkpoint has put into the block. */
+dn_status dn_optimizer_take_scale(dn_optimizer *optimizer, dn_network *network);
 
 /* Whether all of a block's values are numbers. */
 dn_status dn_optimizer_sees_numbers(const dn_optimizer *optimizer, const float *values,

@@ -125,14 +125,26 @@ static dn_status fill_on_host(dn_network *network, const dn_image *image,
                                      (size_t)size * sizeof *to);
 }
 
-static dn_status fill_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
+static dn_status fill_from(dn_network *network, const dn_image *image,
+                           const dn_letterbox *letterbox, const dn_predict_options *options,
+                           int32_t index)
+{
+    if (options->on_device)
+        return dn_host_letterbox_there(network, image->data, options->bgr, letterbox, index);
+    if (fits_device(network, image)) return dn_host_letterbox(network, image, letterbox, index);
+    return fill_on_host(network, image, letterbox, index);
+}
+
+static dn_status fill_input(dn_network *network, const dn_image *images, int32_t count,
+                            const dn_predict_options *options)
 {
     DN_TRY(dn_network_enter(network));
+    if (options->on_device && !network->backend->letterbox)
+        return dn_fail(DN_ERROR_DEVICE, "images on a GPU for a network on the CPU");
     for (int32_t i = 0; i < count; i++) {
-        const dn_letterbox letterbox = fit(network, images[i].width, images[i].height, how);
-        DN_TRY(fits_device(network, &images[i])
-                   ? dn_host_letterbox(network, &images[i], &letterbox, i)
-                   : fill_on_host(network, &images[i], &letterbox, i));
+        const dn_letterbox letterbox =
+            fit(network, images[i].width, images[i].height, options->fit);
+        DN_TRY(fill_from(network, &images[i], &letterbox, options, i));
     }
     return network->host ? DN_OK : dn_network_set_input(network, network->prepared, count);
 }
@@ -140,7 +152,8 @@ static dn_status fill_input(dn_network *network, const dn_image *images, int32_t
 dn_status dn_predict_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
 {
     DN_TRY(check(network, images, count));
-    return fill_input(network, images, count, how);
+    const dn_predict_options options = {.fit = how};
+    return fill_input(network, images, count, &options);
 }
 
 /* Images of one pass: count <= the network's batch. */
@@ -148,7 +161,7 @@ static dn_status predict_pass(dn_network *network, const dn_image *images, int32
                               const dn_predict_options *options, dn_result **out)
 {
     const double start = 1e3 * dn_now();
-    DN_TRY(fill_input(network, images, count, options->fit));
+    DN_TRY(fill_input(network, images, count, options));
     const double prepared = 1e3 * dn_now();
     dn_pass pass = {.batch = count, .threshold = options->threshold, .nms = options->nms};
     network->branch_seconds = 0.0;

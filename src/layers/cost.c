@@ -66,8 +66,8 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
             const int64_t at = image * size + i;
             in->grad[at] += layer->out.grad[at];
             if (truth)
-                in->grad[at] +=
-                    o->scale * dn_cost_of((dn_cost)o->type, in->data[at], truth[i]).grad;
+                in->grad[at] += o->scale * pass->network->loss_scale *
+                                dn_cost_of((dn_cost)o->type, in->data[at], truth[i]).grad;
         }
     }
     return DN_OK;

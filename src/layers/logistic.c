@@ -55,7 +55,7 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
             const int64_t at = image * size + i;
             const float p = layer->out.data[at];
             in_grad[at] += layer->out.grad[at] * p * (1.0f - p);
-            if (truth) in_grad[at] += p - truth[i];
+            if (truth) in_grad[at] += pass->network->loss_scale * (p - truth[i]);
         }
     }
     return DN_OK;

@@ -256,7 +256,8 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     for (int32_t r = 0; r < layer->rois->count; r++) {
         if (state->weights[r] == 0.0f) continue;
         backward_roi(layer, layer->out.data + r * cells, state->targets + r * cells,
-                     state->weights[r], plane_of(in, in->grad, r, dn_mask_channel(layer, r)));
+                     state->weights[r] * pass->network->loss_scale,
+                     plane_of(in, in->grad, r, dn_mask_channel(layer, r)));
     }
     return DN_OK;
 }

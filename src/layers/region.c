@@ -254,7 +254,8 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
     float *grad = dn_input(layer, pass, 0)->grad; /* (n, num * (5 + classes), h, w) */
     if (!grad) return DN_OK;
     const int64_t count = pass->batch * dn_tensor_size(&layer->out);
-    for (int64_t k = 0; k < count; k++) grad[k] += layer->saved[k];
+    const float factor = pass->network->loss_scale;
+    for (int64_t k = 0; k < count; k++) grad[k] += factor * layer->saved[k];
     return DN_OK;
 }
 

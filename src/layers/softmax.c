@@ -89,7 +89,9 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
         const int64_t at = image * size + start;
         const float *truth = truth_of(layer, pass, image);
         dn_softmax_backward(g, layer->out.data + at, layer->out.grad + at, in_grad + at);
-        if (truth) dn_softmax_loss_backward(g, layer->out.data + at, truth + start, in_grad + at);
+        if (truth)
+            dn_softmax_loss_backward(g, layer->out.data + at, truth + start,
+                                     pass->network->loss_scale, in_grad + at);
     }
     return DN_OK;
 }

@@ -48,14 +48,15 @@ DN_HD void dn_softmax_backward(const dn_softmax_geometry *g, const float *y, con
         x_grad[i * g->step] += y[i * g->step] * (grad[i * g->step] - dot) / g->temperature;
 }
 
-/* x_grad += the gradient of -sum t ln y: (y sum t - t) / T. */
+/* x_grad += factor times the gradient of -sum t ln y: (y sum t - t) / T. */
 DN_HD void dn_softmax_loss_backward(const dn_softmax_geometry *g, const float *y,
-                                    const float *truth, float *x_grad)
+                                    const float *truth, float factor, float *x_grad)
 {
     float sum = 0.0f;
     for (int64_t i = 0; i < g->count; i++) sum += truth[i * g->step];
     for (int64_t i = 0; i < g->count; i++)
-        x_grad[i * g->step] += (y[i * g->step] * sum - truth[i * g->step]) / g->temperature;
+        x_grad[i * g->step] +=
+            factor * (y[i * g->step] * sum - truth[i * g->step]) / g->temperature;
 }
 
 #endif

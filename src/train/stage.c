@@ -73,6 +73,7 @@ static dn_status open_network(dn_trainer *trainer)
         .strict = options->strict,
         .seed = trainer->state.seed,
         .device = options->device,
+        .products = options->products,
         .warn = trainer->stage_index == 0 ? forward_message : NULL, /* once is enough */
         .warn_context = trainer,
     };

@@ -282,6 +282,7 @@ dn_status dn_state_apply(const dn_state_file *file, dn_network *network, dn_opti
         DN_TRY(network->backend->copy_in(arrays[i].values, at, bytes));
         at += bytes;
     }
+    DN_TRY(dn_optimizer_take_scale(optimizer, network));
     dn_optimizer_set_steps(optimizer, file->state.steps);
     network->seen = file->state.seen;
     for (int32_t i = 0; i < 3; i++) network->version[i] = (int32_t)file->state.version[i];

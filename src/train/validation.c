@@ -67,6 +67,7 @@ dn_status dn_validation_open(dn_trainer *trainer)
         .stage = dn_trainer_stage(trainer) == DN_STAGE_DETECTOR ? DN_STAGE_DETECTOR : DN_STAGE_ALL,
         .seed = trainer->state.seed,
         .device = options->device,
+        .products = options->products,
     };
     DN_TRY(dn_network_create(options->cfg, &network_options, &trainer->judge));
     borrow_parameters(trainer->judge, trainer->network);

@@ -175,6 +175,24 @@ static inline cudaError_t cudaFree(void *block)
     return cudaSuccess;
 }
 
+enum cudaMemoryType {
+    cudaMemoryTypeUnregistered,
+    cudaMemoryTypeHost,
+    cudaMemoryTypeDevice,
+    cudaMemoryTypeManaged
+};
+struct cudaPointerAttributes {
+    cudaMemoryType type;
+    int device;
+};
+
+static inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *found, const void *byte)
+{
+    found->device = dn_host_device_of(byte);
+    found->type = found->device < 0 ? cudaMemoryTypeUnregistered : cudaMemoryTypeDevice;
+    return cudaSuccess;
+}
+
 static inline cudaError_t cudaMallocHost(void **block, size_t bytes)
 {
     *block = std::malloc(bytes);

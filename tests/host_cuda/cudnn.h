@@ -8,6 +8,7 @@
 #define DN_TESTS_HOST_CUDNN_H
 
 #include "cuda_runtime.h"
+#include "rounding.h"
 
 #include <cstddef>
 #include <cstring>
@@ -17,7 +18,7 @@ enum cudnnStatus_t { CUDNN_STATUS_SUCCESS, CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_
 enum cudnnTensorFormat_t { CUDNN_TENSOR_NCHW };
 enum cudnnDataType_t { CUDNN_DATA_FLOAT };
 enum cudnnConvolutionMode_t { CUDNN_CROSS_CORRELATION };
-enum cudnnMathType_t { CUDNN_DEFAULT_MATH, CUDNN_FMA_MATH };
+enum cudnnMathType_t { CUDNN_DEFAULT_MATH, CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION, CUDNN_FMA_MATH };
 enum cudnnDeterminism_t { CUDNN_NON_DETERMINISTIC, CUDNN_DETERMINISTIC };
 enum cudnnConvolutionFwdAlgo_t { CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM };
 enum cudnnConvolutionBwdFilterAlgo_t { CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1 };
@@ -28,6 +29,7 @@ struct dn_host_cudnn_shape {
 };
 struct dn_host_cudnn_conv {
     int pad_h, pad_w, stride_h, stride_w, dilation_h, dilation_w, groups;
+    dn_host_rounding rounding;
 };
 struct dn_host_cudnn {
     int device;
@@ -107,7 +109,7 @@ static inline cudnnStatus_t cudnnSetConvolution2dDescriptor(cudnnConvolutionDesc
                                                             int dilation_w, cudnnConvolutionMode_t,
                                                             cudnnDataType_t)
 {
-    *conv = {pad_h, pad_w, stride_h, stride_w, dilation_h, dilation_w, 1};
+    *conv = {pad_h, pad_w, stride_h, stride_w, dilation_h, dilation_w, 1, DN_HOST_TF32};
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -118,9 +120,12 @@ static inline cudnnStatus_t cudnnSetConvolutionGroupCount(cudnnConvolutionDescri
     return CUDNN_STATUS_SUCCESS;
 }
 
-static inline cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t,
-                                                        cudnnMathType_t)
+static inline cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t conv,
+                                                        cudnnMathType_t type)
 {
+    conv->rounding = type == CUDNN_FMA_MATH                          ? DN_HOST_FULL
+                     : type == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION ? DN_HOST_HALF
+                                                                     : DN_HOST_TF32;
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -265,7 +270,8 @@ static inline cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const 
     return dn_host_cudnn_run(
         handle, alpha, beta, y, out, workspace, bytes, x->n, [&](double *sums) {
             dn_host_cudnn_products(x, f, y, conv, [&](size_t a, size_t b, size_t c) {
-                sums[c] += (double)i[a] * (double)w[b];
+                sums[c] +=
+                    dn_host_rounded(i[a], conv->rounding) * dn_host_rounded(w[b], conv->rounding);
             });
         });
 }
@@ -281,7 +287,8 @@ cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void *alpha, cudnnTen
     return dn_host_cudnn_run(
         handle, alpha, beta, f, grad_weights, workspace, bytes, x->n, [&](double *sums) {
             dn_host_cudnn_products(x, f, y, conv, [&](size_t a, size_t b, size_t c) {
-                sums[b] += (double)i[a] * (double)g[c];
+                sums[b] +=
+                    dn_host_rounded(i[a], conv->rounding) * dn_host_rounded(g[c], conv->rounding);
             });
         });
 }
@@ -297,7 +304,8 @@ cudnnConvolutionBackwardData(cudnnHandle_t handle, const void *alpha, cudnnFilte
     return dn_host_cudnn_run(
         handle, alpha, beta, x, grad_in, workspace, bytes, x->n, [&](double *sums) {
             dn_host_cudnn_products(x, f, y, conv, [&](size_t a, size_t b, size_t c) {
-                sums[a] += (double)w[b] * (double)g[c];
+                sums[a] +=
+                    dn_host_rounded(w[b], conv->rounding) * dn_host_rounded(g[c], conv->rounding);
             });
         });
 }

@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstring>
 #include <map>
 #include <mutex>
 
@@ -98,6 +99,18 @@ inline void dn_host_free(void *block)
     memory.blocks.erase(found);
 }
 
+/* The device whose memory the byte is, -1: the host's, or nobody's. */
+inline int dn_host_device_of(const void *byte)
+{
+    dn_host_memory &memory = dn_host_all();
+    const char *at = (const char *)byte;
+    const std::lock_guard<std::mutex> guard(memory.lock);
+    auto found = memory.blocks.upper_bound(at);
+    if (found == memory.blocks.begin()) return -1;
+    --found;
+    return at < found->first + found->second.bytes ? found->second.device : -1;
+}
+
 /* ---- For tests that load the library by themselves ---- */
 
 #define DN_HOST_EXPORT extern "C" __attribute__((used, visibility("default"))) inline
@@ -111,6 +124,25 @@ inline dn_host_traffic &dn_host_to_host()
 {
     static dn_host_traffic traffic;
     return traffic;
+}
+
+/* Arrays of a test on a device. */
+DN_HOST_EXPORT void *dn_host_put(int device, const void *bytes, size_t count)
+{
+    const int before = dn_host_current();
+    dn_host_current() = device;
+    void *block = dn_host_alloc(count);
+    {
+        const dn_host_access open;
+        std::memcpy(block, bytes, count);
+    }
+    dn_host_current() = before;
+    return block;
+}
+
+DN_HOST_EXPORT void dn_host_take(void *block)
+{
+    dn_host_free(block);
 }
 
 DN_HOST_EXPORT long dn_host_copies()
