@@ -151,8 +151,9 @@ def photo(device: str, batch: int) -> Step:
     return predict
 
 
-def training(batch: int, size: int, device: str) -> Step:
-    return our_step(ROOT / "cfg/yolov3.cfg", images_of(batch, size), device=device)
+def training(batch: int, size: int, device: str, products: int = lib.DN_PRODUCTS_F32) -> Step:
+    options = {"device": device, "products": products}
+    return our_step(ROOT / "cfg/yolov3.cfg", images_of(batch, size), **options)
 
 
 def mask_stage(batch: int, size: int, device: str) -> Step:
@@ -188,6 +189,8 @@ def measure_part(part: str, options) -> None:
     else:
         images = int(batch)
         make = {"ours": lambda: training(images, size, device)}
+        for who, products in (("TF32", lib.DN_PRODUCTS_TF32), ("fp16", lib.DN_PRODUCTS_F16)):
+            make[f"ours {who}"] = lambda p=products: training(images, size, device, p)
         if options.torch:
             make["PyTorch float32"] = lambda: torch_training(images, size, device, False)
             make["PyTorch AMP"] = lambda: torch_training(images, size, device, True)

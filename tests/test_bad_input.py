@@ -144,6 +144,7 @@ def test_numbers_of_the_command_line(bench):
         assert bench.error(*TEST, option, value) == f"{option} {value} is out of range {limits}"
     assert bench.error(*TEST, "-thresh", "nan") == "-thresh nan: a number is wanted"
     assert bench.error(*TRAIN, "-workers", "1000") == "-workers 1000 is out of range 1..256"
+    assert bench.error(*TRAIN, "-mixed", "bf16") == "-mixed bf16: tf32 or fp16 is wanted"
 
 
 # ---- files that are none, names that are strange ----

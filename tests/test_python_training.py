@@ -111,6 +111,7 @@ def test_one_stage_and_its_bar(folder, capsys):
         ({"stage": "box"}, ValueError, "stage 'box': one of detector, mask, joint, or None"),
         ({"data": "no.data"}, OSError, "no.data: cannot open"),
         ({"cfg": "tiny.data"}, ConfigError, "tiny.data"),
+        ({"mixed": "bf16"}, ValueError, "mixed must be tf32, fp16 or None, not 'bf16'"),
         ({"weights": []}, ValueError, "the list of files is empty"),
         ({"weights": None, "resume": True}, OSError, "seg_last.state: cannot open"),
     ],

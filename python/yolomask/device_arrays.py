@@ -17,6 +17,8 @@ from __future__ import annotations
 import ctypes
 from typing import NamedTuple
 
+import numpy as np
+
 from ._native import DataError
 
 CPU_KINDS = {1, 3}  # DLPack's kDLCPU, kDLCUDAHost
@@ -79,18 +81,29 @@ class DeviceArray(NamedTuple):
         return True
 
 
+def _kind(source: object) -> int | None:
+    """DLPack's kind of device; None: it does not speak DLPack."""
+    kind = type(source)
+    if not (hasattr(kind, "__dlpack_device__") and hasattr(kind, "__dlpack__")):
+        return None
+    return int(source.__dlpack_device__()[0])
+
+
+def is_there(source: object) -> bool:
+    """Whether it is an array on a GPU, as far as it says."""
+    kind = _kind(source)
+    return kind in CUDA_KINDS or (
+        kind not in CPU_KINDS and hasattr(source, "__cuda_array_interface__")
+    )
+
+
 def find(source: object) -> DeviceArray | None:
     """The array, where it lies on a GPU; None: it is something else, or in host memory."""
-    kind = type(source)
-    if hasattr(kind, "__dlpack_device__") and hasattr(kind, "__dlpack__"):
-        where = source.__dlpack_device__()
-        if int(where[0]) in CUDA_KINDS:
-            return _from_capsule(_ask(source), kind.__name__)
-        if int(where[0]) in CPU_KINDS:
-            return None
-    if (described := getattr(source, "__cuda_array_interface__", None)) is not None:
-        return _from_interface(described, source)
-    return None
+    if not is_there(source):
+        return None
+    if _kind(source) in CUDA_KINDS:
+        return _from_capsule(_ask(source), type(source).__name__)
+    return _from_interface(source.__cuda_array_interface__, source)
 
 
 def _ask(source: object) -> object:
@@ -161,3 +174,11 @@ def _from_interface(described: dict, source: object) -> DeviceArray:
         stream or 0,
         source,
     )
+
+
+def type_name(dtype: str) -> str:
+    """A type in NumPy's words, where it has them."""
+    try:
+        return str(np.dtype(dtype))
+    except TypeError:
+        return f"a type of {dtype[1:]} bytes that NumPy lacks"

@@ -7,6 +7,7 @@ library, which applies EXIF's orientation.
 from __future__ import annotations
 
 import glob
+import math
 import os
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -15,7 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import device_arrays
 from ._native import DataError, check, encode_path, ffi, lib
+from .device_arrays import DeviceArray
 
 Source = str | os.PathLike | np.ndarray
 
@@ -38,7 +41,7 @@ def _free(image, _pixels) -> None:
 
 def _on_host(source: object) -> object:
     """The array, brought from a GPU where it lies there: PyTorch's, CuPy's and Numba's way."""
-    if not hasattr(source, "__cuda_array_interface__"):
+    if not device_arrays.is_there(source):
         return source
     for name in ("cpu", "get", "copy_to_host"):
         if bring := getattr(source, name, None):
@@ -46,12 +49,57 @@ def _on_host(source: object) -> object:
     raise DataError(f"a {type(source).__name__} on a GPU that has no way to the host")
 
 
+class OnDevice:
+    """The pixels of an image on a GPU, brought to the host when they are asked for."""
+
+    def __init__(self, source: object, index: int | None, shape: tuple[int, ...]) -> None:
+        self.source, self.index, self.shape = source, index, shape
+
+    def bring(self) -> np.ndarray:
+        pixels = np.asarray(_on_host(self.source))
+        return pixels if self.index is None else pixels[self.index]
+
+
 class Loaded(NamedTuple):
     """An image in memory."""
 
-    pixels: np.ndarray  # in the caller's channel order
-    rgb: np.ndarray  # the same, contiguous, as the library reads it
+    pixels: np.ndarray | OnDevice  # in the caller's channel order
+    rgb: np.ndarray | DeviceArray  # the same, contiguous, as the library reads it
     path: str | None  # None: an array
+
+    @property
+    def on_device(self) -> bool:
+        return isinstance(self.rgb, DeviceArray)
+
+
+def load_there(source: object) -> list[Loaded] | None:
+    """The image, or the images of a batch (images, height, width, 3), that an array on a GPU holds,
+    where they are; None: it is no such array."""
+    array = device_arrays.find(source)
+    if array is None:
+        return None
+    batch = len(array.shape) == 4
+    if len(array.shape) not in (3, 4) or array.shape[-1] != 3 or array.dtype != "u1":
+        raise DataError(
+            "an image array must be (height, width, 3) of uint8, or a batch of such, not "
+            f"{array.shape} of {device_arrays.type_name(array.dtype)}"
+        )
+    if not array.contiguous:
+        raise DataError(
+            f"an image array on a GPU must be row-major without gaps, not with strides of "
+            f"{array.strides} bytes: copy it first"
+        )
+    if 0 in array.shape[-3:]:
+        raise DataError(f"an image array of shape {array.shape} has no pixels")
+    size = math.prod(array.shape[-3:])
+    return [
+        Loaded(
+            OnDevice(source, i if batch else None, array.shape[-3:]),
+            array._replace(address=array.address + i * size, shape=array.shape[-3:]),
+            None,
+        )
+        for i in range(array.shape[0] if batch else 1)
+    ]
 
 
 def load(source: object, bgr: bool) -> Loaded:
@@ -68,12 +116,15 @@ def load(source: object, bgr: bool) -> Loaded:
     return Loaded(pixels, np.ascontiguousarray(pixels[..., ::-1] if bgr else pixels), None)
 
 
-def point_at(image, rgb: np.ndarray) -> object:
+def point_at(image, rgb: np.ndarray | DeviceArray) -> object:
     """Points a dn_image at the pixels; what is returned must live as long as the dn_image."""
-    data = ffi.from_buffer("uint8_t[]", rgb)
+    if isinstance(rgb, DeviceArray):
+        data, alive = ffi.cast("uint8_t *", rgb.address), rgb.owner
+    else:
+        data = alive = ffi.from_buffer("uint8_t[]", rgb)
     image.height, image.width = rgb.shape[:2]
     image.data = data
-    return data
+    return alive
 
 
 def is_image(path: str | os.PathLike) -> bool:

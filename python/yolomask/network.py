@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import math
 import os
 import threading
 import warnings
@@ -12,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import images
-from ._native import DarknetError, check, encode_path, ffi, lib
+from ._native import DarknetError, DeviceError, check, encode_path, ffi, lib
+from .device_arrays import DeviceArray
 from .names import Names, resolve_names
 from .pipeline import overlap
 from .result import Result
@@ -208,7 +210,8 @@ class Network:
     ) -> Result | list[Result]:
         """The objects of an image file or array, or of a list of them (a list of results then).
 
-        Arrays are (height, width, 3) uint8, RGB, or BGR with bgr=True (cv2's). Objects have scores
+        Arrays are (height, width, 3) uint8, RGB, or BGR with bgr=True (cv2's); one on the network's
+        GPU may be a batch, (images, height, width, 3), which gives a list. Objects have scores
         above conf, overlap others of their class by at most iou, and are the best max_det (0: all).
         stretch fills the network's input with the image instead of keeping its shape; clip cuts
         the boxes at the image's border.
@@ -216,10 +219,29 @@ class Network:
         if isinstance(source, list | tuple):
             results = []
             for i in range(0, len(source), self.batch):
-                some = [images.load(one, bgr) for one in source[i : i + self.batch]]
+                some = self._load(source[i : i + self.batch], bgr)
                 results += self._predict(some, bgr, conf, iou, max_det, stretch, clip)
             return results
-        return self._predict([images.load(source, bgr)], bgr, conf, iou, max_det, stretch, clip)[0]
+        there = self._load_there(source)
+        if there is not None and not (there and there[0].pixels.index is None):  # a batch
+            results = []
+            for i in range(0, len(there), self.batch):
+                some = there[i : i + self.batch]
+                results += self._predict(some, bgr, conf, iou, max_det, stretch, clip)
+            return results
+        some = there or [images.load(source, bgr)]
+        return self._predict(some, bgr, conf, iou, max_det, stretch, clip)[0]
+
+    def _load_there(self, source: object) -> list[images.Loaded] | None:
+        """Images of an array on the network's GPU, where they are; None: they come to the host."""
+        return None if self.device == "cpu" else images.load_there(source)
+
+    def _load(self, sources: Sequence[images.Source], bgr: bool) -> list[images.Loaded]:
+        """The images of a pass: where they are, if all are on the GPU."""
+        there = [self._load_there(one) for one in sources]
+        if there and all(one is not None and len(one) == 1 for one in there):
+            return [one[0] for one in there]
+        return [images.load(one, bgr) for one in sources]
 
     def stream(
         self,
@@ -255,7 +277,7 @@ class Network:
         """Results of images, which are loaded and run ahead of the caller (pipeline.py)."""
 
         def load(some: list[images.Source]) -> list[images.Loaded]:
-            return [images.load(one, bgr) for one in some]
+            return self._load(some, bgr)
 
         def predict(some: list[images.Loaded]) -> list[Result]:
             return self._predict(some, bgr, conf, iou, max_det, stretch, True)
@@ -295,8 +317,11 @@ class Network:
         options.nms = max(iou, 1e-30)
         options.fit = lib.DN_FIT_STRETCH if stretch else lib.DN_FIT_LETTERBOX
         options.max_objects = max_det
+        options.on_device, options.bgr = loaded[0].on_device, bgr
         out = ffi.new("dn_result *[]", len(loaded))
         with self._using() as handle:
+            if options.on_device:
+                self._accept(handle, [one.rgb for one in loaded])
             check(lib.dn_network_predict_batch(handle, natives, len(alive), options, out))
         try:
             return [
@@ -306,6 +331,15 @@ class Network:
         finally:
             for native in out:
                 lib.dn_result_free(native)
+
+    def _accept(self, handle: object, arrays: list[DeviceArray]) -> None:
+        """Checks that they lie on the network's GPU, and waits for what writes them."""
+        number = int(self.device.partition(":")[2])
+        for array in arrays:
+            if array.device not in (None, number):
+                raise DeviceError(f"an array on cuda:{array.device} for a network on {self.device}")
+            address, size = ffi.cast("void *", array.address), math.prod(array.shape)
+            check(lib.dn_network_accept(handle, address, size, array.stream))
 
     def close(self) -> None:
         """Frees the network; calling it again does nothing."""

@@ -14,6 +14,7 @@ import numpy as np
 from . import drawing
 from ._native import ffi
 from .boxes import Boxes
+from .images import OnDevice
 from .masks import Masks
 
 # COCO's category ids of the 80 classes, in order: 1 to 90 without these ten.
@@ -49,7 +50,7 @@ class Result:
 
     def __init__(
         self,
-        orig_img: np.ndarray,
+        orig_img: np.ndarray | OnDevice,
         path: str | None,
         names: dict[int, str],
         boxes: Boxes,
@@ -58,7 +59,7 @@ class Result:
         speed: dict[str, float],
         bgr: bool = False,
     ) -> None:
-        self.orig_img = orig_img
+        self._pixels = orig_img  # or what brings them from a GPU
         self.orig_shape: tuple[int, int] = orig_img.shape[:2]
         self.path = path
         self.names = names
@@ -67,6 +68,12 @@ class Result:
         self.mask_scores = mask_scores  # (objects): score * mean mask probability above .5
         self.speed = speed
         self.bgr = bgr
+
+    @property
+    def orig_img(self) -> np.ndarray:
+        if isinstance(self._pixels, OnDevice):
+            self._pixels = self._pixels.bring()
+        return self._pixels
 
     @classmethod
     def from_native(cls, native, pixels, path, names, bgr, clip) -> Result:
@@ -110,7 +117,7 @@ class Result:
         scores = self.mask_scores[index]
         boxes = self.boxes[index]
         return Result(
-            self.orig_img, self.path, self.names, boxes, masks, scores, self.speed, self.bgr
+            self._pixels, self.path, self.names, boxes, masks, scores, self.speed, self.bgr
         )
 
     def __iter__(self) -> Iterator[Result]:

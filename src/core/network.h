@@ -35,8 +35,9 @@ typedef struct dn_mask_statistics {
 typedef struct dn_host dn_host;             /* host.h */
 typedef struct dn_param_file dn_param_file; /* params.c */
 
-/* Near the end of half precision's range; an optimizer finds the best one soon. */
-enum { DN_FIRST_LOSS_SCALE = 1 << 16 };
+/* Darknet's losses are sums, whose gradients are some tens at first: below half precision's 65,504.
+ */
+enum { DN_FIRST_LOSS_SCALE = 1 << 10 };
 
 /* What another part of the program keeps with the network (infer/: its plan): freed with it. */
 typedef struct dn_companion {
