@@ -11,7 +11,7 @@ enum {
     MOST_TAPS = 7,          /* rows of taps of a depthwise link */
     MOST_WEIGHTS = 1 << 16, /* of all links: half of a second cache of 512 KiB */
     MOST_SCRATCH = 3 << 17, /* bytes */
-    RUN = 48,               /* pixels of the output that are made at a time, at least */
+    RUN = 96,               /* pixels of the output that are made at a time, at least */
     TASKS_A_THREAD = 2,
     LEAST_ROWS = 6,        /* of a task, where a depthwise link makes bands overlap */
     TASK_PRODUCTS = 100000 /* vectors multiplied in a task, at least: some 20 microseconds */
