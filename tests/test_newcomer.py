@@ -137,7 +137,7 @@ def test_the_whole_page(datasets, checkout):
         printed[kind] = shell(folder, commands("4. Train"))
         seen = shell(folder, commands("5. See what it finds"))
         assert "Average Precision" in seen
-        assert len(losses(printed[kind])) == 6
+        assert len(losses(printed[kind])) == 5
         for photo in (folder / "photos/valid").glob("*.jpg"):
             found = cv2.imread(str(folder / "found" / photo.name))
             assert found.shape == cv2.imread(str(photo)).shape
