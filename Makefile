@@ -63,6 +63,7 @@ ISA_avx2       := -mavx2 -mfma
 ISA_avx512     := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
 ISA_avx512vnni := $(ISA_avx512) -mavx512vnni
 ISA_avx512bf16 := $(ISA_avx512vnni) -mavx512bf16
+ISA_wide       := -UDN_ISA -DDN_ISA=plain -DDN_WIDE -O1 -Wno-psabi
 BLOCKED     := $(wildcard src/blocked/*.c)
 LIB_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) $(foreach isa,$(ISAS),$(BLOCKED:%.c=$(BUILD)/$(isa)/%.o))
 CLI_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
@@ -139,7 +140,7 @@ $(BUILD)/$(1)/src/blocked/%.o: src/blocked/%.c $(BUILD)/flags | $(BUILD)/librari
 	@mkdir -p $$(@D)
 	$$(call quiet,cc "$$< ($(1))")$$(COMPILE) -DDN_ISA=$(1) $(ISA_$(1)) -MMD -MP -c -o $$@ $$<
 endef
-$(foreach isa,$(ISAS),$(eval $(call blocked_rule,$(isa))))
+$(foreach isa,$(ISAS) wide,$(eval $(call blocked_rule,$(isa))))
 $(BUILD)/%.o: %.c $(BUILD)/flags | $(BUILD)/libraries
 	@mkdir -p $(@D)
 	$(call quiet,cc $<)$(COMPILE) $(ISA) -MMD -MP -c -o $@ $<
@@ -272,6 +273,16 @@ mpi-check: env
 	+@$(MAKE) --no-print-directory MPI=1 PLACE=$(BUILD)/mpi/ $(BUILD)/mpi/darknet
 	YOLOMASK_MPI_PROGRAM=$(CURDIR)/$(BUILD)/mpi/darknet $(PYTEST) -rs tests/test_parallel.py $(ARGS)
 
+# The blocked kernels as AVX-512 cuts them, 16 lanes and 32 registers, in plain C: in a library of
+# its own they take the place of plain's.
+WIDE := $(BUILD)/wide/libdarknet.so
+wide-check: env $(WIDE)
+	DARKNET_ISA=plain YOLOMASK_LIBRARY=$(CURDIR)/$(WIDE) $(PYTEST) -k 'plain or test_plan' \
+	    $(wildcard tests/test_conv_[flw]*.py) tests/test_plan.py $(ARGS)
+
+$(WIDE): $(filter-out $(BUILD)/plain/%,$(LIB_OBJECTS)) $(BLOCKED:%.c=$(BUILD)/wide/%.o)
+	$(call quiet,link $@)$(LINK) -shared -Wl,-z,defs -o $@ $^ $(LIBS)
+
 # The blocked kernels on Arm: compiled for it and run under qemu-user.
 NEON := build/neon
 NEON_OBJECTS := $(foreach isa,plain neon,$(BLOCKED:%.c=$(NEON)/$(isa)/%.o)) $(patsubst %,$(NEON)/src/%.o,\
@@ -282,7 +293,7 @@ neon-check:
 	qemu-aarch64 $(NEON)/check_forms
 
 NEON_CC := aarch64-linux-gnu-gcc
-$(NEON)/check_forms: tests/arm/check_forms.c $(NEON_OBJECTS)
+$(NEON)/check_forms: tests/emulated/check_forms.c $(NEON_OBJECTS)
 	$(call quiet,link $@)$(COMPILE) -static -o $@ $^ -fopenmp -lm
 
 lint: env
@@ -321,6 +332,7 @@ help:
 #: make host-cuda-check  tests them without a GPU: as C++, on the CPU
 #: make mpi-check        MPI=1 apart, and its tests with mpirun
 #: make neon-check       the blocked kernels compiled for Arm, run under qemu-user
+#: make wide-check       the blocked kernels as AVX-512 cuts them, in plain C: tested on any machine
 #: make bench            times the kernels and the networks
 #: make bench-peers      times the networks beside OpenVINO, ONNX Runtime, ncnn and OpenCV, in turns:
 #:                       docs/performance.md
@@ -336,5 +348,5 @@ help:
 #:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV= (none: the
 #:           packages of PYTHON)  DEPS=build/deps  CUDNN_HOME=
 
-.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check mpi-check neon-check lint bench \
+.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check mpi-check wide-check neon-check lint bench \
         docs deps gpu-libraries clean help always

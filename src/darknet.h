@@ -89,6 +89,8 @@ typedef struct dn_test_conv_form_args {
     const char *after_add; /* the activation behind the addition */
     bool exact;            /* where the form is chosen: without Winograd */
     int32_t rounds;        /* at least 1 */
+    float in_scale;        /* for int8: x is about in_scale * (q - in_zero) */
+    int32_t in_zero;
 } dn_test_conv_form_args;
 
 /* Tests only: a convolution by the form of that name (NULL: the one that the inference plan would

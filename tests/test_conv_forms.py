@@ -1,6 +1,6 @@
 """The forms of the convolution that sum the products themselves, against NumPy in float64.
 
-Winograd's are in test_conv_winograd.py.
+Winograd's are in test_conv_winograd.py, those of low precision in test_conv_lowp.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def form_names():
     names = []
     while (name := lib.dn_test_conv_form_name(len(names))) != ffi.NULL:
         names.append(ffi.string(name).decode())
-    return [name for name in names if not name.startswith("winograd")]
+    return [name for name in names if not name.startswith(("winograd", "int8", "bf16"))]
 
 
 def activated(x, name):
@@ -81,6 +81,7 @@ class Case:
                 self.after,
                 False,
                 1,
+                *self.options.get("quantization", ()),
             ],
         )
         out = np.full(self.truth.shape, np.nan, np.float32)

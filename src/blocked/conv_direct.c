@@ -4,7 +4,11 @@
  * whole blocks. A task goes over its pairs of output vectors; for each, chunk by chunk of input
  * channels over all its pixels. Sums between chunks wait in the scratch. linear, leaky and relu
  * end in the tile; other activations, additions and planar outputs take a second look at each row.
+ * The walk knows 32-bit words, not what they hold: forms of low precision use it with tiles of
+ * their own (conv_direct.h).
  */
+#include "blocked/conv_direct.h"
+
 #include "blocked/conv_cut.h"
 #include "blocked/epilogue.h"
 
@@ -49,9 +53,8 @@ static int32_t pack_tasks(const dn_conv_problem *problem)
     return problem->groups * ((dn_blocks(problem->filters, DN_LANES) + 1) / 2);
 }
 
-/* Where the weights of a pair lie, and how many vectors it has: the last of a group may be alone.
- */
-static int64_t item_offset(const dn_conv_problem *problem, int32_t item, int32_t *vectors)
+int64_t DN_ISA_NAME(dn_conv_direct_item)(const dn_conv_problem *problem, int32_t item,
+                                         int32_t *vectors)
 {
     const int32_t all = dn_blocks(problem->filters, DN_LANES), pairs = (all + 1) / 2;
     const int32_t group = item / pairs, first = item % pairs * 2;
@@ -67,7 +70,7 @@ static void pack(const dn_conv_problem *problem, const float *weights, const flo
     const int32_t taps = g->size * g->size, pairs = pack_tasks(problem) / problem->groups;
     const int32_t first = task % pairs * 2 * DN_LANES;
     int32_t vectors;
-    float *to = (float *)packed + item_offset(problem, task, &vectors);
+    float *to = (float *)packed + DN_ISA_NAME(dn_conv_direct_item)(problem, task, &vectors);
     const int64_t first_filter = (int64_t)(task / pairs) * problem->filters + first;
     const int32_t width = vectors * DN_LANES, live = problem->filters - first;
     for (int32_t block = 0; block < g->c; block += DN_LANES, to += taps * DN_LANES * width)
@@ -125,6 +128,7 @@ static int32_t tasks(const dn_conv_call *call, int32_t phase, int32_t threads)
 typedef struct work {
     const dn_conv_call *call;
     const dn_conv_cut *cut;
+    const dn_conv_products *products;
     int32_t image, row, row_end; /* output rows */
     const float *window;
     int64_t window_block, window_row; /* floats */
@@ -206,14 +210,15 @@ static int32_t tiles_of_row(int32_t vectors, int32_t width)
     return (width + most - 1) / most;
 }
 
-static void run_row(dn_conv_tile *tile, int32_t vectors, int32_t width, int32_t stride, ahead *next)
+static void run_row(const work *w, dn_conv_tile *tile, int32_t vectors, int32_t width, ahead *next)
 {
+    const int32_t stride = w->call->problem.geometry.stride_x;
     const int32_t count = tiles_of_row(vectors, width), pixels = width / count;
     int32_t wider = width % count; /* so many tiles have one pixel more */
     for (int32_t i = 0; i < count; ++i) {
         const int32_t p = pixels + (wider-- > 0);
         ask_ahead(next);
-        DN_ISA_NAME(dn_conv_tile_kernel)(vectors, p, stride)(tile);
+        w->products->kernel(vectors, p, stride)(tile);
         tile->in += p * tile->in_pixel;
         tile->to += p * DN_LANES;
         if (tile->from) tile->from += p * DN_LANES;
@@ -268,8 +273,7 @@ static void run_chunk(const work *w, dn_conv_tile tile, chunk part, int32_t vect
         float *sums = w->sums + (int64_t)(row - w->row) * cut->width * vectors * DN_LANES;
         tile.from = part.first > 0 ? sums : NULL;
         tile.to = out ? out + (int64_t)row * cut->width * DN_LANES : sums;
-        run_row(&tile, vectors, row + 1 < cut->rows ? cut->width : cut->last_width, g->stride_x,
-                &part.next);
+        run_row(w, &tile, vectors, row + 1 < cut->rows ? cut->width : cut->last_width, &part.next);
     }
 }
 
@@ -323,8 +327,8 @@ static void run_item(const work *w, int32_t item)
     const int32_t channel = group * problem->filters + item % cut->pairs * 2 * DN_LANES;
     int32_t vectors;
     dn_conv_tile tile = {.in_pixel = g->stride_x * DN_LANES,
-                         .weights =
-                             (const float *)call->packed + item_offset(problem, item, &vectors),
+                         .weights = (const float *)call->packed +
+                                    DN_ISA_NAME(dn_conv_direct_item)(problem, item, &vectors),
                          .steps = w->steps,
                          .from_vector = cut->width * DN_LANES};
     const bool in_tile = !problem->adds && !problem->planar_out &&
@@ -337,6 +341,8 @@ static void run_item(const work *w, int32_t item)
         if (last) part.end = cut->in_blocks;
         part.next =
             look_ahead(w, &tile, &part, vectors, !last || item + 1 < problem->groups * cut->pairs);
+        tile.start = block == 0 && w->products->start ? w->products->start + channel : NULL;
+        tile.scale = last && w->products->scale ? w->products->scale + channel : NULL;
         tile.shift = last && in_tile ? call->shift + channel : NULL;
         run_chunk(w, tile, part, vectors, tile.shift ? out : NULL);
     }
@@ -344,14 +350,14 @@ static void run_item(const work *w, int32_t item)
         finish_vector(w, v, vectors, channel + v * DN_LANES);
 }
 
-static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scratch)
+void DN_ISA_NAME(dn_conv_direct_task)(const dn_conv_call *call, const dn_conv_products *products,
+                                      int32_t task, void *scratch)
 {
-    (void)phase;
     const dn_conv_cut cut = DN_ISA_NAME(dn_conv_cut_of)(&call->problem);
     const int32_t image_rows = call->problem.images * cut.row_tasks;
     const int32_t at = cut.items_outside ? task % image_rows : task / cut.item_tasks;
     const int32_t item_task = cut.items_outside ? task / image_rows : task % cut.item_tasks;
-    work w = {.call = call, .cut = &cut, .image = at / cut.row_tasks};
+    work w = {.call = call, .cut = &cut, .products = products, .image = at / cut.row_tasks};
     w.row = at % cut.row_tasks * cut.task_rows;
     w.row_end = w.row + cut.task_rows < cut.rows ? w.row + cut.task_rows : cut.rows;
     w.sums = (float *)scratch + window_floats(&call->problem, &cut);
@@ -364,7 +370,13 @@ static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scr
     }
 }
 
-extern const dn_conv_form DN_ISA_NAME(dn_conv_direct);
+static void run(const dn_conv_call *call, int32_t phase, int32_t task, void *scratch)
+{
+    (void)phase;
+    const dn_conv_products products = {.kernel = DN_ISA_NAME(dn_conv_tile_f32)};
+    DN_ISA_NAME(dn_conv_direct_task)(call, &products, task, scratch);
+}
+
 const dn_conv_form DN_ISA_NAME(dn_conv_direct) = {
     .name = "direct",
     .exact = true,

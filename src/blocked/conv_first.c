@@ -23,15 +23,15 @@ enum {
 #define KERNELS(vectors, pixels)                                                                   \
     static void tile_##vectors##_##pixels##_row(const dn_conv_tile *tile)                          \
     {                                                                                              \
-        dn_tile_run(tile, vectors, pixels, ROW_TAPS, 1);                                           \
+        dn_tile_run(DN_CONV_F32, tile, vectors, pixels, ROW_TAPS, 1);                              \
     }                                                                                              \
     static void tile_##vectors##_##pixels##_row_stride_2(const dn_conv_tile *tile)                 \
     {                                                                                              \
-        dn_tile_run(tile, vectors, pixels, ROW_TAPS, 2);                                           \
+        dn_tile_run(DN_CONV_F32, tile, vectors, pixels, ROW_TAPS, 2);                              \
     }                                                                                              \
     static void tile_##vectors##_##pixels##_tap(const dn_conv_tile *tile)                          \
     {                                                                                              \
-        dn_tile_run(tile, vectors, pixels, 1, tile->in_pixel);                                     \
+        dn_tile_run(DN_CONV_F32, tile, vectors, pixels, 1, tile->in_pixel);                        \
     }
 #define NAMES(vectors, pixels)                                                                     \
     {tile_##vectors##_##pixels##_row, tile_##vectors##_##pixels##_row_stride_2,                    \

@@ -3,6 +3,7 @@
  *
  * A list of steps says where the inputs lie: all rows and columns of taps, all channels. Each step
  * takes a few channels; for each it multiplies the input of every pixel, broadcast, by the weights.
+ * In low precision what stands for a channel is a word of several (dot.h).
  * One loop over a list is all that the processor has to follow: loops over blocks, rows and columns
  * took a quarter of the time. Sums stay in registers over all steps of a call. Input channels come
  * in chunks, so that the chunk's weights stay in the first cache while the tiles of many pixels use
@@ -28,7 +29,7 @@ typedef struct dn_conv_step {
     int64_t in, weights;
 } dn_conv_step;
 
-/* All distances in floats. */
+/* All distances in floats, or words. */
 typedef struct dn_conv_tile {
     const float *in;           /* the tile's first pixel */
     int64_t in_pixel;          /* to its next pixel */
@@ -37,6 +38,8 @@ typedef struct dn_conv_tile {
     int32_t step_count;
     const float *from;              /* sums so far: pixels of one vector together; NULL: 0 */
     float *to;                      /* where the sums go */
+    const float *start;             /* (vectors, lanes): instead of 0; NULL: 0 */
+    const float *scale;             /* (vectors, lanes): integer sums become floats, times this */
     int64_t from_vector, to_vector; /* to the sums of the second vector */
     const float *shift;             /* (vectors, lanes); NULL: the sums are stored as they are */
     float slope;                    /* else max(x, slope * x) of x = sum + shift */
@@ -44,7 +47,10 @@ typedef struct dn_conv_tile {
 
 typedef void (*dn_conv_tile_run)(const dn_conv_tile *tile);
 
-/* The kernel of so many vectors and pixels, for a stride along rows. */
-dn_conv_tile_run DN_ISA_NAME(dn_conv_tile_kernel)(int32_t vectors, int32_t pixels, int32_t stride);
+/* The kernels of so many vectors and pixels, for a stride along rows: of floats, of words of int8
+ * and of bfloat16. */
+dn_conv_tile_run DN_ISA_NAME(dn_conv_tile_f32)(int32_t vectors, int32_t pixels, int32_t stride);
+dn_conv_tile_run DN_ISA_NAME(dn_conv_tile_int8)(int32_t vectors, int32_t pixels, int32_t stride);
+dn_conv_tile_run DN_ISA_NAME(dn_conv_tile_bf16)(int32_t vectors, int32_t pixels, int32_t stride);
 
 #endif

@@ -5,21 +5,27 @@
 #define DN_BLOCKED_CONV_TILE_STEPS_H
 
 #include "blocked/conv_tile.h"
+#include "blocked/dot.h"
 
 enum { DN_TILE_PIXELS = 14 /* of any tile, at most */ };
 
-/* One input channel of all pixels. */
-DN_INLINE void dn_tile_step(int vectors, int pixels, const float *in, int64_t in_pixel,
-                            const float *weights, dn_vec sums[][DN_TILE_PIXELS])
+/* One input channel of all pixels, or one word of them. */
+DN_INLINE void dn_tile_step(dn_conv_precision precision, int vectors, int pixels, const float *in,
+                            int64_t in_pixel, const float *weights, dn_vec sums[][DN_TILE_PIXELS])
 {
-    dn_vec w[DN_TILE_VECTORS];
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) w[v] = dn_vec_load(weights + v * DN_LANES);
+    for (int round = 0; round < dn_dot_rounds(precision); ++round) {
+        dn_vec w[DN_TILE_VECTORS];
+        if (round > 0) __asm__("" : "+r"(in), "+r"(weights)); /* as in dn_tile_run */
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; ++v)
+            w[v] = dn_dot_part(precision, round, dn_vec_load(weights + v * DN_LANES));
 #pragma GCC unroll 14
-    for (int p = 0; p < pixels; ++p) {
-        const dn_vec x = dn_vec_set(in[p * in_pixel]);
+        for (int p = 0; p < pixels; ++p) {
+            const dn_vec x = dn_dot_part(precision, round, dn_vec_set(in[p * in_pixel]));
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; ++v) dn_fma_into(&sums[v][p], x, w[v]);
+            for (int v = 0; v < vectors; ++v) dn_dot_into(precision, &sums[v][p], x, w[v]);
+        }
     }
 }
 
@@ -27,11 +33,27 @@ DN_INLINE void dn_tile_start(const dn_conv_tile *tile, int vectors, int pixels,
                              dn_vec sums[][DN_TILE_PIXELS])
 {
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v)
+    for (int v = 0; v < vectors; ++v) {
+        const dn_vec start =
+            tile->start ? dn_vec_load(tile->start + v * DN_LANES) : dn_vec_set(0.0f);
 #pragma GCC unroll 14
         for (int p = 0; p < pixels; ++p)
-            sums[v][p] = tile->from ? dn_vec_load(tile->from + v * tile->from_vector + p * DN_LANES)
-                                    : dn_vec_set(0.0f);
+            sums[v][p] =
+                tile->from ? dn_vec_load(tile->from + v * tile->from_vector + p * DN_LANES) : start;
+    }
+}
+
+/* Integer sums become floats. */
+DN_INLINE void dn_tile_scale(const dn_conv_tile *tile, int vectors, int pixels,
+                             dn_vec sums[][DN_TILE_PIXELS])
+{
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) {
+        const dn_vec scale = dn_vec_load(tile->scale + v * DN_LANES);
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; ++p)
+            sums[v][p] = __builtin_convertvector((dn_vec_ints)sums[v][p], dn_vec) * scale;
+    }
 }
 
 DN_INLINE void dn_tile_finish(const dn_conv_tile *tile, int vectors, int pixels,
@@ -60,8 +82,8 @@ DN_INLINE void dn_tile_keep(const dn_conv_tile *tile, int vectors, int pixels,
 }
 
 /* The whole tile; a step has so many channels, `in_pixel` is from one pixel to the next. */
-DN_INLINE void dn_tile_run(const dn_conv_tile *tile, int vectors, int pixels, int channels,
-                           int64_t in_pixel)
+DN_INLINE void dn_tile_run(dn_conv_precision precision, const dn_conv_tile *tile, int vectors,
+                           int pixels, int channels, int64_t in_pixel)
 {
     dn_vec sums[DN_TILE_VECTORS][DN_TILE_PIXELS];
     dn_tile_start(tile, vectors, pixels, sums);
@@ -75,9 +97,11 @@ DN_INLINE void dn_tile_run(const dn_conv_tile *tile, int vectors, int pixels, in
             const float *x = in + c;
             /* nor where taps of a row read values again that others have read */
             if (in_pixel < channels) __asm__("" : "+r"(x));
-            dn_tile_step(vectors, pixels, x, in_pixel, weights + c * vectors * DN_LANES, sums);
+            dn_tile_step(precision, vectors, pixels, x, in_pixel, weights + c * vectors * DN_LANES,
+                         sums);
         }
     }
+    if (precision == DN_CONV_INT8 && tile->scale) dn_tile_scale(tile, vectors, pixels, sums);
     if (tile->shift)
         dn_tile_finish(tile, vectors, pixels, sums);
     else

@@ -11,8 +11,6 @@
 #include "blocked/conv_form.h"
 #include "blocked/vector.h"
 
-typedef uint32_t dn_vec_bits __attribute__((vector_size(4 * DN_LANES)));
-
 /* The addition of 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits. */
 DN_INLINE dn_vec dn_vec_exp(dn_vec x)
 {

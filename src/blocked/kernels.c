@@ -14,7 +14,8 @@
 extern const dn_conv_form DN_ISA_NAME(dn_conv_winograd2), DN_ISA_NAME(dn_conv_winograd3),
     DN_ISA_NAME(dn_conv_winograd4), DN_ISA_NAME(dn_conv_winograd5), DN_ISA_NAME(dn_conv_winograd6),
     DN_ISA_NAME(dn_conv_winograd7), DN_ISA_NAME(dn_conv_direct), DN_ISA_NAME(dn_conv_first),
-    DN_ISA_NAME(dn_conv_depthwise), DN_ISA_NAME(dn_conv_pointwise);
+    DN_ISA_NAME(dn_conv_depthwise), DN_ISA_NAME(dn_conv_pointwise), DN_ISA_NAME(dn_conv_int8),
+    DN_ISA_NAME(dn_conv_bf16);
 
 /* In the order in which equally cheap ones are taken. */
 static const dn_conv_form *const conv_forms[] = {
@@ -28,6 +29,8 @@ static const dn_conv_form *const conv_forms[] = {
     &DN_ISA_NAME(dn_conv_first),
     &DN_ISA_NAME(dn_conv_depthwise),
     &DN_ISA_NAME(dn_conv_pointwise),
+    &DN_ISA_NAME(dn_conv_int8),
+    &DN_ISA_NAME(dn_conv_bf16),
     NULL,
 };
 

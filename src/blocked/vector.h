@@ -2,7 +2,8 @@
  *
  * Arithmetic is the compiler's own on vector types (+, -, *, comparisons); what C has no operator
  * for is here. dn_fma rounds once where the instruction set can (x86 with FMA, Arm), twice in plain
- * C. Loads and stores need no alignment.
+ * C. Loads and stores need no alignment. Plain C has vectors of 4 floats or, with DN_WIDE, as many
+ * lanes and registers as AVX-512: so `make wide-check` tests the code for it on any machine.
  */
 #ifndef DN_BLOCKED_VECTOR_H
 #define DN_BLOCKED_VECTOR_H
@@ -14,7 +15,8 @@
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
-enum { DN_LANES = 16, DN_REGISTERS = 32 };
+enum { DN_LANES = 16 };
+#define DN_REGISTERS 32
 typedef __m512 dn_vec;
 #define dn_fma(a, b, c)     _mm512_fmadd_ps(a, b, c)
 #define dn_vec_set(x)       _mm512_set1_ps(x)
@@ -25,7 +27,8 @@ typedef __m512 dn_vec;
 #define dn_vec_min(a, b)    _mm512_min_ps(a, b)
 #elif defined(__AVX2__)
 #include <immintrin.h>
-enum { DN_LANES = 8, DN_REGISTERS = 16 };
+enum { DN_LANES = 8 };
+#define DN_REGISTERS        16
 typedef __m256 dn_vec;
 #define dn_fma(a, b, c)     _mm256_fmadd_ps(a, b, c)
 #define dn_vec_set(x)       _mm256_set1_ps(x)
@@ -36,7 +39,8 @@ typedef __m256 dn_vec;
 #define dn_vec_min(a, b)    _mm256_min_ps(a, b)
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
-enum { DN_LANES = 4, DN_REGISTERS = 32 };
+enum { DN_LANES = 4 };
+#define DN_REGISTERS        32
 typedef float32x4_t dn_vec;
 #define dn_fma(a, b, c)     vfmaq_f32(c, a, b)
 #define dn_vec_set(x)       vdupq_n_f32(x)
@@ -46,12 +50,19 @@ typedef float32x4_t dn_vec;
 #define dn_vec_max(a, b)    vmaxq_f32(a, b)
 #define dn_vec_min(a, b)    vminq_f32(a, b)
 #else
-enum { DN_LANES = 4, DN_REGISTERS = 16 };
-typedef float dn_vec __attribute__((vector_size(16)));
+#if defined(DN_WIDE)
+enum { DN_LANES = 16 };
+#define DN_REGISTERS 32
+#else
+enum { DN_LANES = 4 };
+#define DN_REGISTERS 16
+#endif
+typedef float dn_vec __attribute__((vector_size(4 * DN_LANES)));
 #define dn_fma(a, b, c)     ((a) * (b) + (c))
 static inline dn_vec dn_vec_set(float x)
 {
-    return (dn_vec){x, x, x, x};
+    const int32_t first __attribute__((vector_size(sizeof(dn_vec)))) = {0};
+    return __builtin_shuffle((dn_vec){x}, first);
 }
 static inline dn_vec dn_vec_load(const float *p)
 {
@@ -75,6 +86,10 @@ static inline dn_vec dn_vec_min(dn_vec a, dn_vec b)
     return a;
 }
 #endif
+
+/* The same bits as numbers. */
+typedef uint32_t dn_vec_bits __attribute__((vector_size(4 * DN_LANES)));
+typedef int32_t dn_vec_ints __attribute__((vector_size(4 * DN_LANES)));
 
 /* For helpers that must vanish into their caller, so that sums stay in registers. */
 #define DN_INLINE static inline __attribute__((always_inline))

@@ -32,6 +32,7 @@ static dn_conv_problem problem_of(const dn_test_conv_form_args *args)
         .planar_in = args->planar_in,
         .planar_out = args->planar_out,
         .adds = args->adds,
+        .in_quant = {args->in_scale, args->in_zero},
     };
     for (int32_t i = 0; dn_activation_names[i]; ++i) {
         if (strcmp(dn_activation_names[i], c->activation) == 0)
@@ -117,6 +118,7 @@ double dn_test_conv_form(const dn_test_conv_form_args *args, const char *name, c
     test.form = name ? form_named(test.kernels, name)
                      : dn_conv_form_choose(test.kernels, &test.call.problem, args->exact,
                                            args->conv.threads);
+    if (test.form) test.call.problem.precision = test.form->precision;
     if (!test.form || !test.form->fits(&test.call.problem)) return -2.0;
     const double seconds = prepare_and_run(&test, args, in, weights, factor, shift, add);
     const dn_blocked *result = &test.call.out;
