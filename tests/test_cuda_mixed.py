@@ -20,11 +20,15 @@ from test_cuda_network import DETECTOR, gradients, objects, pictures, randomize
 from test_cuda_training import FINAL, Bench, losses
 from test_mask_branch import SIZE, branch_cfg, three_images
 from test_mask_branch import backward as branch_backward
+from yolomask import DataError
 from yolomask._native import check, ffi, lib
 
 pytestmark = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)
 
 ON_HOST = "host-cuda" in os.environ.get("YOLOMASK_LIBRARY", "")
+rounds_surely = pytest.mark.skipif(
+    not ON_HOST, reason="a real GPU: cuBLAS may multiply small matrices in float32"
+)
 F32, TF32, F16 = lib.DN_PRODUCTS_F32, lib.DN_PRODUCTS_TF32, lib.DN_PRODUCTS_F16
 FIRST = 1024
 
@@ -246,6 +250,7 @@ def test_small_gradients_are_not_lost():
     np.testing.assert_allclose(changes[1], changes[0], rtol=0.02)
 
 
+@rounds_surely
 def test_steps_that_overflow_are_left_out():
     """A gradient of some hundreds is, times 1,024, beyond half precision."""
     tiny, plain = Tiny(500), Tiny(500, F32)
@@ -264,9 +269,8 @@ def test_steps_that_overflow_are_left_out():
     )
 
 
+@rounds_surely
 def test_gradients_that_are_no_numbers_at_any_scale_are_an_error():
-    from yolomask import DataError
-
     tiny = Tiny(1e6)
     with pytest.raises(DataError, match="is not a number"):
         for _ in range(17):
@@ -312,4 +316,4 @@ def test_a_training_follows_and_resumes_with_the_same_bytes(bench):
     assert b"loss scale" in (bench.path / "cut/two_last.state").read_bytes()
     assert "\nproducts: fp16\n" in (bench.path / "cut/two/args.txt").read_text()
     np.testing.assert_allclose(losses(whole), losses(plain), rtol=0.05)
-    assert not np.array_equal(losses(whole), losses(plain))
+    assert not ON_HOST or not np.array_equal(losses(whole), losses(plain))

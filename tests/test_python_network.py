@@ -16,7 +16,7 @@ import pytest
 from api_support import MASK_CFG, NAMES, noise, write_cfg
 from conftest import ROOT, published_file
 from yolomask import ConfigError, DarknetWarning, DataError, DeviceError, Network, WeightsError
-from yolomask._native import lib
+from yolomask._native import check, ffi, lib
 
 LOW = {"conf": 0.05, "iou": 0.5}
 
@@ -70,9 +70,10 @@ def test_read_only_array(network):
 
 
 @pytest.mark.parametrize("way", ["cpu", "get", "copy_to_host", "away"])
-def test_arrays_on_a_gpu(network, way):
-    """PyTorch's, CuPy's and Numba's arrays come to the host by a method of theirs."""
+def test_arrays_on_a_gpu(cfg, way):
+    """PyTorch's, CuPy's and Numba's arrays come to a network on the CPU by a method of theirs."""
     pixels = noise(3)
+    network = Network(cfg, names=NAMES, device="cpu")
 
     class OnGpu:
         __cuda_array_interface__ = {}  # noqa: RUF012
@@ -86,6 +87,17 @@ def test_arrays_on_a_gpu(network, way):
             network.predict(OnGpu())
         return
     assert same(network.predict(OnGpu(), **LOW), network.predict(pixels, **LOW))
+
+
+def test_a_network_on_the_cpu_reads_no_memory_of_a_gpu(cfg):
+    image, out = ffi.new("dn_image *", {"width": 4, "height": 4}), ffi.new("dn_result **")
+    image.data = pixels = ffi.new("uint8_t[]", 48)
+    options = ffi.new("dn_predict_options *", {"on_device": True})
+    with Network(cfg, names=NAMES, device="cpu") as network, network._using() as handle:
+        with pytest.raises(DeviceError, match="images on a GPU for a network on the CPU"):
+            check(lib.dn_network_predict(handle, image, options, out))
+        with pytest.raises(DeviceError, match="an array on a GPU for a network on the CPU"):
+            check(lib.dn_network_accept(handle, pixels, 48, 1))
 
 
 def test_lists_and_batches(network, cfg):

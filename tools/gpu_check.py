@@ -6,7 +6,8 @@ Steps, each timed, limited in time, and of no consequence for the others:
   wheels     installs WHEELS=<folder>'s packages beside this check (no network, nothing permanent)
   build      GPU=1 and GPU=1 CUDNN=1, by make with the variables given, e.g. DEPS=build/deps
   tests      tests/test_cuda_*.py with both libraries; then, alone on the GPU, test_cuda_memory.py
-  sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers (SANITIZER=<pytest's -k>)
+  sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers and of the detector's
+             way to boxes and RoIs (SANITIZER=<pytest's -k>)
   bench      bench/bench_gpu.py with both libraries, PyTorch beside the second; then
              bench/bench_layers.py: kernels that move and pool, and the layers of whole networks
 Tests and sanitizer run at the same time, the benchmark alone. The report is a page of markdown; it
@@ -38,7 +39,7 @@ FOLDER = ROOT / "build/gpu-check"
 SITE = FOLDER / "site"
 LIBRARIES = {"cuBLAS": FOLDER / "libdarknet.so", "cuDNN": FOLDER / "cudnn/libdarknet.so"}
 PARTS = ["wheels", "build", "tests", "sanitizer", "bench"]
-SANITIZER = "against_cpu"
+SANITIZER = "against_cpu or two_heads_three_images"
 
 
 @dataclass
