@@ -13,8 +13,8 @@ the rounds' ratios, below 1 where we are faster; GFLOP/s, counting direct convol
 and their share of what fused multiply-adds in registers reach on as many threads (measured in every
 round; the best counts, the others show how quiet the machine was), which Winograd may exceed; load
 and first image in a process of its own, with its peak of memory and, in brackets, what it had
-before loading. Peers that are missing are left out, and it is said how to get them. Debian's
-darknet times itself.
+before loading. `exact` is float32 without Winograd, ours and ncnn's. Peers that are missing are
+left out, and it is said how to get them. Debian's darknet times itself.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def open_engines(case: Case, peers: list[str]) -> tuple[dict, list[dict]]:
             continue
         outputs = engine.outputs()
         row["error"] = relative_rms(outputs, wanted)
-        row["wrong"] = case.precision == "f32" and not row["error"] <= 1e-4
+        row["wrong"] = case.float32 and not row["error"] <= 1e-4
         engines[key] = engine
         rows.append(row)
     return engines, rows
@@ -118,7 +118,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, nargs="+", default=[416], help="side, or w and h (416)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="(all cores)")
     parser.add_argument("--batch", type=int, default=1, help="(1)")
-    parser.add_argument("--precision", choices=["f32", "bf16", "int8"], default="f32")
+    parser.add_argument("--precision", choices=["f32", "exact", "bf16", "int8"], default="f32")
     parser.add_argument("--peers", default="openvino,onnxruntime,ncnn,opencv")
     parser.add_argument("--rounds", type=int, default=15, help="(15)")
     parser.add_argument("--no-start", action="store_true", help="no load times and memory: quicker")

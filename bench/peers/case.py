@@ -57,6 +57,10 @@ class Case:
     outputs: list[str] = field(default_factory=list)  # yolo_82, ...
 
     @property
+    def float32(self) -> bool:
+        return self.precision in ("f32", "exact")
+
+    @property
     def onnx(self) -> Path:
         return Path(self.folder, "int8.onnx" if self.precision == "int8" else "model.onnx")
 

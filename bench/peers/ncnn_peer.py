@@ -36,6 +36,7 @@ def load(case: Case) -> Engine:
     prepare(case)
     stem, net = files(case), ncnn.Net()
     net.opt.num_threads = case.threads
+    net.opt.use_winograd_convolution = case.precision != "exact"
     net.opt.use_bf16_storage = case.precision == "bf16"
     net.load_param(str(stem.with_suffix(".param")))
     net.load_model(str(stem.with_suffix(".bin")))

@@ -14,7 +14,7 @@ def version() -> str:
 
 
 def load(case: Case) -> Engine:
-    if case.precision != "f32":
+    if not case.float32:
         raise Unsupported(f"reads no {case.precision} from a cfg")
     if not hasattr(cv2.dnn, "readNetFromDarknet"):
         raise Unsupported("reads no cfg from version 5 on")

@@ -17,7 +17,7 @@ def version() -> str:
 
 def open_network(case: Case) -> Network:
     """The network as a user opens it for this precision."""
-    if case.precision != "f32":
+    if not case.float32:
         raise Unsupported(f"has no {case.precision}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -29,6 +29,7 @@ def open_network(case: Case) -> Network:
             width=case.width,
             height=case.height,
             batch=case.batch,
+            precision=case.precision,
         )
 
 
