@@ -13,8 +13,8 @@ the rounds' ratios, below 1 where we are faster; GFLOP/s, counting direct convol
 and their share of what fused multiply-adds in registers reach on as many threads (measured in every
 round; the best counts, the others show how quiet the machine was), which Winograd may exceed; load
 and first image in a process of its own, the quicker of two, with its peak of memory and, in
-brackets, what it had before loading. `exact` is float32 without Winograd, ours and ncnn's. Peers that are missing are
-left out, and it is said how to get them. Debian's darknet times itself.
+brackets, what it had before loading. `exact` is float32 without Winograd, ours and ncnn's. Peers
+that are missing are left out, and it is said how to get them. Debian's darknet times itself.
 """
 
 from __future__ import annotations
