@@ -480,8 +480,8 @@ typedef enum dn_precision {
     DN_PRECISION_F32,     /* a plan of fused steps in single precision; Winograd where it wins */
     DN_PRECISION_EXACT,   /* the same without Winograd */
     DN_PRECISION_PLAIN,   /* layer by layer */
-    DN_PRECISION_BF16,    /* on a GPU: as FP16, in bfloat16 */
-    DN_PRECISION_INT8,    /* not yet */
+    DN_PRECISION_BF16,    /* convolutions multiply in bfloat16; on a GPU as FP16, in bfloat16 */
+    DN_PRECISION_INT8,    /* convolutions multiply in 8 bits; needs `calibration`; CPU only */
     DN_PRECISION_FP16,    /* on a GPU: half precision on tensor cores, sums in single precision */
 } dn_precision;
 
@@ -510,6 +510,7 @@ typedef struct dn_network_options {
     void *warn_context;
     dn_precision precision;
     dn_products products;
+    const char *calibration; /* a file of dn_calibrate, with DN_PRECISION_INT8; else NULL */
 } dn_network_options;
 
 typedef struct dn_network dn_network;
@@ -1000,6 +1001,32 @@ typedef struct dn_class_validate_options {
 DN_API dn_status dn_validate_classes(dn_network *network, const dn_dataset *dataset,
                                      const dn_class_validate_options *options,
                                      dn_class_accuracy *out);
+
+/* ---- calibration --------------------------------------------------------------------------- */
+
+/* Zeroed: the defaults. */
+typedef struct dn_calibrate_options {
+    dn_fit fit;      /* of the images */
+    float threshold; /* of the boxes that a mask branch sees; 0: .05 */
+    int64_t limit;   /* at most so many images, evenly spread; 0: all */
+    bool strict;     /* an image that cannot be read fails instead of being skipped */
+    void *context;   /* of the callbacks, each of which may be NULL */
+    void (*progress)(void *context, int64_t done, int64_t count);
+    void (*message)(void *context, const char *sentence); /* skipped images */
+    bool (*cancelled)(void *context);                     /* true: stop with DN_ERROR_CANCELLED */
+} dn_calibrate_options;
+
+typedef struct dn_calibration {
+    int64_t images, skipped; /* measured; could not be read */
+    int32_t layers;          /* convolutions, each of which has a range now */
+} dn_calibration;
+
+/* Runs a network made with DN_PRECISION_PLAIN on the CPU over the images and writes the range of
+ * each convolution's input to the file `out` (docs/formats.md), through a temporary file. `options`
+ * and `report` may be NULL. */
+DN_API dn_status dn_calibrate(dn_network *network, const char *const *images, int64_t count,
+                              const dn_calibrate_options *options, const char *out,
+                              dn_calibration *report);
 
 /* ---- training ------------------------------------------------------------------------------ */
 

@@ -499,7 +499,7 @@ def test_benchmark(tmp_path):
     out, error = segmenter.run("segmenter", "benchmark", *arguments, "-out", "x.json", "-nogpu")
     assert error == ""
     head, titles, *rows = out.splitlines()
-    assert head.startswith("seg.cfg, 64 x 64, cpu, 1 thread, float32, batch 1: 1 image, 5 rounds, ")
+    assert head.startswith("seg.cfg, 64 x 64, cpu, 1 thread, f32, batch 1: 1 image, 5 rounds, ")
     assert titles.split() == ["ms", "an", "image", "median", "95", "%"]
     told = json.loads((segmenter.path / "x.json").read_text())
     assert (told["threads"], told["rounds"], told["images"], told["width"]) == (1, 5, 1, 64)

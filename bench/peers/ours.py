@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 
-from peers.case import Case, Engine, Network, Unsupported, check, ffi, lib
+from peers.case import ROOT, Case, Engine, Network, check, ffi, lib
+from yolomask import calibrate
 
 NAME = "YOLO-Mask"
 
@@ -15,10 +17,20 @@ def version() -> str:
     return ""
 
 
+def calibration(case: Case) -> Path:
+    """The ranges for int8, from the photos that the peers' int8 is calibrated on."""
+    path = Path(case.folder, "calibration.txt")
+    calibrate(
+        *(case.cfg, case.weights, ROOT / "data", path),
+        width=case.width,
+        height=case.height,
+        threads=case.threads,
+    )
+    return path
+
+
 def open_network(case: Case) -> Network:
     """The network as a user opens it for this precision."""
-    if not case.float32:
-        raise Unsupported(f"has no {case.precision}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Network(
@@ -30,6 +42,7 @@ def open_network(case: Case) -> Network:
             height=case.height,
             batch=case.batch,
             precision=case.precision,
+            calibration=calibration(case) if case.precision == "int8" else None,
         )
 
 

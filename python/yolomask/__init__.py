@@ -8,6 +8,7 @@ from ._native import (
     DeviceError,
     WeightsError,
 )
+from .calibration import calibrate
 from .network import DarknetWarning, Network
 from .result import Result
 from .training import train
@@ -22,5 +23,6 @@ __all__ = [
     "Network",
     "Result",
     "WeightsError",
+    "calibrate",
     "train",
 ]

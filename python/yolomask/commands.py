@@ -13,12 +13,13 @@ from pathlib import Path
 
 from . import images, models
 from ._native import DarknetError
+from .calibration import calibrate
 from .coco import evaluate
 from .convert import convert
 from .datasets import Dataset
 from .detection import Outputs, detect
 from .label_formats import WRITERS
-from .network import DarknetWarning, Network
+from .network import PRECISIONS, DarknetWarning, Network
 from .onnx_export import export_onnx
 from .report import read_args, report
 from .video import demo
@@ -50,6 +51,17 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1; auto: a GPU if it can")
     group.add_argument("--threads", type=int, default=0, help="0: all cores")
     group.add_argument("--size", type=int, nargs="+", metavar="N", help="input: side, or w and h")
+    precisions = [name for name in PRECISIONS if name]
+    group.add_argument("--precision", choices=precisions, help="how it computes (f32)")
+    group.add_argument("--calibration", metavar="FILE", help="ranges for int8: calibrate's file")
+
+
+def input_size(arguments: argparse.Namespace) -> tuple[int, int]:
+    """Width and height of --size; 0: as the cfg says."""
+    size = arguments.size or [0]
+    if len(size) > 2:
+        raise ValueError("--size takes one number or two")
+    return size[0], size[-1]
 
 
 def open_network(arguments: argparse.Namespace) -> Network:
@@ -60,17 +72,17 @@ def open_network(arguments: argparse.Namespace) -> Network:
         cfg, weights, names = model.cfg, model.weights, names or model.names
     elif cfg is None or weights is None:
         raise ValueError("--cfg and --weights go together; without both the default model runs")
-    size = arguments.size or [0]
-    if len(size) > 2:
-        raise ValueError("--size takes one number or two")
+    width, height = input_size(arguments)
     return Network(
         cfg,
         weights,
         names,
         device=arguments.device,
         threads=arguments.threads,
-        width=size[0],
-        height=size[-1],
+        width=width,
+        height=height,
+        precision=arguments.precision,
+        calibration=arguments.calibration,
     )
 
 
@@ -266,6 +278,51 @@ def _convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def calibrate_main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="calibrate",
+        description="Writes the ranges that --precision int8 needs, from images.",
+        epilog="Images as the network will meet them, but none that it is measured on.",
+    )
+    parser.add_argument("sources", nargs="+", metavar="IMAGE", help="images, folders, patterns")
+    parser.add_argument("--cfg", required=True, help="the network")
+    parser.add_argument(
+        "--weights", nargs="+", metavar="FILE", required=True, help="weights files, in order"
+    )
+    parser.add_argument("-o", "--out", required=True, help="the file to write")
+    parser.add_argument("--limit", type=int, default=300, help="most images; 0: all (300)")
+    parser.add_argument("--size", type=int, nargs="+", metavar="N", help="input: side, or w and h")
+    parser.add_argument("--threads", type=int, default=0, help="0: all cores")
+    parser.add_argument("--stretch", action="store_true", help="stretch images into the input")
+    arguments = parser.parse_args(argv)
+    return run(lambda: _calibrate(arguments))
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    width, height = input_size(arguments)
+
+    def show(done: int, count: int) -> None:
+        print(f"\r{done} of {count} images", end="", file=sys.stderr, flush=True)
+
+    terminal = sys.stderr.isatty()
+    done = calibrate(
+        arguments.cfg,
+        arguments.weights,
+        arguments.sources,
+        arguments.out,
+        limit=arguments.limit,
+        width=width,
+        height=height,
+        threads=arguments.threads,
+        stretch=arguments.stretch,
+        on_progress=show if terminal else None,
+    )
+    if terminal:
+        print(file=sys.stderr)
+    print(f"ranges of {done.layers} convolutions on {done.images} images: {done.path}")
+    return 1 if done.skipped else 0
+
+
 def export_main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="export",
@@ -280,6 +337,7 @@ def export_main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, nargs="+", metavar="N", help="input: side, or w and h")
     arguments = parser.parse_args(argv)
     arguments.device, arguments.threads = "cpu", 0
+    arguments.precision = arguments.calibration = None
 
     def export() -> int:
         with open_network(arguments) as network:
@@ -313,6 +371,7 @@ def main() -> int:
     """The command of `python -m yolomask` and `yolomask`."""
     mains = {
         "detect": detect_main,
+        "calibrate": calibrate_main,
         "convert": convert_main,
         "demo": demo_main,
         "evaluate": evaluate_main,

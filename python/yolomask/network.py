@@ -100,8 +100,10 @@ class Network:
     to; device is "cpu", "cuda", "cuda:1" or "auto", the first GPU where the library was built with
     GPU=1 and finds one, else the CPU; threads 0 means all cores; width and height override the
     cfg's; strict turns unknown cfg keys, warnings otherwise, into errors; batch is how many images
-    run at a time; precision is how the CPU computes: "f32", fused steps in single precision,
-    "exact", the same without Winograd, or "plain", layer by layer.
+    run at a time; precision is how it computes: "f32", on the CPU fused steps in single precision,
+    "exact", the same without Winograd, "plain", layer by layer, "bf16", products in bfloat16,
+    "fp16" (GPU), or "int8" (CPU), products in 8 bits with the ranges of the file `calibration`,
+    which yolomask.calibrate writes.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Network:
         batch: int = 1,
         strict: bool = False,
         precision: str | None = None,
+        calibration: str | os.PathLike | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             allowed = ", ".join(name for name in PRECISIONS if name)
@@ -132,10 +135,12 @@ class Network:
         options.threads, options.strict, options.warn = threads, strict, self._warn
         options.precision = PRECISIONS[precision]
         options.device = where = ffi.new("char[]", device.encode())
+        ranges = None if calibration is None else ffi.new("char[]", encode_path(calibration))
+        options.calibration = ffi.NULL if ranges is None else ranges
         handle = ffi.new("dn_network **")
         check(lib.dn_network_create(encode_path(cfg), options, handle))
         self._handle = ffi.gc(handle[0], lib.dn_network_free)
-        del where
+        del where, ranges
         self.device: str = ffi.string(lib.dn_network_device(self._handle)).decode()
         info = ffi.new("dn_network_info *")
         check(lib.dn_network_get_info(self._handle, info))

@@ -35,6 +35,7 @@ static const char *const step_names[DN_TIMED] = {
 typedef struct dn_bench {
     dn_network *network;
     const char *cfg;
+    const char *precision;
     int32_t threads;
     dn_predict_options predict;
     int64_t rounds, images, objects;
@@ -109,13 +110,12 @@ static int ascending(const void *a, const void *b)
 
 static void print_table(const dn_bench *bench, const dn_network_info *info)
 {
-    printf(
-        "%s, %d x %d, %s, %d thread%s, float32, batch 1: %lld image%s, %lld round%s, %.1f objects "
-        "an image\n",
-        bench->cfg, info->width, info->height, dn_network_device(bench->network), bench->threads,
-        bench->threads == 1 ? "" : "s", (long long)bench->images, bench->images == 1 ? "" : "s",
-        (long long)bench->rounds, bench->rounds == 1 ? "" : "s",
-        (double)bench->objects / (double)bench->count);
+    printf("%s, %d x %d, %s, %d thread%s, %s, batch 1: %lld image%s, %lld round%s, %.1f objects "
+           "an image\n",
+           bench->cfg, info->width, info->height, dn_network_device(bench->network), bench->threads,
+           bench->threads == 1 ? "" : "s", bench->precision, (long long)bench->images,
+           bench->images == 1 ? "" : "s", (long long)bench->rounds, bench->rounds == 1 ? "" : "s",
+           (double)bench->objects / (double)bench->count);
     printf("%-16s %10s %10s\n", "ms an image", "median", "95 %");
     for (int k = 0; k < DN_TIMED; k++)
         printf("%-16s %10.3f %10.3f\n", step_names[k], bench->times[k][bench->count / 2],
@@ -129,10 +129,10 @@ static void write_json(const dn_bench *bench, const dn_network_info *info, const
     dn_json_text(file, bench->cfg);
     fprintf(file,
             ", \"width\": %d, \"height\": %d, \"device\": \"%s\", \"threads\": %d, "
-            "\"precision\": \"float32\", \"batch\": 1, \"images\": %lld, \"rounds\": %lld, "
+            "\"precision\": \"%s\", \"batch\": 1, \"images\": %lld, \"rounds\": %lld, "
             "\"objects\": %.3f, \"ms\": {",
             info->width, info->height, dn_network_device(bench->network), bench->threads,
-            (long long)bench->images, (long long)bench->rounds,
+            bench->precision, (long long)bench->images, (long long)bench->rounds,
             (double)bench->objects / (double)bench->count);
     for (int k = 0; k < DN_TIMED; k++)
         fprintf(file, "%s\"%s\": {\"median\": %.3f, \"p95\": %.3f}", k > 0 ? ", " : "",
@@ -156,6 +156,7 @@ int dn_command_benchmark(dn_arguments *arguments)
     bench.network = dn_open_network(arguments, &common, 1);
     dn_must_have_head(bench.network, arguments->cfg);
     bench.cfg = arguments->cfg;
+    bench.precision = dn_precision_name(common.precision);
     bench.threads = common.threads > 0 ? common.threads : dn_thread_limit();
     bench.images = arguments->count;
     for (int k = 0; k < DN_TIMED; k++)

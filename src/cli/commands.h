@@ -33,6 +33,8 @@
     X(tail, "cfg weights out N", "writes layers N and up: a mask branch alone")                    \
     X(ops, "cfg", "counts floating point operations")                                              \
     X(speed, "cfg [weights] [times]", "times the forward pass")                                    \
+    X(calibrate, "[data] cfg weights [images...]",                                                 \
+      "ranges of the inputs of convolutions for int8")                                             \
     X(average, "cfg out weights...", "means of the weights of several files")                      \
     X(statistics, "cfg weights", "minimum, mean and maximum of each layer's parameters")           \
     X(reset, "cfg weights out", "sets seen to 0")                                                  \

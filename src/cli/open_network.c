@@ -58,13 +58,19 @@ static void take_device(dn_arguments *arguments, char *device, size_t size)
     }
 }
 
+static const char *const precision_names[] = {"f32", "exact", "plain", "bf16", "int8", "fp16"};
+
+const char *dn_precision_name(dn_precision precision)
+{
+    return precision_names[precision == DN_PRECISION_DEFAULT ? 0 : precision - DN_PRECISION_F32];
+}
+
 static dn_precision take_precision(dn_arguments *arguments)
 {
-    static const char *const names[] = {"f32", "exact", "plain", "bf16", "int8", "fp16"};
     const char *name = dn_take_text(arguments, "-precision", NULL);
     if (!name) return DN_PRECISION_DEFAULT;
     for (int i = 0; i < 6; i++)
-        if (strcmp(name, names[i]) == 0) return (dn_precision)(DN_PRECISION_F32 + i);
+        if (strcmp(name, precision_names[i]) == 0) return (dn_precision)(DN_PRECISION_F32 + i);
     dn_die("-precision %s: f32, exact, plain, fp16, bf16 or int8 is wanted", name);
 }
 
@@ -76,6 +82,7 @@ dn_common_arguments dn_take_common(dn_arguments *arguments)
     common.height = (int32_t)dn_take_int(arguments, "-height", 0, 0, 65536);
     common.seed = (uint64_t)dn_take_int(arguments, "-seed", 1, 0, INT64_MAX);
     common.precision = take_precision(arguments);
+    common.calibration = dn_take_text(arguments, "-calibration", NULL);
     common.strict = dn_take_flag(arguments, "-strict");
     common.quiet = dn_take_flag(arguments, "-quiet");
     take_device(arguments, common.device, sizeof common.device);
@@ -109,6 +116,7 @@ dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_argum
         .device = common->device,
         .warn = dn_print_warning,
         .precision = common->precision,
+        .calibration = common->calibration,
     };
     dn_network *network = NULL;
     dn_must(dn_network_create(arguments->cfg, &options, &network));

@@ -58,6 +58,7 @@ dn_status dn_run_forward(dn_network *network, dn_pass *pass)
         dn_layer *layer = &network->layers[i];
         if (i == branch) began = dn_now();
         pass->training = layer->trains;
+        if (pass->observe) pass->observe(pass->context, layer, pass);
         DN_TRY(forward_layer(layer, pass));
     }
     network->branch_seconds = began > 0.0 ? dn_now() - began : 0.0;

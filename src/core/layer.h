@@ -51,7 +51,8 @@ typedef struct dn_param {
 } dn_param;
 
 /* What an executor hands to forward, backward and detect. */
-typedef struct dn_pass {
+typedef struct dn_pass dn_pass;
+struct dn_pass {
     dn_network *network;
     bool training; /* false for frozen layers even while the network trains */
     int32_t batch; /* live images */
@@ -62,7 +63,10 @@ typedef struct dn_pass {
     const dn_truth *truth; /* `batch` of them, or NULL (darknet.h) */
     float threshold;       /* smallest score a head reports and [roialign] keeps */
     float nms;             /* IoU threshold of suppression; negative: as the cfg says */
-} dn_pass;
+    /* Layer by layer: told of each layer before it runs, or NULL. */
+    void (*observe)(void *context, const dn_layer *layer, const dn_pass *pass);
+    void *context;
+};
 
 typedef dn_status (*dn_layer_function)(dn_layer *layer, const dn_pass *pass);
 

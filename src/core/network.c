@@ -3,6 +3,7 @@
  * network.h. */
 #include "core/network.h"
 
+#include "core/calibration.h"
 #include "core/host.h"
 #include "core/memory.h"
 #include "core/params.h"
@@ -183,16 +184,29 @@ static void warn_of_work(const dn_network *network)
 static dn_status check_precision(const dn_network *network)
 {
     const dn_precision precision = network->options.precision;
-    const bool cpu = network->backend == &dn_cpu_backend;
-    if (precision <= DN_PRECISION_PLAIN) return DN_OK;
-    if (precision == DN_PRECISION_INT8 || (precision == DN_PRECISION_BF16 && cpu))
+    const bool cpu = network->backend == &dn_cpu_backend, int8 = precision == DN_PRECISION_INT8;
+    if (precision == DN_PRECISION_FP16 && cpu)
+        return dn_fail(DN_ERROR_ARGUMENT, "precision fp16 needs a GPU; on the CPU f32, exact, "
+                                          "plain, bf16 or int8 are allowed");
+    if (int8 && !cpu)
+        return dn_fail(DN_ERROR_ARGUMENT, "precision int8 needs the CPU; on a GPU f32, exact, "
+                                          "plain, fp16 or bf16 are allowed");
+    if (int8 && !network->options.calibration)
         return dn_fail(DN_ERROR_ARGUMENT,
-                       "precision %s is not there yet: f32, exact or plain are allowed",
-                       precision == DN_PRECISION_INT8 ? "int8" : "bf16");
-    if (cpu)
-        return dn_fail(DN_ERROR_ARGUMENT,
-                       "precision fp16 needs a GPU; on the CPU f32, exact or plain are allowed");
+                       "precision int8 needs a calibration file, which \"darknet calibrate CFG "
+                       "WEIGHTS IMAGES -out FILE\" makes");
+    if (!int8 && network->options.calibration)
+        return dn_fail(DN_ERROR_ARGUMENT, "%s: a calibration file is for precision int8 only",
+                       network->options.calibration);
     return DN_OK;
+}
+
+/* The caller's text is not looked at again. */
+static dn_status take_calibration(dn_network *network)
+{
+    const char *path = network->options.calibration;
+    network->options.calibration = NULL;
+    return path ? dn_calibration_read(network, path) : DN_OK;
 }
 
 static dn_status build(dn_network *network, const char *path)
@@ -200,6 +214,7 @@ static dn_status build(dn_network *network, const char *path)
     DN_TRY(open_device(network));
     DN_TRY(check_precision(network));
     DN_TRY(outline(network, path));
+    DN_TRY(take_calibration(network));
     warn_of_work(network);
     DN_TRY(dn_host_create(network));
     DN_TRY(dn_network_plan(network));
@@ -288,6 +303,7 @@ void dn_network_free(dn_network *network)
     dn_options_free(dn_net_option_table, &network->net);
     dn_cfg_free(network->cfg);
     dn_free(network->grad_writer);
+    dn_free(network->ranges);
     dn_free(network->layers);
     if (backend) {
         backend->free_host(network->prepared);

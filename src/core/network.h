@@ -46,6 +46,11 @@ typedef struct dn_companion {
     int64_t bytes; /* of its blocks, beside the network's arena */
 } dn_companion;
 
+/* Of values: it holds 0. */
+typedef struct dn_range {
+    float low, high;
+} dn_range;
+
 struct dn_network {
     dn_cfg *cfg;
     dn_net_options net; /* the [net] section */
@@ -83,6 +88,7 @@ struct dn_network {
     uint64_t frozen_version;  /* the same for layers that do not train: no optimizer step counts */
     uint64_t setups;          /* changes when the layers are set up: for another input size */
     bool host_layers;         /* some layer runs on the CPU while the network does not */
+    dn_range *ranges; /* (layer_count): of the convolutions' inputs (calibration.h), or NULL */
     dn_companion companion;
     uint64_t seen;      /* images, as the weights file says */
     int32_t version[3]; /* header words of the weights file read */

@@ -5,7 +5,37 @@
 #include "layers/deconvolutional.h"
 #include "layers/shortcut.h"
 
+#include <math.h>
 #include <string.h>
+
+/* ---- precision ---- */
+
+static bool feeds_a_head(const dn_network *network, const dn_layer *layer)
+{
+    for (int32_t i = layer->index + 1; i < network->layer_count; i++) {
+        const dn_layer *reader = &network->layers[i];
+        if (reader->type->detect && reader->inputs[0] == layer->index) return true;
+    }
+    return false;
+}
+
+static dn_quantization quantization_of(dn_range range)
+{
+    const float scale = (range.high - range.low) / 255;
+    return (dn_quantization){scale, (int32_t)lrintf(-range.low / scale)};
+}
+
+/* In int8 what a head reads stays float32: about a hundredth of the work of YOLOv3, for outputs of
+ * the heads that are some hundredths nearer to those of float32. */
+static void set_precision(const dn_plan *plan, const dn_layer *layer, dn_conv_problem *problem)
+{
+    const dn_network *network = plan->network;
+    if (plan->device) return;
+    if (network->options.precision == DN_PRECISION_BF16) problem->precision = DN_CONV_BF16;
+    if (network->options.precision != DN_PRECISION_INT8 || feeds_a_head(network, layer)) return;
+    problem->precision = DN_CONV_INT8;
+    problem->in_quant = quantization_of(network->ranges[layer->index]);
+}
 
 static dn_conv_problem problem_of(const dn_plan *plan, const dn_layer *layer,
                                   const dn_layer *shortcut)
@@ -19,6 +49,7 @@ static dn_conv_problem problem_of(const dn_plan *plan, const dn_layer *layer,
         .filters = o->filters / o->groups,
         .activation = state->stage.activation,
     };
+    set_precision(plan, layer, &problem);
     if (!shortcut) return problem;
     problem.adds = true;
     problem.after_add = (dn_activation)((const dn_shortcut_options *)shortcut->options)->activation;
