@@ -160,7 +160,7 @@ classes=3
 num=2
 [roialign]
 layers=0
-size=5
+size={size}
 max_rois=100
 [convolutional]
 filters=19
@@ -181,11 +181,12 @@ classes=3
 """
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_masks_of_several_classes(isa, batch):
-    """A box that is an instance of several classes has a mask of each, from its own filter."""
+@pytest.mark.parametrize(("batch", "size"), [(1, 5), (2, 5), (1, 36)])
+def test_masks_of_several_classes(isa, batch, size):
+    """A box that is an instance of several classes has a mask of each, from its own filter; large
+    ones in several rounds."""
     results = []
-    for net in pair(CLASSES, batch=batch):
+    for net in pair(CLASSES.format(size=size), batch=batch):
         scatter(net)
         net.params(-2)["weights"][:] = np.random.default_rng(2).normal(0, 0.5, 63)
         lib.dn_network_touch(net.handle)
@@ -193,15 +194,16 @@ def test_masks_of_several_classes(isa, batch):
         data = net._set_input(values)
         check(lib.dn_network_forward(net.handle, data, batch, 0.2))
         results.append([net.result(i, 64, 48) for i in range(batch)])
+        assert net.layer(-1).live > 30
     for plain, plan in zip(*results, strict=True):
-        assert plain.mask_size == plan.mask_size == 10
+        assert plain.mask_size == plan.mask_size == 2 * size
         count = plain.instance_count
         assert count == plan.instance_count > 20
         found = [[result.instances[i] for i in range(count)] for result in (plain, plan)]
         boxes = [(one.detection, one.class_id) for one in found[0]]
         assert boxes == [(one.detection, one.class_id) for one in found[1]]
         assert len({box for box, _ in boxes}) < count  # some have several classes
-        masks = np.array([net_masks(instances, 100) for instances in found])
+        masks = np.array([net_masks(instances, 4 * size**2) for instances in found])
         assert np.abs(masks[0] - masks[1]).max() <= 1e-4
         by_box = {}
         for (box, _), mask in zip(boxes, masks[0], strict=True):
@@ -217,7 +219,7 @@ def net_masks(instances, cells: int) -> list[np.ndarray]:
 
 def test_given_boxes_have_masks_of_their_classes(isa):
     """[mask]'s output is of each box's class, however the classes of a round differ."""
-    nets = pair(CLASSES)
+    nets = pair(CLASSES.format(size=5))
     for net in nets:
         scatter(net)
         place_boxes(net, 1, 7)

@@ -88,6 +88,7 @@ struct dn_step {
 
     float *planar;          /* of a reorder; of [mask], the extra classes' planes */
     const dn_layer *logits; /* of [mask]: the convolution before it */
+    int32_t first_extra;    /* of [mask]: the first extra class of this round */
     dn_blocked in[2], out;  /* blocked operands, set when all is placed */
     int32_t first_block;    /* of out, that is written */
     int32_t block_count;

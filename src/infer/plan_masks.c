@@ -41,22 +41,16 @@ static dn_status masks_begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
     return dn_mask_begin_extras(step->layer, &step->planar);
 }
 
-/* The extra classes of the RoIs of this round: first..last-1. */
-static void extras_of_round(const dn_step *step, int32_t *first, int32_t *last)
-{
-    const dn_roi_set *set = step->layer->rois;
-    int32_t k = 0;
-    while (k < set->extra_count && set->extras[k].roi < step->first_image) k++;
-    *first = k;
-    while (k < set->extra_count && set->extras[k].roi < step->first_image + step->images) k++;
-    *last = k;
-}
-
+/* Besides the RoIs' own classes, the extras of this round: they follow those of the one before. */
 static int32_t masks_tasks(dn_step *step, int32_t phase, int32_t threads)
 {
-    int32_t first, last;
+    const dn_roi_set *set = step->layer->rois;
+    int32_t first = step->first_image > 0 ? step->first_extra : 0, last;
     (void)phase, (void)threads;
-    extras_of_round(step, &first, &last);
+    while (first < set->extra_count && set->extras[first].roi < step->first_image) first++;
+    for (last = first; last < set->extra_count; last++)
+        if (set->extras[last].roi >= step->first_image + step->images) break;
+    step->first_extra = first;
     return step->images + last - first;
 }
 
@@ -67,17 +61,17 @@ static void masks_run(const dn_step *step, int32_t phase, int32_t task, void *sc
     const dn_convolutional *state = logits->state;
     const int64_t cells = dn_tensor_size(&layer->out);
     const int32_t channels = state->geometry.c, lanes = step->kernels->lanes;
-    int32_t roi = step->first_image + task, channel, first, last;
+    int32_t roi = step->first_image + task, channel;
     float *out = layer->out.data + roi * cells, *weights = scratch;
     (void)phase;
     if (task < step->images) {
         channel = dn_mask_channel(layer, roi);
     } else {
-        extras_of_round(step, &first, &last);
-        const dn_roi_extra *extra = &layer->rois->extras[first + task - step->images];
+        const int32_t index = step->first_extra + task - step->images;
+        const dn_roi_extra *extra = &layer->rois->extras[index];
         roi = extra->roi;
         channel = extra->class_id;
-        out = step->planar + (extra - layer->rois->extras) * cells;
+        out = step->planar + index * cells;
     }
     memcpy(weights, state->weights->data + (int64_t)channel * channels,
            (size_t)channels * sizeof *weights);

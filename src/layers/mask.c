@@ -313,10 +313,19 @@ dn_status dn_mask_begin_extras(dn_layer *layer, float **extras)
 static const float *extra_plane(const dn_layer *layer, int32_t roi, int32_t class_id)
 {
     const dn_roi_set *set = layer->rois;
-    for (int32_t k = 0; k < set->extra_count; k++)
-        if (set->extras[k].roi == roi && set->extras[k].class_id == class_id)
-            return ((const dn_mask *)layer->state)->extras + k * dn_tensor_size(&layer->out);
-    return NULL;
+    int32_t low = 0, high = set->extra_count;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        const dn_roi_extra *extra = &set->extras[middle];
+        if (extra->roi < roi || (extra->roi == roi && extra->class_id < class_id))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const bool found = low < set->extra_count && set->extras[low].roi == roi &&
+                       set->extras[low].class_id == class_id;
+    return found ? ((const dn_mask *)layer->state)->extras + low * dn_tensor_size(&layer->out)
+                 : NULL;
 }
 
 /* Whether the output has it: the RoI's own class, or the only one. */
