@@ -214,7 +214,7 @@ BAD = {
     "dlpack version": (lambda a: Exporter(a, version=2), r"hands out DLPack 2\.0; 0 and 1"),
     "used": (lambda a: Exporter(a, name=b"used_dltensor_versioned"), "no capsule, or a used one"),
     "address": (lambda a: Interface(a, data=(a.ctypes.data, False)), "is no memory of a GPU"),
-    "length": (lambda a: Interface(a, shape=(500, 80, 3)), "is no memory of a GPU"),
+    "length": (lambda a: Interface(a, shape=(60000, 60000, 3)), "is no memory of a GPU"),
 }
 
 
