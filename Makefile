@@ -107,8 +107,8 @@ CUDA_LIBS    = $(filter-out -isystem=%,$(CUDNN_AT) $(CUBLAS_AT)) \
                $(shell $(NVCC) -dryrun none.cu 2>&1 | sed -n 's/^\#\$$ LIBRARIES= *//p') \
                -lcudart_static -lstdc++ -ldl -lrt
 LIBS        := $(CUDA_LIBS) $(LIBS)
-# One of the two implementations of cuda/conv.h.
-CUDA_SOURCES := $(filter-out $(if $(cudnn),cuda/conv_gemm.cu,%_cudnn.cu),$(wildcard cuda/*.cu))
+# One of the two implementations of cuda/conv.h, and of what cuda/half_conv.h leaves to cuDNN.
+CUDA_SOURCES := $(filter-out $(if $(cudnn),%_gemm.cu,%_cudnn.cu),$(wildcard cuda/*.cu))
 LIB_OBJECTS := $(filter-out $(BUILD)/src/core/backend.o,$(LIB_OBJECTS)) $(CUDA)/backend.o \
                $(CUDA_SOURCES:%.cu=$(CUDA)/%.o)
 endif
@@ -251,7 +251,8 @@ gpu-check:
 # what the second has besides, so that all is compiled at once.
 gpu-libraries:
 	-+@$(MAKE) --no-print-directory GPU=1 CUDNN=1 CUDA=build/gpu-check PLACE=build/gpu-check/cudnn/ \
-	    all build/gpu-check/cuda/conv_gemm.o
+	    all build/gpu-check/cuda/conv_gemm.o \
+	    build/gpu-check/cuda/half_conv_gemm.o
 	+@$(MAKE) --no-print-directory GPU=1 CUDA=build/gpu-check PLACE=build/gpu-check/ all
 
 # The same tests with the kernels compiled as C++ and run by the CPU, in two orders of the threads;

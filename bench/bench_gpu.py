@@ -2,16 +2,20 @@
 
     YOLOMASK_LIBRARY=build/gpu-check/libdarknet.so python bench/bench_gpu.py [--json FILE]
         [--device cuda] [--seconds 1] [--limit 90] [--batches 8,16,32,64] [--size 416] [--torch]
+        [--steps]
 
-Forward passes of yolov3, yolov4-tiny and the shipped segmenter; photos through the segmenter, from
-decoded pixels to boxes and masks; training steps of yolov3; steps of the mask stage of yolomask.
-float32, random weights (the segmenter's own where they are found). Each figure is the median of as
-many rounds as fit into --seconds, at least three (one of slow things), behind two that are not
-counted; every round ends when the device has finished. Our input comes from host memory, PyTorch's
-lies on the device. What is not done after --limit seconds in all is left out.
+Forward passes of yolov3, yolov4-tiny and the shipped segmenter, in float32 and in half precision;
+yolomask's branch for 20 and 100 boxes; photos through the segmenter, from decoded pixels to boxes
+and masks; training steps of yolov3; steps of the mask stage of yolomask. Random weights (the
+segmenter's own where they are found). Each figure is the median of as many rounds as fit into
+--seconds, at least three (one of slow things), behind two that are not counted; every round ends
+when the device has finished. Our input comes from host memory, PyTorch's lies on the device. What
+is not done after --limit seconds in all is left out. --steps prints what each step of yolov3's plan
+took, with the operations a second that it reached.
 
-With --torch PyTorch's steps of the same layers take turns with ours: float32 without TF32, and
-mixed precision (float16, channels last); its loss is the mean square of what the heads read, which
+With --torch PyTorch's steps of the same layers take turns with ours: forward passes in float16,
+channels last, batch normalisation folded, as CUDA graphs; trainings in float32 without TF32 and in
+mixed precision (float16, channels last). Its loss is the mean square of what the heads read, which
 is cheaper than ours. What fails is a line that says why. Every part is a process of its own, since
 a failed kernel spoils the device for its process.
 """
@@ -31,7 +35,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from steps import ROOT, check, ffi, lib, make_network, our_step
+from steps import ROOT, check, ffi, lib, make_network, our_step, quiet_heads
 
 Step = Callable[[], object]
 rows: list[dict] = []
@@ -118,13 +122,118 @@ def load_weights(network, weights: str) -> None:
         check(lib.dn_network_load_weights(network, weights.encode(), read))
 
 
-def forward(cfg: str, batch: int, size: int, device: str, weights: str = "") -> Step:
+PRECISIONS = {
+    "ours": lib.DN_PRECISION_DEFAULT,
+    "ours, fp16": lib.DN_PRECISION_FP16,
+    "ours, bf16": lib.DN_PRECISION_BF16,
+}
+GRAPHED = 4  # passes behind which all of a plan is graphs
+
+
+def forward(cfg: str, batch: int, size: int, device: str, weights: str = "", who="ours") -> Step:
     path = ROOT / f"cfg/{cfg}.cfg"
-    network = make_network(path, batch=batch, width=size, height=size, device=device)
+    network = make_network(
+        path, batch=batch, width=size, height=size, device=device, precision=PRECISIONS[who]
+    )
     load_weights(network, weights)
     images = images_of(batch, size)
     data = ffi.from_buffer("float[]", images)
-    return lambda: check(lib.dn_network_forward(network, data, batch, 0.25))
+
+    def step():
+        check(lib.dn_network_forward(network, data, batch, 0.25))
+
+    for _ in range(GRAPHED):
+        step()
+    step.network = network
+    return step
+
+
+def torch_forward(cfg: str, batch: int, size: int, device: str) -> Step:
+    from bench_training import torch_forward
+
+    return torch_forward(ROOT / f"cfg/{cfg}.cfg", images_of(batch, size), device, True)
+
+
+def measure_forward(options) -> None:
+    for cfg in ("yolov3", "yolov4-tiny", "yolomask-v4-tiny"):
+        weights = find_weights() if cfg == "yolomask-v4-tiny" else ""
+        for batch in (1, 8, 32):
+            makers: dict[str, Callable[[], Step]] = {
+                who: lambda c=cfg, b=batch, w=weights, p=who: forward(
+                    c, b, options.size, options.device, w, p
+                )
+                for who in PRECISIONS
+                if who == "ours, fp16" or batch < 32
+            }
+            if options.torch and "mask" not in cfg:
+                makers["PyTorch float16"] = lambda c=cfg, b=batch: torch_forward(
+                    c, b, options.size, options.device
+                )
+            measure(f"{cfg}-{options.size} forward", batch, makers, options.seconds)
+
+
+def print_steps(options) -> None:
+    """What the steps of yolov3's plan take, alone and one behind the other: not a graph."""
+    network = forward("yolov3", 1, options.size, options.device, who="ours, fp16").network
+    info, seconds = ffi.new("dn_step_info *"), 0.0
+    for i in range(lib.dn_network_step_count(network)):
+        check(lib.dn_network_get_step(network, i, info))
+        seconds += info.seconds
+        rate = info.flops / info.seconds / 1e12 if info.seconds > 0 else 0
+        print(
+            f"step {i:3} {ffi.string(info.kind).decode():11} {ffi.string(info.form).decode():12} "
+            f"layers {info.first_layer:3} to {info.last_layer:3} {info.w:4} x{info.h:4} x{info.c:5}"
+            f" {1e6 * info.seconds:8.1f} us {rate:7.1f} TFLOP/s"
+        )
+    print(f"sum of the steps: {1e6 * seconds:.1f} us", flush=True)
+
+
+def branch(rois: int, size: int, device: str, who: str) -> Callable[[], float]:
+    """The seconds that yolomask's branch takes for so many boxes."""
+    network = make_network(
+        ROOT / "cfg/yolomask.cfg", width=size, height=size, device=device, precision=PRECISIONS[who]
+    )
+    quiet_heads(network)
+    boxes = ffi.new("dn_roi[]", rois)
+    for k, roi in enumerate(boxes):
+        x, y = size * (k % 10) / 14, size * (k // 10) / 14
+        roi.truth, roi.detection = -1, k
+        roi.box = roi.expanded = (x, y, x + size / 4, y + size / 3)
+    check(lib.dn_test_set_rois(network, boxes, rois))
+    pixels = np.full((size, size, 3), 127, np.uint8)
+    image = ffi.new("dn_image *", {"width": size, "height": size})
+    image.data = ffi.cast("uint8_t *", ffi.from_buffer(pixels))
+    options, result = ffi.new("dn_predict_options *"), ffi.new("dn_result **")
+
+    def step(_keep=(pixels, network)) -> float:
+        check(lib.dn_network_predict(network, image, options, result))
+        seconds = 1e-3 * result[0].branch_ms
+        lib.dn_result_free(result[0])
+        return seconds
+
+    for _ in range(GRAPHED):
+        step()
+    return step
+
+
+def measure_branch(options) -> None:
+    for rois in (20, 100):
+        what = f"yolomask-{options.size} mask branch, {rois} boxes"
+        for who in ("ours, fp16", "ours, bf16"):
+            try:
+                step = branch(rois, options.size, options.device, who)
+                report(what, who, 1, [step() for _ in range(300)])
+            except Exception as error:
+                failed(what, who, 1, error)
+        if options.torch:
+            makers = {"PyTorch float16": lambda r=rois: torch_branch_of(r, options.device)}
+            measure(what, 1, makers, options.seconds)
+
+
+def torch_branch_of(rois: int, device: str) -> Step:
+    from bench_training import torch_branch
+
+    return torch_branch(rois, device)
 
 
 def find_weights() -> str:
@@ -134,9 +243,10 @@ def find_weights() -> str:
     return ",".join(map(str, files)) if all(file.is_file() for file in files) else ""
 
 
-def photo(device: str, batch: int) -> Step:
+def photo(device: str, batch: int, who: str) -> Step:
     """The segmenter on the shipped photo, from decoded pixels."""
-    network = make_network(ROOT / "cfg/yolomask-v4-tiny.cfg", batch=batch, device=device)
+    cfg = ROOT / "cfg/yolomask-v4-tiny.cfg"
+    network = make_network(cfg, batch=batch, device=device, precision=PRECISIONS[who])
     load_weights(network, find_weights())
     image = ffi.gc(ffi.new("dn_image *"), lib.dn_image_free)
     check(lib.dn_image_load(str(ROOT / "data/astronaut.jpg").encode(), image))
@@ -148,6 +258,8 @@ def photo(device: str, batch: int) -> Step:
         for result in results:
             lib.dn_result_free(result)
 
+    for _ in range(GRAPHED):
+        predict()
     return predict
 
 
@@ -174,14 +286,16 @@ def measure_part(part: str, options) -> None:
     size, device, seconds = options.size, options.device, options.seconds
     name, _, batch = part.partition(" ")
     if name == "forward":
-        for cfg in ("yolov3", "yolov4-tiny", "yolomask-v4-tiny"):
-            weights = find_weights() if cfg == "yolomask-v4-tiny" else ""
-            for batch in (1, 8):
-                make = {"ours": lambda c=cfg, b=batch, w=weights: forward(c, b, size, device, w)}
-                measure(f"{cfg}-{size} forward", batch, make, seconds)
+        measure_forward(options)
+        if options.steps:
+            print_steps(options)
+    elif name == "branch":
+        measure_branch(options)
     elif name == "photos":
         for batch in (1, 8):
-            make = {"ours": lambda b=batch: photo(device, b)}
+            make = {
+                who: lambda b=batch, w=who: photo(device, b, w) for who in ("ours", "ours, fp16")
+            }
             measure("yolomask-v4-tiny, photo to masks", batch, make, seconds)
     elif name == "masks":
         make = {"ours": lambda: mask_stage(8, size, device)}
@@ -221,6 +335,7 @@ def main() -> None:
     parser.add_argument("--batches", default="8,16,32,64")
     parser.add_argument("--size", type=int, default=416)
     parser.add_argument("--torch", action="store_true")
+    parser.add_argument("--steps", action="store_true")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
@@ -229,7 +344,7 @@ def main() -> None:
         return
     end = time.perf_counter() + options.limit
     trainings = [f"training {batch}" for batch in options.batches.split(",")]
-    for part in ["forward", "photos", "masks", *trainings]:
+    for part in ["forward", "branch", "photos", "masks", *trainings]:
         rows.extend(measure_apart(part, max(end - time.perf_counter(), 1)))
         if options.json:
             options.json.write_text(json.dumps(rows, indent=1))

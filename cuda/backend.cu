@@ -1,6 +1,7 @@
 /* The CUDA backend: memory, copies and the table of kernels. See core/backend.h. */
 #include "launch.h"
 
+#include "half_conv.h"
 #include "letterbox.h"
 #include "optimizer.h"
 #include "suppress.h"
@@ -171,5 +172,5 @@ const dn_backend dn_cuda_backend = {
     cuda_free,      cuda_alloc_host,    cuda_free_host,     cuda_copy_in,
     cuda_copy_out,  cuda_zero,          cuda_copy_out_runs, cuda_copy,
     dn_cuda_update, dn_cuda_square_sum, dn_cuda_letterbox,  cuda_accept,
-    dn_cuda_detect, cuda_synchronise,   cuda_kernels,       nullptr,
+    dn_cuda_detect, cuda_synchronise,   cuda_kernels,       &dn_cuda_plan_device,
 };

@@ -14,14 +14,6 @@
 
 #include <new>
 
-#define DN_CUDNN_TRY(call)                                                                         \
-    do {                                                                                           \
-        const cudnnStatus_t dn_cudnn_status = (call);                                              \
-        if (dn_cudnn_status != CUDNN_STATUS_SUCCESS)                                               \
-            return dn_fail(DN_ERROR_DEVICE, "%s:%d: cuDNN: %s", __FILE__, __LINE__,                \
-                           cudnnGetErrorString(dn_cudnn_status));                                  \
-    } while (0)
-
 struct dn_cuda_conv {
     dn_conv_args args;
     dn_products products;
@@ -33,7 +25,7 @@ struct dn_cuda_conv {
 
 static thread_local dn_handles<cudnnHandle_t, cudnnDestroy> handles;
 
-static dn_status current_handle(cudnnHandle_t *handle)
+dn_status dn_cudnn_handle(cudnnHandle_t *handle)
 {
     cudnnHandle_t *kept = nullptr;
     DN_TRY(handles.place(&kept));
@@ -118,7 +110,7 @@ template <class Pass> static dn_status choose(dn_cuda_conv *conv, cudnnHandle_t 
 static dn_status make_plan(dn_cuda_conv *conv, int32_t passes)
 {
     cudnnHandle_t handle;
-    DN_TRY(current_handle(&handle));
+    DN_TRY(dn_cudnn_handle(&handle));
     DN_TRY(describe(conv));
     if (passes & DN_CONV_FORWARD) DN_TRY(choose<dn_cudnn_forward>(conv, handle));
     if (passes & DN_CONV_BACKWARD_WEIGHTS) DN_TRY(choose<dn_cudnn_weights>(conv, handle));
@@ -168,7 +160,7 @@ static dn_status prepare(const dn_cuda_conv *conv, int32_t images, cudnnHandle_t
                          typename Pass::algorithm *use)
 {
     const typename Pass::algorithm chosen = (typename Pass::algorithm)conv->chosen[Pass::NUMBER];
-    DN_TRY(current_handle(handle));
+    DN_TRY(dn_cudnn_handle(handle));
     DN_TRY(set_images(conv, images));
     *use = chosen;
     if (images == conv->args.images) return DN_OK;

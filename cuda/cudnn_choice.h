@@ -15,6 +15,17 @@
 
 #include <cudnn.h>
 
+#define DN_CUDNN_TRY(call)                                                                         \
+    do {                                                                                           \
+        const cudnnStatus_t dn_cudnn_status = (call);                                              \
+        if (dn_cudnn_status != CUDNN_STATUS_SUCCESS)                                               \
+            return dn_fail(DN_ERROR_DEVICE, "%s:%d: cuDNN: %s", __FILE__, __LINE__,                \
+                           cudnnGetErrorString(dn_cudnn_status));                                  \
+    } while (0)
+
+/* This thread's handle for the current device (conv_cudnn.cu). */
+dn_status dn_cudnn_handle(cudnnHandle_t *handle);
+
 /* Bytes. */
 enum { DN_CUDNN_WORKSPACE = 1 << 30 };
 

@@ -42,6 +42,14 @@ static inline unsigned dn_blocks(int64_t count)
 
 #define DN_BLOCK_STRIDE(b, blocks) for (int64_t b = blockIdx.x; b < (blocks); b += gridDim.x)
 
+/* A kernel of a grid and blocks of a shape of its own, with `bytes` of shared memory that it finds
+ * by DN_DYNAMIC_SHARED(name), an array of char. */
+#ifndef DN_LAUNCH_TILES
+#define DN_LAUNCH_TILES(kernel, grid, threads, bytes, ...)                                         \
+    kernel<<<grid, threads, bytes>>>(__VA_ARGS__)
+#define DN_DYNAMIC_SHARED(name) extern __shared__ __align__(128) char name[]
+#endif
+
 /* Before a short loop over the parts of a value that is to stay in registers. */
 #ifndef DN_UNROLL
 #define DN_UNROLL _Pragma("unroll")

@@ -40,4 +40,8 @@ dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer, const 
 dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass,
                               bool *chosen);
 
+/* What [roialign]'s forward does first, also for the inference plan: chooses the boxes of this
+ * pass, layer->rois, and has them in *table (roialign.cu). */
+dn_status dn_roi_boxes(dn_layer *layer, const dn_pass *pass, const dn_roi_table **table);
+
 #endif

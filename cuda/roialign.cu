@@ -90,12 +90,12 @@ static dn_roi_maps maps_from(const dn_layer *layer, const dn_pass *pass, int32_t
     return maps;
 }
 
-/* Fills the table and layer->rois. */
-static dn_status choose_boxes(dn_layer *layer, const dn_pass *pass)
+dn_status dn_roi_boxes(dn_layer *layer, const dn_pass *pass, const dn_roi_table **table)
 {
     dn_roi_memory *memory = (dn_roi_memory *)layer->device;
     const bool here = pass->network->backend == &dn_cuda_backend; /* not so in dn_test_layer */
     bool chosen = false;
+    *table = &memory->table;
     if (here) layer->rois->on_device = memory->table.rois;
     if (here && dn_roialign_asks_detector(layer, pass))
         DN_TRY(dn_roi_table_choose(memory, layer, pass, &chosen));
@@ -106,8 +106,8 @@ static dn_status choose_boxes(dn_layer *layer, const dn_pass *pass)
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
-    DN_TRY(choose_boxes(layer, pass));
-    const dn_roi_table *table = &((const dn_roi_memory *)layer->device)->table;
+    const dn_roi_table *table = nullptr;
+    DN_TRY(dn_roi_boxes(layer, pass, &table));
     const dn_roi_pool pool = dn_roialign_pool(layer);
     const int64_t count = layer->rois->count * dn_tensor_size(&layer->out);
     uint8_t *winners = pass->training && pool.maximum ? (uint8_t *)layer->saved : nullptr;

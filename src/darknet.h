@@ -570,6 +570,10 @@ DN_API void dn_network_free(dn_network *network);
 /* Where it runs: "cpu", "cuda:0", ...; as long as the network lives. */
 DN_API const char *dn_network_device(const dn_network *network);
 
+/* How it computes: "f32", "exact", "fp16" and "bf16" are plans (dn_precision), "plain" is layer by
+ * layer in single precision. */
+DN_API const char *dn_network_precision(const dn_network *network);
+
 /* Another size of the input, in pixels. Allocates nothing where a larger one was in use before. On
  * failure the old size stays. Outputs of the last pass are gone. */
 DN_API dn_status dn_network_resize(dn_network *network, int32_t width, int32_t height);

@@ -6,6 +6,7 @@ Steps, each timed, limited in time, and of no consequence for the others:
   wheels     installs WHEELS=<folder>'s packages beside this check (no network, nothing permanent)
   build      GPU=1 and GPU=1 CUDNN=1, by make with the variables given, e.g. DEPS=build/deps
   tests      tests/test_cuda_*.py with both libraries; then, alone on the GPU, test_cuda_memory.py
+             and the slow ones of test_cuda_plan.py
   sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers and of the detector's
              way to boxes and RoIs (SANITIZER=<pytest's -k>)
   bench      bench/bench_gpu.py with both libraries, PyTorch beside the second; then
@@ -39,7 +40,7 @@ FOLDER = ROOT / "build/gpu-check"
 SITE = FOLDER / "site"
 LIBRARIES = {"cuBLAS": FOLDER / "libdarknet.so", "cuDNN": FOLDER / "cudnn/libdarknet.so"}
 PARTS = ["wheels", "build", "tests", "sanitizer", "bench"]
-SANITIZER = "against_cpu or two_heads_three_images"
+SANITIZER = "against_cpu or two_heads_three_images or test_activations or test_mask_branch"
 
 
 @dataclass
@@ -176,6 +177,12 @@ def memory(kind: str) -> None:
         YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
 
 
+def plan(kind: str) -> None:
+    command = pytest(marks="slow", files="tests/test_cuda_plan.py")
+    run(f"whole networks by the plan, {kind}", command, f"plan-{kind.lower()}", 120, tests_words,
+        YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
+
+
 def find_sanitizer() -> str | None:
     there = sorted(glob.glob("/usr/local/cuda*/bin/compute-sanitizer"))
     return shutil.which("compute-sanitizer") or (there[-1] if there else None)
@@ -196,7 +203,7 @@ def bench(kind: str, beside: list[str]) -> None:
     numbers = FOLDER / f"bench-{kind.lower()}.json"
     numbers.unlink(missing_ok=True)
     command = [sys.executable, "bench/bench_gpu.py", "--json", numbers, *beside]
-    step = run(f"benchmark, {kind}", command, f"bench-{kind.lower()}", 150,
+    step = run(f"benchmark, {kind}", command, f"bench-{kind.lower()}", 230,
                lambda text: bench_words(numbers), YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
     step.rows = json.loads(numbers.read_text()) if numbers.is_file() else []
 
@@ -271,7 +278,7 @@ def report(options, seconds: float) -> str:
         lines.append(f"| {step.name} | {result} | {step.seconds:.1f} | {said} |")
     lines += [f"| all | | {seconds:.0f} | |", ""]
     if any(step.rows for step in steps):
-        lines += ["float32, medians; both libraries and PyTorch on this GPU in one run.", ""]
+        lines += ["Medians; float32 where nothing is said; all on this GPU in one run.", ""]
         lines += bench_table()
     return "\n".join(lines) + "\n"
 
@@ -324,10 +331,12 @@ def main() -> int:
             job.result()
     for kind in built if "tests" in only else []:
         memory(kind)
+        plan(kind)
     if "bench" in only:
         torch = ["--torch"] if importlib.util.find_spec("torch") else []
         for kind in built:
-            beside = [*torch, "--limit", "120"] if kind == built[-1] else ["--batches", "64"]
+            last = kind == built[-1]
+            beside = [*torch, "--steps", "--limit", "200"] if last else ["--batches", "64"]
             bench(kind, beside)
         if built:
             layers("kernels", built[-1])

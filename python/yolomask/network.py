@@ -102,8 +102,8 @@ class Network:
     cfg's; strict turns unknown cfg keys, warnings otherwise, into errors; batch is how many images
     run at a time; precision is how it computes: "f32", on the CPU fused steps in single precision,
     "exact", the same without Winograd, "plain", layer by layer, "bf16", products in bfloat16,
-    "fp16" (GPU), or "int8" (CPU), products in 8 bits with the ranges of the file `calibration`,
-    which yolomask.calibrate writes.
+    "fp16" (GPU; there it and "bf16" are fused steps in half precision), or "int8" (CPU), products
+    in 8 bits with the ranges of the file `calibration`, which yolomask.calibrate writes.
     """
 
     def __init__(

@@ -16,6 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Rounds that are not counted: a GPU's plan measures in the first two, and captures a graph then.
+ */
+enum { DN_WARM_UP = 3 };
+
 typedef enum dn_timed {
     DN_TIMED_DECODE,
     DN_TIMED_INPUT,
@@ -35,7 +39,6 @@ static const char *const step_names[DN_TIMED] = {
 typedef struct dn_bench {
     dn_network *network;
     const char *cfg;
-    const char *precision;
     int32_t threads;
     dn_predict_options predict;
     int64_t rounds, images, objects;
@@ -94,7 +97,8 @@ static int32_t run_image(const dn_bench *bench, const char *path, double *times)
 static void run_all(dn_bench *bench, char **paths)
 {
     double times[DN_TIMED];
-    for (int64_t i = 0; i < bench->images; i++) run_image(bench, paths[i], times); /* warm-up */
+    for (int round = 0; round < DN_WARM_UP; round++)
+        for (int64_t i = 0; i < bench->images; i++) run_image(bench, paths[i], times);
     for (int64_t round = 0; round < bench->rounds; round++)
         for (int64_t i = 0; i < bench->images; i++, bench->count++) {
             bench->objects += run_image(bench, paths[i], times);
@@ -113,9 +117,9 @@ static void print_table(const dn_bench *bench, const dn_network_info *info)
     printf("%s, %d x %d, %s, %d thread%s, %s, batch 1: %lld image%s, %lld round%s, %.1f objects "
            "an image\n",
            bench->cfg, info->width, info->height, dn_network_device(bench->network), bench->threads,
-           bench->threads == 1 ? "" : "s", bench->precision, (long long)bench->images,
-           bench->images == 1 ? "" : "s", (long long)bench->rounds, bench->rounds == 1 ? "" : "s",
-           (double)bench->objects / (double)bench->count);
+           bench->threads == 1 ? "" : "s", dn_network_precision(bench->network),
+           (long long)bench->images, bench->images == 1 ? "" : "s", (long long)bench->rounds,
+           bench->rounds == 1 ? "" : "s", (double)bench->objects / (double)bench->count);
     printf("%-16s %10s %10s\n", "ms an image", "median", "95 %");
     for (int k = 0; k < DN_TIMED; k++)
         printf("%-16s %10.3f %10.3f\n", step_names[k], bench->times[k][bench->count / 2],
@@ -132,8 +136,8 @@ static void write_json(const dn_bench *bench, const dn_network_info *info, const
             "\"precision\": \"%s\", \"batch\": 1, \"images\": %lld, \"rounds\": %lld, "
             "\"objects\": %.3f, \"ms\": {",
             info->width, info->height, dn_network_device(bench->network), bench->threads,
-            bench->precision, (long long)bench->images, (long long)bench->rounds,
-            (double)bench->objects / (double)bench->count);
+            dn_network_precision(bench->network), (long long)bench->images,
+            (long long)bench->rounds, (double)bench->objects / (double)bench->count);
     for (int k = 0; k < DN_TIMED; k++)
         fprintf(file, "%s\"%s\": {\"median\": %.3f, \"p95\": %.3f}", k > 0 ? ", " : "",
                 step_names[k], bench->times[k][bench->count / 2],
@@ -156,7 +160,6 @@ int dn_command_benchmark(dn_arguments *arguments)
     bench.network = dn_open_network(arguments, &common, 1);
     dn_must_have_head(bench.network, arguments->cfg);
     bench.cfg = arguments->cfg;
-    bench.precision = dn_precision_name(common.precision);
     bench.threads = common.threads > 0 ? common.threads : dn_thread_limit();
     bench.images = arguments->count;
     for (int k = 0; k < DN_TIMED; k++)

@@ -60,11 +60,6 @@ static void take_device(dn_arguments *arguments, char *device, size_t size)
 
 static const char *const precision_names[] = {"f32", "exact", "plain", "bf16", "int8", "fp16"};
 
-const char *dn_precision_name(dn_precision precision)
-{
-    return precision_names[precision == DN_PRECISION_DEFAULT ? 0 : precision - DN_PRECISION_F32];
-}
-
 static dn_precision take_precision(dn_arguments *arguments)
 {
     const char *name = dn_take_text(arguments, "-precision", NULL);

@@ -16,9 +16,6 @@ typedef struct dn_common_arguments {
 
 dn_common_arguments dn_take_common(dn_arguments *arguments);
 
-/* "f32" where none was asked for. */
-const char *dn_precision_name(dn_precision precision);
-
 /* Builds the cfg's network for inference and loads the weights where some are named. */
 dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_arguments *common,
                             int32_t batch);

@@ -13,8 +13,13 @@
 
 #include "devices.h"
 
+#include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <tuple>
+#include <vector>
 
 #include <ucontext.h>
 
@@ -30,31 +35,79 @@
 #define DN_CONV_SMALL_PIXELS 45
 
 struct dn_host_dim {
-    unsigned x;
+    unsigned x, y, z;
 };
 
-/* Two blocks of three threads: every kernel strides, and meets odd ends. */
-static const dn_host_dim gridDim = {2}, blockDim = {3};
-static thread_local dn_host_dim blockIdx, threadIdx;
+static thread_local dn_host_dim gridDim, blockDim, blockIdx, threadIdx;
 
-static inline void dn_host_thread(unsigned number)
+static inline bool dn_host_reverse()
 {
     static const bool reverse = std::getenv("DN_HOST_CUDA_REVERSE") != nullptr;
-    const unsigned threads = gridDim.x * blockDim.x;
-    const unsigned id = reverse ? threads - 1 - number : number;
-    blockIdx.x = id / blockDim.x;
-    threadIdx.x = id % blockDim.x;
+    return reverse;
 }
 
+/* Block `number` of the grid, or the number-th from the end. */
+static inline void dn_host_at(unsigned number, unsigned thread)
+{
+    const unsigned blocks = gridDim.x * gridDim.y * gridDim.z;
+    const unsigned b = dn_host_reverse() ? blocks - 1 - number : number;
+    blockIdx = {b % gridDim.x, b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y};
+    threadIdx.x = dn_host_reverse() ? blockDim.x - 1 - thread : thread;
+}
+
+/* ---- Asking for work: done at once or, while a graph is captured, whenever it is launched ---- */
+
+struct dn_host_graph {
+    std::vector<std::function<void()>> work;
+};
+
+inline dn_host_graph *&dn_host_capture() /* one for all files */
+{
+    static thread_local dn_host_graph *graph = nullptr;
+    return graph;
+}
+
+template <typename Work> static inline void dn_host_ask(Work work)
+{
+    if (dn_host_capture()) {
+        dn_host_capture()->work.push_back(work);
+        return;
+    }
+    const dn_host_access open;
+    work();
+}
+
+template <typename Kernel> static inline void dn_host_threads(Kernel kernel)
+{
+    gridDim = {2, 1, 1}; /* two blocks of three threads: every kernel strides, and meets odd ends */
+    blockDim = {3, 1, 1};
+    for (unsigned b = 0; b < gridDim.x; b++)
+        for (unsigned t = 0; t < blockDim.x; t++) {
+            dn_host_at(b, t);
+            kernel();
+        }
+}
+
+/* The kernel with its arguments, which are copied now. */
+#define DN_HOST_BOUND(kernel, run, ...)                                                            \
+    dn_host_ask([dn_host_args = std::make_tuple(__VA_ARGS__)] {                                    \
+        run([&dn_host_args] {                                                                      \
+            std::apply([](const auto &...arg) { kernel(arg...); }, dn_host_args);                  \
+        });                                                                                        \
+    })
 #define DN_LAUNCH(kernel, count, ...)                                                              \
-    for (dn_host_access dn_host_open; dn_host_open.once();)                                        \
-        for (unsigned dn_host_number = 0; dn_host_number < gridDim.x * blockDim.x;                 \
-             dn_host_number++)                                                                     \
-    dn_host_thread(dn_host_number), (void)dn_blocks(count), kernel(__VA_ARGS__)
+    (void)dn_blocks(count), DN_HOST_BOUND(kernel, dn_host_threads, __VA_ARGS__)
 
 /* ---- Blocks whose threads meet ---- */
 
-enum { DN_HOST_THREADS = 3, DN_HOST_STACK = 1 << 18 };
+enum { DN_HOST_THREADS = 8, DN_HOST_STACK = 1 << 18 };
+
+/* A piece of 16 bytes on its way into shared memory, whose last `zeros` are 0 (cuda_pipeline.h). */
+struct dn_host_copy {
+    void *to;
+    const void *from;
+    size_t zeros;
+};
 
 /* The threads of the block that runs, and where __syncthreads() goes back to. */
 struct dn_host_block {
@@ -63,6 +116,7 @@ struct dn_host_block {
     unsigned current;
     void (*body)(const void *);
     const void *kernel;
+    std::vector<std::vector<dn_host_copy>> copies[DN_HOST_THREADS];
     alignas(64) char stacks[DN_HOST_THREADS][DN_HOST_STACK];
 };
 
@@ -82,11 +136,11 @@ static inline void dn_host_enter()
 }
 
 /* Runs every thread up to its next meeting; false when all have ended. */
-static inline bool dn_host_turn(dn_host_block *block, unsigned first)
+static inline bool dn_host_turn(dn_host_block *block, unsigned number)
 {
     bool left = false;
-    for (unsigned k = 0; k < blockDim.x; k++) {
-        dn_host_thread(first + k);
+    for (unsigned t = 0; t < blockDim.x; t++) {
+        dn_host_at(number, t);
         block->current = threadIdx.x;
         if (block->ended[block->current]) continue;
         swapcontext(&block->scheduler, &block->threads[block->current]);
@@ -95,15 +149,17 @@ static inline bool dn_host_turn(dn_host_block *block, unsigned first)
     return left;
 }
 
-template <typename Kernel> static inline void dn_host_blocks(const Kernel &kernel)
+template <typename Kernel>
+static inline void dn_host_blocks(dn_host_dim grid, unsigned threads, const Kernel &kernel)
 {
-    const dn_host_access open;
     dn_host_block *block = new dn_host_block;
+    gridDim = grid;
+    blockDim = {threads, 1, 1};
     block->kernel = &kernel;
     block->body = [](const void *made) { (*static_cast<const Kernel *>(made))(); };
     dn_host_running = block;
-    for (unsigned b = 0; b < gridDim.x; b++) {
-        for (unsigned t = 0; t < blockDim.x; t++) {
+    for (unsigned b = 0; b < grid.x * grid.y * grid.z; b++) {
+        for (unsigned t = 0; t < threads; t++) {
             getcontext(&block->threads[t]);
             block->threads[t].uc_stack.ss_sp = block->stacks[t];
             block->threads[t].uc_stack.ss_size = DN_HOST_STACK;
@@ -111,18 +167,62 @@ template <typename Kernel> static inline void dn_host_blocks(const Kernel &kerne
             block->ended[t] = false;
             makecontext(&block->threads[t], dn_host_enter, 0);
         }
-        while (dn_host_turn(block, b * blockDim.x)) continue;
+        while (dn_host_turn(block, b)) continue;
     }
     dn_host_running = nullptr;
     delete block;
 }
 
+template <typename Kernel> static inline void dn_host_few_blocks(const Kernel &kernel)
+{
+    dn_host_blocks({2, 1, 1}, 3, kernel);
+}
+
 #define DN_LAUNCH_BLOCKS(kernel, blocks, ...)                                                      \
-    (void)(blocks), dn_host_blocks([&] { kernel(__VA_ARGS__); })
+    (void)(blocks), DN_HOST_BOUND(kernel, dn_host_few_blocks, __VA_ARGS__)
+
+/* ---- Tiles: kernels whose grid and blocks have a shape, and whose warps work together ---- */
+
+/* A warp is one thread here: what its 32 do together, mma.h does in loops. */
+#define DN_WARP 1
+#define __launch_bounds__(threads)
+#define __grid_constant__
+#define __syncwarp()            ((void)0)
+#define __threadfence()         ((void)0)
+#define DN_DYNAMIC_SHARED(name) alignas(128) static thread_local char name[1 << 17]
+
+#define DN_LAUNCH_TILES(kernel, grid, block_threads, bytes, ...)                                   \
+    dn_host_ask([dn_host_args = std::make_tuple(__VA_ARGS__), dn_host_grid = (grid)] {             \
+        static_assert((bytes) <= 1 << 17 && (block_threads) <= DN_HOST_THREADS, "too large");      \
+        dn_host_blocks(dn_host_grid, block_threads,                                                \
+                       [&dn_host_args] { std::apply(kernel, dn_host_args); });                     \
+    })
+
+static inline int atomicAdd(int *value, int more)
+{
+    const int before = *value;
+    *value = before + more;
+    return before;
+}
+
+struct dim3 : dn_host_dim {
+    dim3(unsigned x_, unsigned y_ = 1, unsigned z_ = 1) : dn_host_dim{x_, y_, z_} {}
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+
+#define __expf(x)        std::exp(x) /* glibc has an __expf of its own */
+#define __fdividef(a, b) ((a) / (b))
 
 /* ---- The runtime ---- */
 
-enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorMemoryAllocation };
+enum cudaError_t {
+    cudaSuccess,
+    cudaErrorInvalidValue,
+    cudaErrorMemoryAllocation,
+    cudaErrorStreamCaptureUnsupported
+};
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaStream_t { cudaStreamPerThread };
 enum cudaEvent_t { cudaEventDisableTiming };
@@ -131,7 +231,9 @@ static inline const char *cudaGetErrorString(cudaError_t error)
 {
     return error == cudaSuccess             ? "no error"
            : error == cudaErrorInvalidValue ? "invalid argument"
-                                            : "out of memory";
+           : error == cudaErrorMemoryAllocation
+               ? "out of memory"
+               : "operation not permitted when stream is capturing";
 }
 
 static inline cudaError_t cudaGetLastError()
@@ -165,6 +267,7 @@ static inline cudaError_t cudaMemGetInfo(size_t *unused, size_t *all)
 
 static inline cudaError_t cudaMalloc(void **block, size_t bytes)
 {
+    if (dn_host_capture()) return cudaErrorStreamCaptureUnsupported;
     *block = dn_host_alloc(bytes);
     return *block ? cudaSuccess : cudaErrorMemoryAllocation;
 }
@@ -208,6 +311,7 @@ static inline cudaError_t cudaFreeHost(void *block)
 static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
     if (bytes == 0) return cudaSuccess;
+    if (dn_host_capture()) return cudaErrorStreamCaptureUnsupported;
     const bool to_device = kind != cudaMemcpyDeviceToHost;
     const bool from_device = kind != cudaMemcpyHostToDevice;
     if (dn_host_is_here(to, bytes) != to_device || dn_host_is_here(from, bytes) != from_device)
@@ -224,22 +328,38 @@ static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, c
 static inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
                                           cudaMemcpyKind kind)
 {
-    return cudaMemcpy(to, from, bytes, kind);
+    return dn_host_capture() ? cudaErrorStreamCaptureUnsupported
+                             : cudaMemcpy(to, from, bytes, kind);
 }
 
 static inline cudaError_t cudaMemsetAsync(void *block, int value, size_t bytes)
 {
     if (bytes == 0) return cudaSuccess;
     if (!dn_host_is_here(block, bytes)) return cudaErrorInvalidValue;
-    const dn_host_access open;
-    std::memset(block, value, bytes);
+    dn_host_ask([=] { std::memset(block, value, bytes); });
     return cudaSuccess;
 }
 
+/* Nothing may wait, allocate or copy from the host while a graph is captured. */
 static inline cudaError_t cudaStreamSynchronize(cudaStream_t)
+{
+    return dn_host_capture() ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
+
+static inline cudaError_t cudaEventCreate(cudaEvent_t *)
 {
     return cudaSuccess;
 }
+
+/* Anything, so that measurements choose now this form, now that one. */
+static inline cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
+{
+    static thread_local unsigned drawn = 1;
+    drawn = drawn * 1664525u + 1013904223u;
+    *ms = 1.0f + (float)(drawn >> 16) / 65536.0f;
+    return cudaSuccess;
+}
+#define DN_MEASURED_RUNS 0 /* what takes so long here is not run to be measured */
 
 static inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *, int)
 {
@@ -258,6 +378,70 @@ static inline cudaError_t cudaEventSynchronize(cudaEvent_t)
 
 static inline cudaError_t cudaEventDestroy(cudaEvent_t)
 {
+    return cudaSuccess;
+}
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+enum cudaDeviceAttr {
+    cudaDevAttrComputeCapabilityMajor,
+    cudaDevAttrMultiProcessorCount,
+    cudaDevAttrMaxSharedMemoryPerBlockOptin
+};
+
+static inline cudaError_t cudaFuncSetAttribute(const void *, cudaFuncAttribute, int)
+{
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
+{
+    *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9
+             : attribute == cudaDevAttrMultiProcessorCount  ? 132
+                                                            : 227 << 10;
+    return cudaSuccess;
+}
+
+/* ---- Graphs ---- */
+
+typedef dn_host_graph *cudaGraph_t, *cudaGraphExec_t;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
+
+static inline cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
+{
+    dn_host_capture() = new dn_host_graph;
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph)
+{
+    *graph = dn_host_capture();
+    dn_host_capture() = nullptr;
+    return *graph ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+static inline cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *exec, cudaGraph_t graph,
+                                                        unsigned long long)
+{
+    *exec = new dn_host_graph(*graph);
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t)
+{
+    const dn_host_access open;
+    for (const std::function<void()> &work : exec->work) work();
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
+
+static inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    delete exec;
     return cudaSuccess;
 }
 

@@ -7,6 +7,8 @@
 #ifndef DN_TESTS_HOST_CUDNN_H
 #define DN_TESTS_HOST_CUDNN_H
 
+#include "cuda_bf16.h"
+#include "cuda_fp16.h"
 #include "cuda_runtime.h"
 #include "rounding.h"
 
@@ -15,17 +17,27 @@
 #include <vector>
 
 enum cudnnStatus_t { CUDNN_STATUS_SUCCESS, CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_NOT_SUPPORTED };
-enum cudnnTensorFormat_t { CUDNN_TENSOR_NCHW };
-enum cudnnDataType_t { CUDNN_DATA_FLOAT };
+enum cudnnTensorFormat_t { CUDNN_TENSOR_NCHW, CUDNN_TENSOR_NHWC };
+enum cudnnDataType_t { CUDNN_DATA_FLOAT, CUDNN_DATA_HALF, CUDNN_DATA_BFLOAT16 };
 enum cudnnConvolutionMode_t { CUDNN_CROSS_CORRELATION };
-enum cudnnMathType_t { CUDNN_DEFAULT_MATH, CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION, CUDNN_FMA_MATH };
+enum cudnnMathType_t {
+    CUDNN_DEFAULT_MATH,
+    CUDNN_TENSOR_OP_MATH,
+    CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION,
+    CUDNN_FMA_MATH
+};
 enum cudnnDeterminism_t { CUDNN_NON_DETERMINISTIC, CUDNN_DETERMINISTIC };
-enum cudnnConvolutionFwdAlgo_t { CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM };
+enum cudnnConvolutionFwdAlgo_t {
+    CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM,
+    CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM
+};
 enum cudnnConvolutionBwdFilterAlgo_t { CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1 };
 enum cudnnConvolutionBwdDataAlgo_t { CUDNN_CONVOLUTION_BWD_DATA_ALGO_1 };
 
 struct dn_host_cudnn_shape {
     int n, c, h, w;
+    cudnnDataType_t type;
+    size_t step_n, step_c, step_h, step_w;
 };
 struct dn_host_cudnn_conv {
     int pad_h, pad_w, stride_h, stride_w, dilation_h, dilation_w, groups;
@@ -87,19 +99,41 @@ static inline cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t)
 #define cudnnDestroyFilterDescriptor      dn_host_cudnn_delete
 #define cudnnDestroyConvolutionDescriptor dn_host_cudnn_delete
 
+static inline dn_host_cudnn_shape dn_host_cudnn_planar(int n, int c, int h, int w)
+{
+    const size_t row = (size_t)w, plane = row * (size_t)h;
+    return {n, c, h, w, CUDNN_DATA_FLOAT, plane * (size_t)c, plane, row, 1};
+}
+
+static inline cudnnStatus_t cudnnSetTensor4dDescriptorEx(cudnnTensorDescriptor_t tensor,
+                                                         cudnnDataType_t type, int n, int c, int h,
+                                                         int w, int step_n, int step_c, int step_h,
+                                                         int step_w)
+{
+    *tensor = {n, c, h, w, type, (size_t)step_n, (size_t)step_c, (size_t)step_h, (size_t)step_w};
+    return n > 0 && c > 0 && h > 0 && w > 0 ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
+}
+
 static inline cudnnStatus_t cudnnSetTensor4dDescriptor(cudnnTensorDescriptor_t tensor,
                                                        cudnnTensorFormat_t, cudnnDataType_t, int n,
                                                        int c, int h, int w)
 {
-    *tensor = {n, c, h, w};
+    *tensor = dn_host_cudnn_planar(n, c, h, w);
     return n > 0 && c > 0 && h > 0 && w > 0 ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
 }
 
 static inline cudnnStatus_t cudnnSetFilter4dDescriptor(cudnnFilterDescriptor_t filter,
-                                                       cudnnDataType_t, cudnnTensorFormat_t, int k,
-                                                       int c, int h, int w)
+                                                       cudnnDataType_t type,
+                                                       cudnnTensorFormat_t format, int k, int c,
+                                                       int h, int w)
 {
-    *filter = {k, c, h, w};
+    *filter = dn_host_cudnn_planar(k, c, h, w);
+    filter->type = type;
+    if (format == CUDNN_TENSOR_NHWC) {
+        filter->step_c = 1;
+        filter->step_w = (size_t)c;
+        filter->step_h = (size_t)(c * w);
+    }
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -212,8 +246,8 @@ DN_HOST_CUDNN_PASS(BackwardData, BwdData, c)
 
 static inline size_t dn_host_cudnn_at(const dn_host_cudnn_shape *s, int n, int c, int y, int x)
 {
-    return (((size_t)n * (size_t)s->c + (size_t)c) * (size_t)s->h + (size_t)y) * (size_t)s->w +
-           (size_t)x;
+    return (size_t)n * s->step_n + (size_t)c * s->step_c + (size_t)y * s->step_h +
+           (size_t)x * s->step_w;
 }
 
 /* Calls product(input's value, filter's, output's) for every product of a convolution. */
@@ -258,6 +292,45 @@ static cudnnStatus_t dn_host_cudnn_run(cudnnHandle_t handle, const void *alpha, 
     return CUDNN_STATUS_SUCCESS;
 }
 
+static inline float dn_host_cudnn_value(cudnnDataType_t type, const void *values, size_t i)
+{
+    return type == CUDNN_DATA_HALF
+               ? __half2float(static_cast<const __half *>(values)[i])
+               : __bfloat162float(static_cast<const __nv_bfloat16 *>(values)[i]);
+}
+
+/* In 16 bits: reads and writes what the descriptors' steps lead to, nothing else. */
+static cudnnStatus_t dn_host_cudnn_half(cudnnHandle_t handle, cudnnTensorDescriptor_t x,
+                                        const void *in, cudnnFilterDescriptor_t f,
+                                        const void *weights, cudnnConvolutionDescriptor_t conv,
+                                        void *workspace, size_t bytes, cudnnTensorDescriptor_t y,
+                                        void *out)
+{
+    if (handle->device != dn_host_current() || bytes < dn_host_cudnn_bytes(x->n))
+        return CUDNN_STATUS_BAD_PARAM;
+    const dn_host_cudnn_shape from = *x, by = *f, to = *y;
+    const dn_host_cudnn_conv how = *conv;
+    dn_host_ask([=] {
+        dn_host_cudnn_soil(workspace, dn_host_cudnn_bytes(from.n));
+        dn_host_cudnn_shape dense = dn_host_cudnn_planar(to.n, to.c, to.h, to.w);
+        std::vector<double> sums(dn_host_cudnn_size(&dense) / sizeof(float));
+        dn_host_cudnn_products(&from, &by, &dense, &how, [&](size_t a, size_t b, size_t c) {
+            sums[c] += (double)dn_host_cudnn_value(from.type, in, a) *
+                       (double)dn_host_cudnn_value(by.type, weights, b);
+        });
+        for (size_t i = 0; i < sums.size(); i++) {
+            const size_t row = i / (size_t)to.w, map = row / (size_t)to.h;
+            const size_t at = map / (size_t)to.c * to.step_n + map % (size_t)to.c * to.step_c +
+                              row % (size_t)to.h * to.step_h + i % (size_t)to.w * to.step_w;
+            if (to.type == CUDNN_DATA_HALF)
+                static_cast<__half *>(out)[at] = __float2half_rn((float)sums[i]);
+            else
+                static_cast<__nv_bfloat16 *>(out)[at] = __float2bfloat16_rn((float)sums[i]);
+        }
+    });
+    return CUDNN_STATUS_SUCCESS;
+}
+
 static inline cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void *alpha,
                                                     cudnnTensorDescriptor_t x, const void *in,
                                                     cudnnFilterDescriptor_t f, const void *weights,
@@ -266,6 +339,8 @@ static inline cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const 
                                                     size_t bytes, const void *beta,
                                                     cudnnTensorDescriptor_t y, void *out)
 {
+    if (x->type != CUDNN_DATA_FLOAT)
+        return dn_host_cudnn_half(handle, x, in, f, weights, conv, workspace, bytes, y, out);
     const float *i = static_cast<const float *>(in), *w = static_cast<const float *>(weights);
     return dn_host_cudnn_run(
         handle, alpha, beta, y, out, workspace, bytes, x->n, [&](double *sums) {

@@ -1,0 +1,292 @@
+/* Which form a convolution of half precision gets: see half_conv.h.
+ *
+ * Rules estimate the time of every form; the best of them are measured, once a process for each
+ * shape and device, in memory of their own. The list of what was chosen is searched from its start:
+ * a network has some dozens of shapes, and asks when it is made or meets a new number of boxes.
+ */
+#include "half_conv.h"
+
+#include <mutex>
+#include <stdlib.h>
+#include <string.h>
+
+/* How often a form runs to be measured; how many forms are. */
+#ifndef DN_MEASURED_RUNS
+#define DN_MEASURED_RUNS 6
+#endif
+enum { DN_MEASURED_FORMS = 10 };
+
+typedef struct dn_half_choice {
+    int32_t of[24];
+    dn_half_form form;
+    double seconds;
+    struct dn_half_choice *next;
+} dn_half_choice;
+
+static std::mutex mutex;
+static dn_half_choice *choices;
+
+/* DARKNET_CUDNN: NULL, "rules", or the name of a form, which is taken where it can run. */
+static const char *asked_for()
+{
+    const char *asked = getenv("DARKNET_CUDNN");
+    return asked && *asked ? asked : NULL;
+}
+
+static bool is_rules(const char *asked)
+{
+    return asked && strcmp(asked, "rules") == 0;
+}
+
+static int32_t hash_of(const char *text)
+{
+    uint32_t hash = 2166136261u;
+    for (; text && *text; text++) hash = (hash ^ (uint8_t)*text) * 16777619u;
+    return (int32_t)hash;
+}
+
+static void fill(const dn_half_conv *conv, int device, int32_t of[24])
+{
+    const int32_t all[24] = {
+        conv->bf16,
+        conv->images,
+        conv->groups,
+        conv->c,
+        conv->h,
+        conv->w,
+        conv->size,
+        conv->stride_x,
+        conv->stride_y,
+        conv->pad,
+        conv->dilation,
+        conv->out_h,
+        conv->out_w,
+        conv->filters,
+        conv->k,
+        conv->enlargement,
+        conv->activation,
+        conv->after_add,
+        conv->planar_in,
+        conv->planar_out,
+        conv->add != NULL,
+        (int32_t)conv->in_pixel,
+        device,
+        hash_of(asked_for()),
+    };
+    memcpy(of, all, sizeof all);
+}
+
+static bool recall(const int32_t of[24], dn_half_form *form, double *seconds)
+{
+    const std::lock_guard<std::mutex> lock(mutex);
+    for (const dn_half_choice *choice = choices; choice; choice = choice->next) {
+        if (memcmp(choice->of, of, sizeof choice->of) != 0) continue;
+        *form = choice->form;
+        *seconds = choice->seconds;
+        return true;
+    }
+    return false;
+}
+
+/* Without memory it is chosen anew another time. */
+static void keep(const int32_t of[24], dn_half_form form, double seconds)
+{
+    dn_half_choice *made = (dn_half_choice *)malloc(sizeof *made);
+    if (!made) return;
+    memcpy(made->of, of, sizeof made->of);
+    made->form = form;
+    made->seconds = seconds;
+    const std::lock_guard<std::mutex> lock(mutex);
+    made->next = choices;
+    choices = made;
+}
+
+/* ---- Rules ---- */
+
+typedef struct dn_gpu {
+    int device, processors, shared;
+} dn_gpu;
+
+typedef struct dn_candidate_form {
+    dn_half_form form;
+    double cost;
+} dn_candidate_form;
+
+static dn_status look_at_gpu(dn_gpu *gpu)
+{
+    DN_CUDA_TRY(cudaGetDevice(&gpu->device));
+    DN_CUDA_TRY(
+        cudaDeviceGetAttribute(&gpu->processors, cudaDevAttrMultiProcessorCount, gpu->device));
+    DN_CUDA_TRY(
+        cudaDeviceGetAttribute(&gpu->shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, gpu->device));
+    return DN_OK;
+}
+
+static int64_t divided_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Clock cycles, roughly: a processor does 600 products a cycle with large tiles, fewer with small
+ * ones, which read more of shared memory for each; a block alone waits some 300 for each slab; what
+ * begins and ends a block, and what joins parts, is added. */
+static double cost_of(const dn_half_tile *tile, int64_t blocks, int64_t share, int32_t splits,
+                      const dn_gpu *gpu)
+{
+    const double products = (double)tile->rows * tile->columns;
+    const double rate = 600.0 * products / (products + 4096.0);
+    const double busy =
+        (double)divided_up(blocks, gpu->processors) * (double)share * products * 32.0 / rate;
+    const double waits = 300.0 * (double)share;
+    const double joins = splits > 1 ? 1500.0 + products / 32.0 * splits : 0.0;
+    return (busy > waits ? busy : waits) + 1500.0 + joins;
+}
+
+/* The form and its cost; false where it cannot run here. */
+static bool weigh(const dn_half_conv *conv, int32_t t, int32_t splits, const dn_gpu *gpu,
+                  dn_candidate_form *candidate)
+{
+    const dn_half_tile *tile = &dn_half_tiles_of(conv).tiles[t];
+    const int64_t pixels = (int64_t)conv->images * conv->out_h * conv->out_w;
+    const int64_t across = divided_up(conv->filters, tile->columns) * conv->groups;
+    const int64_t tiles = divided_up(pixels, tile->rows) * across;
+    const int64_t slabs = divided_up(conv->k, 32), share = divided_up(slabs, splits);
+    const int64_t bytes = tiles * splits * tile->rows * tile->columns * (int64_t)sizeof(float);
+    if (tile->shared > (size_t)gpu->shared || across > 65535) return false;
+    if (splits > 1 && (bytes > DN_HALF_WORKSPACE || tiles > DN_HALF_COUNTERS || share < 4 ||
+                       share * (splits - 1) >= slabs || tiles * splits > 4 * gpu->processors))
+        return false;
+    candidate->form.tile = t;
+    candidate->form.splits = splits;
+    candidate->cost = cost_of(tile, tiles * splits, share, splits, gpu);
+    return true;
+}
+
+static int by_cost(const void *a, const void *b)
+{
+    const dn_candidate_form *left = (const dn_candidate_form *)a;
+    const dn_candidate_form *right = (const dn_candidate_form *)b;
+    return (left->cost > right->cost) - (left->cost < right->cost);
+}
+
+/* All of our own forms that can run, cheapest first. */
+static int32_t list_forms(const dn_half_conv *conv, const dn_gpu *gpu, dn_candidate_form list[64])
+{
+    static const int32_t splits[] = {1, 2, 3, 4, 6, 8, 12, 16};
+    const int32_t tiles = dn_half_tiles_of(conv).count;
+    int32_t count = 0;
+    for (int32_t t = 0; t < tiles; t++)
+        for (const int32_t split : splits)
+            if (count < 64 && weigh(conv, t, split, gpu, &list[count])) count++;
+    qsort(list, (size_t)count, sizeof *list, by_cost);
+    return count;
+}
+
+/* ---- Measurement ---- */
+
+static size_t rounded(int64_t bytes) /* to what cudaMalloc aligns */
+{
+    return (size_t)((bytes + 255) / 256 * 256);
+}
+
+/* The call in memory of its own, all zeros; NULL where there is none. */
+static void *make_trial(const dn_half_conv *conv, dn_half_conv *trial)
+{
+    const int64_t n = conv->images, in = n * conv->h * conv->w, out = n * conv->out_h * conv->out_w;
+    const int32_t filters = conv->groups * conv->filters;
+    const int64_t enlarged = out * conv->enlargement * conv->enlargement;
+    const size_t in_bytes = rounded(conv->planar_in ? in * conv->c * 4 : in * conv->in_pixel * 2);
+    const size_t out_bytes =
+        rounded(conv->planar_out ? out * filters * 4 : enlarged * conv->out_pixel * 2);
+    const size_t add_bytes = conv->add ? rounded(out * conv->add_pixel * 2) : 0;
+    const size_t bytes = in_bytes + out_bytes + add_bytes;
+    void *block = nullptr;
+    if (cudaMalloc(&block, bytes) != cudaSuccess ||
+        cudaMemsetAsync(block, 0, bytes) != cudaSuccess) {
+        cudaGetLastError(); /* or the next launch would report this one */
+        cudaFree(block);
+        return nullptr;
+    }
+    *trial = *conv;
+    trial->in = block;
+    trial->out = (char *)block + in_bytes;
+    if (conv->add) trial->add = (char *)block + in_bytes + out_bytes;
+    return block;
+}
+
+static dn_status time_form(const dn_half_conv *conv, dn_half_form form,
+                           const dn_half_workspace *workspace, cudaEvent_t start, cudaEvent_t end,
+                           double *seconds)
+{
+    float ms = 0.0f;
+    if (DN_MEASURED_RUNS > 0) DN_TRY(dn_half_run(conv, form, workspace));
+    DN_CUDA_TRY(cudaEventRecord(start, cudaStreamPerThread));
+    for (int run = 0; run < DN_MEASURED_RUNS; run++) DN_TRY(dn_half_run(conv, form, workspace));
+    DN_CUDA_TRY(cudaEventRecord(end, cudaStreamPerThread));
+    DN_CUDA_TRY(cudaEventSynchronize(end));
+    DN_CUDA_TRY(cudaEventElapsedTime(&ms, start, end));
+    *seconds = 1e-3 * (double)ms / (DN_MEASURED_RUNS > 0 ? DN_MEASURED_RUNS : 1);
+    return DN_OK;
+}
+
+/* The fastest of the first `count`; what does not run is passed over. */
+static dn_status measure(const dn_half_conv *conv, const dn_half_workspace *workspace,
+                         const dn_candidate_form *list, int32_t count, dn_half_form *form,
+                         double *seconds)
+{
+    cudaEvent_t start, end;
+    dn_half_conv trial;
+    void *block = make_trial(conv, &trial);
+    if (!block) return DN_OK;
+    DN_CUDA_TRY(cudaEventCreate(&start));
+    DN_CUDA_TRY(cudaEventCreate(&end));
+    for (int32_t i = 0; i < count; i++) {
+        double took = 0.0;
+        if (time_form(&trial, list[i].form, workspace, start, end, &took) != DN_OK) {
+            cudaGetLastError();
+            continue;
+        }
+        if (*seconds > 0.0 && took >= *seconds) continue;
+        *seconds = took;
+        *form = list[i].form;
+    }
+    cudaEventDestroy(start);
+    cudaEventDestroy(end);
+    cudaFree(block);
+    return DN_OK;
+}
+
+static bool is_named(const dn_half_conv *conv, dn_half_form form, const char *asked)
+{
+    char name[32];
+    dn_half_form_name(conv, form, name, sizeof name);
+    return strcmp(name, asked) == 0;
+}
+
+dn_status dn_half_choose(const dn_half_conv *conv, const dn_half_workspace *workspace,
+                         dn_half_form *form, double *seconds)
+{
+    dn_candidate_form list[64 + 1];
+    dn_gpu gpu;
+    int32_t of[24];
+    DN_TRY(look_at_gpu(&gpu));
+    fill(conv, gpu.device, of);
+    if (recall(of, form, seconds)) return DN_OK;
+    int32_t count = list_forms(conv, &gpu, list);
+    if (count == 0)
+        return dn_fail(DN_ERROR_DEVICE, "no form of a convolution of %d x %d runs on this GPU",
+                       conv->size, conv->size);
+    *form = list[0].form;
+    *seconds = 0.0;
+    const bool measured = !asked_for();
+    if (measured && count > DN_MEASURED_FORMS) count = DN_MEASURED_FORMS;
+    if (!is_rules(asked_for()) && dn_half_cudnn_fits(conv)) {
+        list[count].form.tile = DN_HALF_CUDNN;
+        list[count++].form.splits = 1;
+    }
+    for (int32_t i = 0; i < count && !measured; i++)
+        if (is_named(conv, list[i].form, asked_for())) *form = list[i].form;
+    if (measured) DN_TRY(measure(conv, workspace, list, count, form, seconds));
+    keep(of, *form, *seconds);
+    return DN_OK;
+}

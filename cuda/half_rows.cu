@@ -1,0 +1,370 @@
+/* See half_rows.h. A thread makes eight channels of a pixel of the output; what a value is, is
+ * computed in float by the functions of math/ where there are some. */
+#include "half_rows.h"
+
+#include "half.h"
+#include "place.h"
+
+/* A view as kernels see it. */
+template <class T> struct dn_half_view {
+    T *data;
+    int32_t c, h, w;
+    int64_t pixel; /* values from one to the next; rows and images follow each other */
+
+    explicit dn_half_view(const dn_blocked *view)
+        : data((T *)(void *)view->data), c(view->c), h(view->h), w(view->w),
+          pixel(view->image_stride / ((int64_t)view->h * view->w))
+    {
+    }
+
+    __host__ __device__ int32_t eights() const
+    {
+        return (c + 7) / 8;
+    }
+
+    int64_t threads(int32_t images) const
+    {
+        return (int64_t)images * h * w * eights();
+    }
+
+    /* Eight channels from `channel` on; `row` counts through all images. */
+    __device__ T *at(int64_t row, int32_t x, int32_t channel) const
+    {
+        return data + (row * w + x) * pixel + channel;
+    }
+};
+
+/* Where thread i works: a row of all images', a pixel, eight channels. */
+typedef struct dn_eight_place {
+    int64_t row;
+    int32_t image, y, x, channel;
+} dn_eight_place;
+
+template <class T>
+static __device__ inline dn_eight_place dn_eight_place_of(const dn_half_view<T> *out, int64_t i)
+{
+    const dn_place at = dn_place_of(i, out->eights(), out->w);
+    dn_eight_place place;
+    place.channel = at.x * 8;
+    place.x = at.y;
+    place.row = at.map;
+    place.image = (int32_t)(at.map / out->h);
+    place.y = (int32_t)(at.map - (int64_t)place.image * out->h);
+    return place;
+}
+
+/* Launches kernel<type>; only arguments that are views depend on the type. */
+#define DN_HALF_LAUNCH(bf16, kernel, ...)                                                          \
+    do {                                                                                           \
+        if (bf16)                                                                                  \
+            DN_TRY(kernel##_of<__nv_bfloat16>(__VA_ARGS__));                                       \
+        else                                                                                       \
+            DN_TRY(kernel##_of<__half>(__VA_ARGS__));                                              \
+        return DN_OK;                                                                              \
+    } while (0)
+
+/* ---- Reorders: neighbouring threads take neighbouring pixels, which lie together in planes ----
+ */
+
+template <class T>
+static __global__ void from_planar(const float *planar, dn_half_view<T> out, int64_t count)
+{
+    const int32_t plane = out.h * out.w, eights = out.eights();
+    DN_GRID_STRIDE(i, count) {
+        const dn_place at = dn_place_of(i, plane, eights);
+        const int32_t channel = at.y * 8;
+        const float *from = planar + (at.map * out.c + channel) * plane + at.x;
+        float values[8];
+        DN_UNROLL
+        for (int k = 0; k < 8; k++)
+            values[k] = channel + k < out.c ? from[(int64_t)k * plane] : 0.0f;
+        dn_store_eight(values, out.data + (at.map * plane + at.x) * out.pixel + channel);
+    }
+}
+
+template <class T>
+static dn_status from_planar_of(const float *planar, const dn_blocked *out, int32_t images)
+{
+    const dn_half_view<T> to(out);
+    DN_LAUNCH(from_planar<T>, to.threads(images), planar, to, to.threads(images));
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+dn_status dn_half_from_planar(bool bf16, const float *planar, const dn_blocked *out, int32_t images)
+{
+    DN_HALF_LAUNCH(bf16, from_planar, planar, out, images);
+}
+
+template <class T>
+static __global__ void to_planar(dn_half_view<T> in, float *planar, int64_t count)
+{
+    const int32_t plane = in.h * in.w, eights = in.eights();
+    DN_GRID_STRIDE(i, count) {
+        const dn_place at = dn_place_of(i, plane, eights);
+        const int32_t channel = at.y * 8;
+        float *to = planar + (at.map * in.c + channel) * plane + at.x;
+        float values[8];
+        dn_load_eight(in.data + (at.map * plane + at.x) * in.pixel + channel, values);
+        DN_UNROLL
+        for (int k = 0; k < 8; k++)
+            if (channel + k < in.c) to[(int64_t)k * plane] = values[k];
+    }
+}
+
+template <class T>
+static dn_status to_planar_of(const dn_blocked *in, float *planar, int32_t images)
+{
+    const dn_half_view<T> from(in);
+    DN_LAUNCH(to_planar<T>, from.threads(images), from, planar, from.threads(images));
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+dn_status dn_half_to_planar(bool bf16, const dn_blocked *in, float *planar, int32_t images)
+{
+    DN_HALF_LAUNCH(bf16, to_planar, in, planar, images);
+}
+
+/* ---- Pools and enlargements ---- */
+
+template <class T>
+static __global__ void maxpool(dn_pool_geometry pool, dn_half_view<T> in, dn_half_view<T> out,
+                               int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const dn_eight_place at = dn_eight_place_of(&out, i);
+        const dn_pool_window window = dn_pool_window_at(&pool, at.y, at.x);
+        float most[8], values[8];
+        DN_UNROLL
+        for (int k = 0; k < 8; k++) most[k] = -FLT_MAX;
+        for (int32_t y = window.top; y < window.bottom; y++)
+            for (int32_t x = window.left; x < window.right; x++) {
+                dn_load_eight(in.at((int64_t)at.image * in.h + y, x, at.channel), values);
+                DN_UNROLL
+                for (int k = 0; k < 8; k++) most[k] = fmaxf(most[k], values[k]);
+            }
+        dn_store_eight(most, out.at(at.row, at.x, at.channel));
+    }
+}
+
+template <class T>
+static dn_status maxpool_of(const dn_pool_geometry *pool, const dn_blocked *in,
+                            const dn_blocked *out, int32_t images)
+{
+    const dn_half_view<T> from(in), to(out);
+    DN_LAUNCH(maxpool<T>, to.threads(images), *pool, from, to, to.threads(images));
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+dn_status dn_half_maxpool(bool bf16, const dn_pool_geometry *pool, const dn_blocked *in,
+                          const dn_blocked *out, int32_t images)
+{
+    DN_HALF_LAUNCH(bf16, maxpool, pool, in, out, images);
+}
+
+template <class T>
+static __global__ void upsample(int32_t factor, float scale, dn_half_view<T> in,
+                                dn_half_view<T> out, int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const dn_eight_place at = dn_eight_place_of(&out, i);
+        const int64_t row = (int64_t)at.image * in.h + at.y / factor;
+        float values[8];
+        dn_load_eight(in.at(row, at.x / factor, at.channel), values);
+        DN_UNROLL
+        for (int k = 0; k < 8; k++) values[k] *= scale;
+        dn_store_eight(values, out.at(at.row, at.x, at.channel));
+    }
+}
+
+template <class T>
+static dn_status upsample_of(int32_t factor, float scale, const dn_blocked *in,
+                             const dn_blocked *out, int32_t images)
+{
+    const dn_half_view<T> from(in), to(out);
+    DN_LAUNCH(upsample<T>, to.threads(images), factor, scale, from, to, to.threads(images));
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+dn_status dn_half_upsample(bool bf16, int32_t factor, float scale, const dn_blocked *in,
+                           const dn_blocked *out, int32_t images)
+{
+    DN_HALF_LAUNCH(bf16, upsample, factor, scale, in, out, images);
+}
+
+/* One thread adds all pixels of eight channels: maps are small where their mean is asked. */
+template <class T>
+static __global__ void average(dn_half_view<T> in, dn_half_view<T> out, int64_t count)
+{
+    const int32_t pixels = in.h * in.w;
+    DN_GRID_STRIDE(i, count) {
+        const dn_eight_place at = dn_eight_place_of(&out, i);
+        const T *from = in.data + (int64_t)at.image * pixels * in.pixel + at.channel;
+        double sums[8] = {};
+        float values[8];
+        for (int32_t p = 0; p < pixels; p++) {
+            dn_load_eight(from + p * in.pixel, values);
+            DN_UNROLL
+            for (int k = 0; k < 8; k++) sums[k] += (double)values[k];
+        }
+        DN_UNROLL
+        for (int k = 0; k < 8; k++) values[k] = dn_mean_of(sums[k], pixels);
+        dn_store_eight(values, out.at(at.row, at.x, at.channel));
+    }
+}
+
+template <class T>
+static dn_status average_of(const dn_blocked *in, const dn_blocked *out, int32_t images)
+{
+    const dn_half_view<T> from(in), to(out);
+    DN_LAUNCH(average<T>, to.threads(images), from, to, to.threads(images));
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+dn_status dn_half_average(bool bf16, const dn_blocked *in, const dn_blocked *out, int32_t images)
+{
+    DN_HALF_LAUNCH(bf16, average, in, out, images);
+}
+
+/* ---- Value by value ---- */
+
+template <class T>
+static __global__ void add(float first, float second, dn_half_view<T> a, dn_half_view<T> b,
+                           dn_activation activation, dn_half_view<T> out, int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const dn_eight_place at = dn_eight_place_of(&out, i);
+        float left[8], right[8];
+        dn_load_eight(a.at(at.row, at.x, at.channel), left);
+        dn_load_eight(b.at(at.row, at.x, at.channel), right);
+        DN_UNROLL
+        for (int k = 0; k < 8; k++)
+            left[k] = dn_activate_fast(activation, first * left[k] + second * right[k]);
+        dn_store_eight(left, out.at(at.row, at.x, at.channel));
+    }
+}
+
+template <class T>
+static dn_status add_of(const float factors[2], const dn_blocked *a, const dn_blocked *b,
+                        dn_activation activation, const dn_blocked *out, int32_t images)
+{
+    const dn_half_view<T> left(a), right(b), to(out);
+    DN_LAUNCH(add<T>, to.threads(images), factors[0], factors[1], left, right, activation, to,
+              to.threads(images));
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+dn_status dn_half_add(bool bf16, const float factors[2], const dn_blocked *a, const dn_blocked *b,
+                      dn_activation activation, const dn_blocked *out, int32_t images)
+{
+    DN_HALF_LAUNCH(bf16, add, factors, a, b, activation, out, images);
+}
+
+template <class T>
+static __global__ void scale(dn_half_view<T> scales, dn_half_view<T> map, dn_activation activation,
+                             dn_half_view<T> out, int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const dn_eight_place at = dn_eight_place_of(&out, i);
+        float values[8], factors[8];
+        dn_load_eight(map.at(at.row, at.x, at.channel), values);
+        dn_load_eight(scales.at(at.image, 0, at.channel), factors);
+        DN_UNROLL
+        for (int k = 0; k < 8; k++)
+            values[k] = dn_activate_fast(activation, factors[k] * values[k]);
+        dn_store_eight(values, out.at(at.row, at.x, at.channel));
+    }
+}
+
+template <class T>
+static dn_status scale_of(const dn_blocked *scales, const dn_blocked *map, dn_activation activation,
+                          const dn_blocked *out, int32_t images)
+{
+    const dn_half_view<T> factors(scales), from(map), to(out);
+    DN_LAUNCH(scale<T>, to.threads(images), factors, from, activation, to, to.threads(images));
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+dn_status dn_half_scale(bool bf16, const dn_blocked *scales, const dn_blocked *map,
+                        dn_activation activation, const dn_blocked *out, int32_t images)
+{
+    DN_HALF_LAUNCH(bf16, scale, scales, map, activation, out, images);
+}
+
+template <class T>
+static __global__ void activate(dn_half_view<T> in, dn_activation activation, dn_half_view<T> out,
+                                int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const dn_eight_place at = dn_eight_place_of(&out, i);
+        float values[8];
+        dn_load_eight(in.at(at.row, at.x, at.channel), values);
+        DN_UNROLL
+        for (int k = 0; k < 8; k++) values[k] = dn_activate_fast(activation, values[k]);
+        dn_store_eight(values, out.at(at.row, at.x, at.channel));
+    }
+}
+
+template <class T>
+static dn_status activate_of(const dn_blocked *in, dn_activation activation, const dn_blocked *out,
+                             int32_t images)
+{
+    const dn_half_view<T> from(in), to(out);
+    DN_LAUNCH(activate<T>, to.threads(images), from, activation, to, to.threads(images));
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+dn_status dn_half_activate(bool bf16, const dn_blocked *in, dn_activation activation,
+                           const dn_blocked *out, int32_t images)
+{
+    DN_HALF_LAUNCH(bf16, activate, in, activation, out, images);
+}
+
+/* ---- Channels to other channels ---- */
+
+/* Eight channels of the output at a time, of which those outside of the copy stay; the copy that
+ * brings a tensor's last channels makes the surplus ones 0. */
+template <class T>
+static __global__ void copy_channels(dn_channel_copy copy, dn_half_view<T> in, dn_half_view<T> out,
+                                     int32_t eights, int64_t count)
+{
+    const int32_t first = copy.to / 8 * 8, end = copy.to + copy.count;
+    DN_GRID_STRIDE(i, count) {
+        const dn_place at = dn_place_of(i, eights, out.w);
+        const int32_t channel = first + at.x * 8;
+        T *to = out.at(at.map, at.y, channel);
+        const T *from = in.at(at.map, at.y, 0) + copy.from - copy.to;
+        for (int k = 0; k < 8; k++) {
+            const int32_t c = channel + k;
+            if (c >= out.c)
+                to[k] = dn_narrow<T>(0.0f);
+            else if (c >= copy.to && c < end)
+                to[k] = from[c];
+        }
+    }
+}
+
+template <class T>
+static dn_status copy_of(dn_channel_copy copy, const dn_blocked *in, const dn_blocked *out,
+                         int32_t images)
+{
+    const dn_half_view<T> from(in), to(out);
+    const int32_t eights = (copy.to + copy.count + 7) / 8 - copy.to / 8;
+    const int64_t count = (int64_t)images * to.h * to.w * eights;
+    DN_LAUNCH(copy_channels<T>, count, copy, from, to, eights, count);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+dn_status dn_half_copy(bool bf16, dn_channel_copy copy, const dn_blocked *in, const dn_blocked *out,
+                       int32_t images)
+{
+    DN_HALF_LAUNCH(bf16, copy, copy, in, out, images);
+}

@@ -1,0 +1,43 @@
+/* The plan's steps beside convolutions, in half precision: one launch each. A view is a dn_blocked
+ * of a device (infer/plan.h); `images` are the live ones. */
+#ifndef DN_CUDA_HALF_ROWS_H
+#define DN_CUDA_HALF_ROWS_H
+
+#include "infer/plan.h"
+#include "roi_table.h"
+
+/* Between planar float tensors, (images, c, h, w), and views; surplus channels become 0. */
+dn_status dn_half_from_planar(bool bf16, const float *planar, const dn_blocked *out,
+                              int32_t images);
+dn_status dn_half_to_planar(bool bf16, const dn_blocked *in, float *planar, int32_t images);
+
+/* As dn_kernels (blocked/kernels.h) has them. */
+dn_status dn_half_maxpool(bool bf16, const dn_pool_geometry *pool, const dn_blocked *in,
+                          const dn_blocked *out, int32_t images);
+dn_status dn_half_upsample(bool bf16, int32_t factor, float scale, const dn_blocked *in,
+                           const dn_blocked *out, int32_t images);
+dn_status dn_half_add(bool bf16, const float factors[2], const dn_blocked *a, const dn_blocked *b,
+                      dn_activation activation, const dn_blocked *out, int32_t images);
+dn_status dn_half_scale(bool bf16, const dn_blocked *scales, const dn_blocked *map,
+                        dn_activation activation, const dn_blocked *out, int32_t images);
+dn_status dn_half_activate(bool bf16, const dn_blocked *in, dn_activation activation,
+                           const dn_blocked *out, int32_t images);
+dn_status dn_half_average(bool bf16, const dn_blocked *in, const dn_blocked *out, int32_t images);
+dn_status dn_half_copy(bool bf16, dn_channel_copy copy, const dn_blocked *in, const dn_blocked *out,
+                       int32_t images);
+
+enum { DN_HALF_MAPS = 8 };
+
+/* Maps that boxes are pooled from, the first of which is the `first`-th of the layer. */
+typedef struct dn_half_maps {
+    int32_t first, count;
+    dn_blocked maps[DN_HALF_MAPS];
+} dn_half_maps;
+
+/* The bins of `rois` boxes, of which *live (on the device) are there; others become 0. Maps behind
+ * the first few add to what is there. */
+dn_status dn_half_rois(bool bf16, const dn_roi_table *table, const dn_roi_pool *pool,
+                       const dn_half_maps *maps, const int32_t *live, const dn_blocked *out,
+                       int32_t rois);
+
+#endif

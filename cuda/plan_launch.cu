@@ -1,0 +1,76 @@
+/* One step of the plan on CUDA: its launch. See plan.h. */
+#include "plan.h"
+
+#include "layers/roialign.h"
+
+bool dn_plan_is_launched(const dn_step *step)
+{
+    return step->type != &dn_step_plain && step->type != &dn_step_boxes;
+}
+
+dn_status dn_plan_choose(const dn_plan *plan, const dn_step *step, int32_t images)
+{
+    dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    if (step->type != &dn_step_conv || images == 0) return DN_OK;
+    dn_plan_conv *conv = &own->convs[step - plan->steps];
+    dn_half_conv call = conv->call;
+    call.images = images;
+    DN_TRY(dn_half_choose(&call, &own->workspace, &conv->form, &conv->seconds));
+    dn_half_form_name(&call, conv->form, conv->name, sizeof conv->name);
+    return DN_OK;
+}
+
+static dn_status launch_conv(const dn_plan *plan, const dn_step *step, int32_t images)
+{
+    const dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    const dn_plan_conv *conv = &own->convs[step - plan->steps];
+    dn_half_conv call = conv->call;
+    call.images = images;
+    return dn_half_run(&call, conv->form, &own->workspace);
+}
+
+static dn_status launch_rois(const dn_plan *plan, const dn_step *step, int32_t images)
+{
+    const dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    const dn_roi_pool pool = dn_roialign_pool(step->layer);
+    for (int32_t first = 0; first < step->read_count; first += DN_HALF_MAPS) {
+        const int32_t left = step->read_count - first;
+        dn_half_maps maps = {};
+        maps.first = first;
+        maps.count = left < DN_HALF_MAPS ? left : (int32_t)DN_HALF_MAPS;
+        for (int32_t k = 0; k < maps.count; k++)
+            maps.maps[k] = dn_plan_view(plan, step->reads[first + k]);
+        DN_TRY(dn_half_rois(own->bf16, own->table, &pool, &maps, own->live, &step->out, images));
+    }
+    return DN_OK;
+}
+
+static float *planar_of(const dn_plan *plan, const dn_step *step)
+{
+    return step->layer ? step->layer->out.data : plan->network->input.data;
+}
+
+dn_status dn_plan_launch(const dn_plan *plan, const dn_step *step, int32_t images)
+{
+    const bool bf16 = dn_cuda_plan_of(plan)->bf16;
+    const dn_blocked *in = step->in, *out = &step->out;
+    if (images == 0) return DN_OK;
+    if (step->type == &dn_step_conv) return launch_conv(plan, step, images);
+    if (step->type == &dn_step_rois) return launch_rois(plan, step, images);
+    if (step->type == &dn_step_to_blocked)
+        return dn_half_from_planar(bf16, planar_of(plan, step), out, images);
+    if (step->type == &dn_step_to_planar)
+        return dn_half_to_planar(bf16, in, planar_of(plan, step), images);
+    if (step->type == &dn_step_maxpool) return dn_half_maxpool(bf16, &step->pool, in, out, images);
+    if (step->type == &dn_step_upsample)
+        return dn_half_upsample(bf16, step->enlargement, step->factors[0], in, out, images);
+    if (step->type == &dn_step_add)
+        return dn_half_add(bf16, step->factors, in, in + 1, step->activation, out, images);
+    if (step->type == &dn_step_scale)
+        return dn_half_scale(bf16, in, in + 1, step->activation, out, images);
+    if (step->type == &dn_step_activate)
+        return dn_half_activate(bf16, in, step->activation, out, images);
+    if (step->type == &dn_step_average) return dn_half_average(bf16, in, out, images);
+    if (step->type == &dn_step_copy) return dn_half_copy(bf16, step->copy, in, out, images);
+    return dn_fail(DN_ERROR_ARGUMENT, "step \"%s\" has no form on cuda", step->type->name);
+}

@@ -1,0 +1,228 @@
+/* Running the plan on CUDA: see plan.h.
+ *
+ * Layers that run as they are, heads and [mask], are launched as they are layer by layer. The steps
+ * between them are a segment: its first two passes with a number of images and boxes launch them
+ * one by one, timed, with convolutions' forms chosen; the third captures them as a graph, which is
+ * launched from then on. Numbers of boxes are rounded up (8, 16, 32, 64, 100, 200 ...), so that few
+ * graphs do; places without a box compute what nobody reads. What cannot be captured goes on being
+ * launched step by step.
+ *
+ * The mask branch is timed by events; where there is one, a pass ends when the GPU is done.
+ */
+#include "plan.h"
+
+#include "core/memory.h"
+
+static void free_graph(dn_plan_graph *graph)
+{
+    if (graph->exec) cudaGraphExecDestroy(graph->exec);
+    dn_free(graph);
+}
+
+void dn_plan_forget_graphs(dn_cuda_plan *own)
+{
+    for (int32_t i = 0; i < own->segment_count; i++) {
+        dn_plan_graph *next = nullptr;
+        for (dn_plan_graph *graph = own->segments[i].graphs; graph; graph = next) {
+            next = graph->next;
+            free_graph(graph);
+        }
+        own->segments[i].graphs = nullptr;
+    }
+}
+
+/* "layer 12 [convolutional] (line 34): " before what the device says. */
+static dn_status at_step(const dn_step *step, dn_status status)
+{
+    if (status != DN_ERROR_DEVICE || !step->layer) return status;
+    return dn_fail_prefix(status, "layer %d [%s] (line %d)", step->layer->index,
+                          step->layer->type->name, step->layer->line);
+}
+
+/* ---- Segments ---- */
+
+static dn_status launch_all(const dn_plan *plan, const dn_plan_segment *segment,
+                            const dn_pass *pass)
+{
+    for (int32_t s = segment->first; s < segment->end; s++) {
+        const dn_step *step = &plan->steps[s];
+        DN_TRY(at_step(step, dn_plan_launch(plan, step, dn_plan_places(plan, step, pass))));
+    }
+    return DN_OK;
+}
+
+/* One after the other, each by itself: what is measured of convolutions alone is better. */
+static dn_status run_timed(dn_plan *plan, const dn_plan_segment *segment, const dn_pass *pass)
+{
+    const dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    for (int32_t s = segment->first; s < segment->end; s++) {
+        dn_step *step = &plan->steps[s];
+        const int32_t images = dn_plan_places(plan, step, pass);
+        float ms = 0.0f;
+        DN_TRY(at_step(step, dn_plan_choose(plan, step, images)));
+        DN_CUDA_TRY(cudaEventRecord(own->events[0], cudaStreamPerThread));
+        DN_TRY(at_step(step, dn_plan_launch(plan, step, images)));
+        DN_CUDA_TRY(cudaEventRecord(own->events[1], cudaStreamPerThread));
+        DN_CUDA_TRY(cudaEventSynchronize(own->events[1]));
+        DN_CUDA_TRY(cudaEventElapsedTime(&ms, own->events[0], own->events[1]));
+        const double measured = own->convs[s].seconds;
+        step->seconds = measured > 0.0 ? measured : 1e-3 * (double)ms;
+    }
+    return DN_OK;
+}
+
+static dn_status capture(const dn_plan *plan, const dn_plan_segment *segment, const dn_pass *pass,
+                         cudaGraphExec_t *exec)
+{
+    cudaGraph_t graph = nullptr;
+    DN_CUDA_TRY(cudaStreamBeginCapture(cudaStreamPerThread, cudaStreamCaptureModeThreadLocal));
+    const dn_status status = launch_all(plan, segment, pass);
+    const cudaError_t ended = cudaStreamEndCapture(cudaStreamPerThread, &graph);
+    if (status != DN_OK || ended != cudaSuccess) {
+        if (graph) cudaGraphDestroy(graph);
+        DN_TRY(status);
+        DN_CUDA_TRY(ended);
+    }
+    const cudaError_t made = cudaGraphInstantiateWithFlags(exec, graph, 0);
+    cudaGraphDestroy(graph);
+    DN_CUDA_TRY(made);
+    return DN_OK;
+}
+
+/* The segment's graph for what this pass has, made where there is none. */
+static dn_status graph_of(const dn_plan *plan, dn_plan_segment *segment, const dn_pass *pass,
+                          dn_plan_graph **found)
+{
+    const int32_t images = segment->has_images ? pass->batch : 0;
+    const int32_t rois = segment->has_rois ? dn_cuda_plan_of(plan)->rois : 0;
+    dn_plan_graph *graph = segment->graphs;
+    while (graph && (graph->images != images || graph->rois != rois)) graph = graph->next;
+    if (!graph) {
+        graph = (dn_plan_graph *)dn_alloc(sizeof *graph);
+        if (!graph) return DN_ERROR_MEMORY;
+        graph->images = images;
+        graph->rois = rois;
+        graph->next = segment->graphs;
+        segment->graphs = graph;
+    }
+    *found = graph;
+    return DN_OK;
+}
+
+enum { DN_PASSES_BEFORE = 2 };
+
+static dn_status choose_all(const dn_plan *plan, const dn_plan_segment *segment,
+                            const dn_pass *pass)
+{
+    for (int32_t s = segment->first; s < segment->end; s++) {
+        const dn_step *step = &plan->steps[s];
+        DN_TRY(at_step(step, dn_plan_choose(plan, step, dn_plan_places(plan, step, pass))));
+    }
+    return DN_OK;
+}
+
+static dn_status run_segment(dn_plan *plan, dn_plan_segment *segment, const dn_pass *pass)
+{
+    dn_plan_graph *graph = nullptr;
+    if (!segment->has_images && dn_cuda_plan_of(plan)->rois == 0) return DN_OK;
+    DN_TRY(graph_of(plan, segment, pass, &graph));
+    if (graph->exec) {
+        DN_CUDA_TRY(cudaGraphLaunch(graph->exec, cudaStreamPerThread));
+        return DN_OK;
+    }
+    if (graph->passes < DN_PASSES_BEFORE) {
+        graph->passes++;
+        return run_timed(plan, segment, pass);
+    }
+    /* the forms are for other numbers where another graph was made in between */
+    DN_TRY(choose_all(plan, segment, pass));
+    if (!graph->refused && capture(plan, segment, pass, &graph->exec) == DN_OK) {
+        DN_CUDA_TRY(cudaGraphLaunch(graph->exec, cudaStreamPerThread));
+        return DN_OK;
+    }
+    cudaGetLastError();
+    graph->refused = true;
+    return launch_all(plan, segment, pass);
+}
+
+/* ---- Layers that run as they are ---- */
+
+static __global__ void set_live(int32_t *live, int32_t rois, int64_t one)
+{
+    DN_GRID_STRIDE(i, one) live[i] = rois;
+}
+
+/* Places for so many boxes. */
+static int32_t places_for(int32_t rois, int32_t capacity)
+{
+    static const int32_t few[] = {0, 8, 16, 32, 64};
+    int32_t places = (rois + 99) / 100 * 100;
+    for (const int32_t some : few)
+        if (rois <= some && some < places) {
+            places = some;
+            break;
+        }
+    return places < capacity ? places : capacity;
+}
+
+static dn_status choose_boxes(dn_plan *plan, dn_layer *layer, const dn_pass *pass)
+{
+    dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    DN_TRY(dn_roi_boxes(layer, pass, &own->table));
+    own->rois = places_for(layer->rois->count, layer->rois->capacity);
+    DN_LAUNCH(set_live, 1, own->live, layer->rois->count, 1);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+static dn_status run_as_is(dn_plan *plan, const dn_step *step, const dn_pass *pass)
+{
+    const dn_layer_kernels *kernels = plan->network->backend->kernels(step->layer->type);
+    dn_pass own = *pass;
+    own.training = false;
+    own.workspace = plan->workspace;
+    return step->type == &dn_step_boxes ? choose_boxes(plan, step->layer, &own)
+                                        : kernels->forward(step->layer, &own);
+}
+
+/* ---- The pass ---- */
+
+static dn_status run_steps(dn_plan *plan, const dn_pass *pass, int32_t branch)
+{
+    dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    dn_plan_segment *segment = own->segments;
+    bool began = branch < 0;
+    for (int32_t s = 0, next; s < plan->step_count; s = next) {
+        dn_step *step = &plan->steps[s];
+        if (!began && step->layer && step->layer->index >= branch) {
+            DN_CUDA_TRY(cudaEventRecord(own->events[2], cudaStreamPerThread));
+            began = true;
+        }
+        if (!dn_plan_is_launched(step)) {
+            DN_TRY(at_step(step, run_as_is(plan, step, pass)));
+            next = s + 1;
+        } else {
+            DN_TRY(run_segment(plan, segment, pass));
+            next = segment++->end;
+        }
+        for (int32_t i = s; i < next; i++)
+            plan->steps[i].images = plan->steps[i].live =
+                plan->steps[i].layer ? dn_live(plan->steps[i].layer, pass) : pass->batch;
+    }
+    return DN_OK;
+}
+
+dn_status dn_cuda_plan_run(dn_plan *plan, const dn_pass *pass)
+{
+    const dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    const int32_t branch = dn_network_branch(plan->network);
+    float ms = 0.0f;
+    DN_TRY(run_steps(plan, pass, branch));
+    plan->network->branch_seconds = 0.0;
+    if (branch < 0 || branch >= plan->layer_count) return DN_OK;
+    DN_CUDA_TRY(cudaEventRecord(own->events[3], cudaStreamPerThread));
+    DN_CUDA_TRY(cudaEventSynchronize(own->events[3]));
+    DN_CUDA_TRY(cudaEventElapsedTime(&ms, own->events[2], own->events[3]));
+    plan->network->branch_seconds = 1e-3 * (double)ms;
+    return DN_OK;
+}

@@ -1,0 +1,252 @@
+"""The inference plan in half precision on the device "cuda", against networks that run layer by
+layer in float32 on the CPU (which tests/test_conv*.py and others compare with PyTorch).
+
+Like tests/test_cuda_layers.py these run in `make gpu-check` and `make host-cuda-check`, where
+tensor cores are loops; elsewhere they skip.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import published_file
+from networks import Net
+from test_cuda_layers import NO_CUDA
+from test_plan import BRANCH, MIXED, image, kept, kinds, place_boxes, run, scatter
+from yolomask import Network
+from yolomask._native import check, ffi, lib
+
+pytestmark = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)
+
+ROOT = Path(__file__).parents[1]
+FP16, BF16 = lib.DN_PRECISION_FP16, lib.DN_PRECISION_BF16
+
+# Of an output's root mean square: what rounding to 11 and to 8 bits in every layer may make.
+TOLERANCE = {FP16: 1e-2, BF16: 8e-2}
+
+TILES = ["128x128", "128x64", "64x128", "64x64", "128x32", "32x64"]
+ACTIVATIONS = ["leaky", "mish", "swish", "relu", "logistic", "linear", "elu"]
+
+# Every convolution that the tiles must do: of a planar input, odd numbers of pixels, strides,
+# dilation, groups, filters that end within a tile, an addend, and a planar output.
+CONVOLUTIONS = """[net]
+width=45
+height=33
+channels={channels}
+[convolutional]
+filters=40
+size=3
+pad=1
+stride=1
+activation={activation}
+batch_normalize=1
+[convolutional]
+filters=72
+size=3
+pad=1
+stride=2
+activation={activation}
+batch_normalize=1
+[convolutional]
+filters=72
+size=3
+pad=1
+activation={activation}
+[shortcut]
+from=-2
+activation={after}
+[convolutional]
+filters=80
+size=5
+padding=4
+dilation=2
+groups=3
+activation={activation}
+[convolutional]
+filters=136
+size=1
+activation={activation}
+[deconvolutional]
+filters=24
+size=2
+stride=2
+activation={activation}
+batch_normalize=1
+[convolutional]
+filters=13
+size=3
+pad=1
+activation=linear
+"""
+
+
+def make(cfg: str | Path, precision: int = FP16, device: bytes = b"cuda", **options) -> Net:
+    given = {"keep_all": False, "precision": precision, "device": device, "seed": 7}
+    return Net(cfg, **(given | options))
+
+
+def pair(cfg: str | Path, precision: int = FP16, **options) -> tuple[Net, Net]:
+    """A network on the CPU layer by layer in float32, and one on the device by its plan."""
+    plain = make(cfg, lib.DN_PRECISION_PLAIN, b"cpu", **options)
+    return plain, make(cfg, precision, **options)
+
+
+def agree(plain: Net, plan: Net, values: np.ndarray, precision: int = FP16) -> None:
+    for net in (plain, plan):
+        run(net, values)
+    assert lib.dn_network_step_count(plan.handle) > 0
+    for wanted, found in zip(kept(plain), kept(plan), strict=True):
+        assert wanted.shape == found.shape
+        scale = np.sqrt((wanted.astype(np.float64) ** 2).sum() / max(wanted.size, 1))
+        assert np.abs(wanted - found).max(initial=0) <= TOLERANCE[precision] * scale
+
+
+def steps(net: Net) -> list[tuple[str, str]]:
+    """Kind and form of each."""
+    info, found = ffi.new("dn_step_info *"), []
+    for i in range(lib.dn_network_step_count(net.handle)):
+        check(lib.dn_network_get_step(net.handle, i, info))
+        found.append((ffi.string(info.kind).decode(), ffi.string(info.form).decode()))
+    return found
+
+
+def convolutions(activation: str = "leaky", after: str = "linear", channels: int = 3) -> str:
+    return CONVOLUTIONS.replace("groups=3", "groups=1").format(
+        activation=activation, after=after, channels=channels
+    )
+
+
+@pytest.mark.parametrize("precision", [FP16, BF16])
+@pytest.mark.parametrize("splits", ["", " / 2", " / 3"])
+@pytest.mark.parametrize("tile", TILES)
+def test_every_form(monkeypatch, tile, splits, precision):
+    monkeypatch.setenv("DARKNET_CUDNN", tile + splits)
+    plain, plan = pair(convolutions(), precision, batch=2)
+    agree(plain, plan, image(plain, 2), precision)
+    forms = [form for kind, form in steps(plan) if kind == "conv"]
+    assert len(forms) == 7 and tile + splits in forms
+
+
+@pytest.mark.parametrize("k", range(len(ACTIVATIONS)))
+def test_activations(k):
+    plain, plan = pair(convolutions(ACTIVATIONS[k], ACTIVATIONS[k - 1]))
+    agree(plain, plan, image(plain, 1) - 0.5)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 5, 16])
+def test_inputs(channels):
+    plain, plan = pair(convolutions(channels=channels))
+    agree(plain, plan, image(plain, 1))
+    assert (steps(plan)[0][0] == "conv") == (channels <= 4)
+
+
+def test_groups():
+    cfg = CONVOLUTIONS.replace("filters=80", "filters=96").format(
+        activation="leaky", after="relu", channels=3
+    )
+    plain, plan = pair(cfg, batch=2)
+    agree(plain, plan, image(plain, 2))
+    assert "plain" not in dict(steps(plan))
+
+
+# Without what breaks the chain of steps that the device has.
+STEPS = MIXED.replace("[reorg]\nstride=1\n", "").replace("filters=30\ngroups=2", "filters=30")
+
+
+@pytest.mark.parametrize("precision", [FP16, BF16])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("cfg", [MIXED, STEPS], ids=["mixed", "steps"])
+def test_layers_of_all_kinds(cfg, batch, precision):
+    plain, plan = pair(cfg, precision, batch=batch)
+    for net in (plain, plan):
+        scatter(net)
+    agree(plain, plan, image(plain, batch), precision)
+    wanted = {"conv", "plain", "max", "sum", "copy", "scale", "to blocked", "to planar"}
+    assert wanted | ({"upsample", "activation", "avg"} if cfg == STEPS else set()) <= set(
+        dict(steps(plan))
+    )
+
+
+@pytest.mark.parametrize("levels", ["sum", "assign"])
+@pytest.mark.parametrize("pool", ["max", "average"])
+def test_mask_branch(levels, pool):
+    cfg = BRANCH.format(levels=levels, pool=pool).replace("filters=17", "filters=16")
+    plain, plan = pair(cfg, batch=2)
+    for boxes in (3, 0, 1, 2, 3, 3):
+        for net in (plain, plan):
+            place_boxes(net, 2, boxes)
+        agree(plain, plan, image(plain, 2, boxes))
+    assert "plain" not in [kind for kind, _ in steps(plan)[:2]]
+
+
+def test_graphs_give_the_same_bits(monkeypatch):
+    """The passes that launch step by step, and those by a graph, for several sizes and batches."""
+    monkeypatch.setenv("DARKNET_CUDNN", "rules")
+    net = make(BRANCH.format(levels="sum", pool="max"), batch=3)
+    for width, height in ((64, 48), (96, 64), (64, 48)):
+        check(lib.dn_network_resize(net.handle, width, height))
+        for batch, boxes in ((1, 2), (3, 1), (2, 5)):
+            place_boxes(net, batch, boxes)
+            values, found = image(net, batch), []
+            for _ in range(5):
+                run(net, values)
+                found.append(kept(net))
+                run(net, np.zeros_like(values))
+            for later in found[1:]:
+                for a, b in zip(found[0], later, strict=True):
+                    np.testing.assert_array_equal(a, b)
+
+
+def test_changed_weights():
+    plain, plan = pair(convolutions())
+    values = image(plain, 1)
+    for _ in range(3):
+        run(plan, values)
+    for net in (plain, plan):
+        scatter(net)
+    agree(plain, plan, values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "cfg").glob("*.cfg")))
+def test_every_cfg(monkeypatch, name):
+    """All layers run, and what comes out is that of float32; without trained weights some networks
+    round badly, so that the median is compared."""
+    monkeypatch.setenv("DARKNET_CUDNN", "rules")
+    plain, plan = pair(ROOT / "cfg" / f"{name}.cfg", width=64, height=96)
+    values = image(plain, 1)
+    for net in (plain, plan):
+        if "roialign" in kinds(net):
+            place_boxes(net, 1)
+        run(net, values)
+    for wanted, found in zip(kept(plain), kept(plan), strict=True):
+        scale = np.sqrt((wanted.astype(np.float64) ** 2).mean())
+        assert np.median(np.abs(wanted - found)) <= 2e-2 * scale
+
+
+def test_precisions():
+    with pytest.raises(ValueError, match="int8 needs the CPU"):
+        make(MIXED, lib.DN_PRECISION_INT8)
+    net = make(MIXED, FP16, keep_all=True)
+    run(net, image(net, 1))
+    assert lib.dn_network_step_count(net.handle) == 0  # layer by layer, in float32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov4-tiny"])
+def test_same_detections_of_published_weights(models, monkeypatch, name):
+    monkeypatch.setenv("DARKNET_CUDNN", "rules")
+    weights = published_file(models, f"{name}.weights")
+    cfg = ROOT / "cfg" / f"{name}.cfg"
+    photos, found = sorted((ROOT / "data").glob("*.jpg")), []
+    for device, precision in (("cpu", "plain"), ("cuda", "fp16")):
+        with Network(cfg, weights, device=device, precision=precision) as net:
+            found.append([net.predict(photo, 0.25) for photo in photos])
+    assert sum(len(result.boxes) for result in found[0]) > 3
+    for plain, plan in zip(*found, strict=True):
+        np.testing.assert_array_equal(plain.boxes.cls, plan.boxes.cls)
+        np.testing.assert_allclose(plain.boxes.conf, plan.boxes.conf, atol=1e-2)
+        np.testing.assert_allclose(plain.boxes.xyxy, plan.boxes.xyxy, atol=2)
