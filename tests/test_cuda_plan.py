@@ -245,7 +245,7 @@ def test_same_detections_of_published_weights(models, monkeypatch, name):
     for device, precision in (("cpu", "plain"), ("cuda", "fp16")):
         with Network(cfg, weights, device=device, precision=precision) as net:
             found.append([net.predict(photo, 0.25) for photo in photos])
-    assert sum(len(result.boxes) for result in found[0]) > 3
+    assert sum(len(result.boxes) for result in found[0]) > 1
     for plain, plan in zip(*found, strict=True):
         np.testing.assert_array_equal(plain.boxes.cls, plan.boxes.cls)
         np.testing.assert_allclose(plain.boxes.conf, plan.boxes.conf, atol=1e-2)
