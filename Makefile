@@ -63,7 +63,7 @@ ISA_avx2       := -mavx2 -mfma
 ISA_avx512     := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
 ISA_avx512vnni := $(ISA_avx512) -mavx512vnni
 ISA_avx512bf16 := $(ISA_avx512vnni) -mavx512bf16
-ISA_wide       := -UDN_ISA -DDN_ISA=plain -DDN_WIDE -O1 -Wno-psabi
+ISA_wide       := -UDN_ISA -DDN_ISA=plain -DDN_WIDE -O0 -Wno-psabi
 BLOCKED     := $(wildcard src/blocked/*.c)
 LIB_OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) $(foreach isa,$(ISAS),$(BLOCKED:%.c=$(BUILD)/$(isa)/%.o))
 CLI_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/cli/*.c))
@@ -181,7 +181,7 @@ $(CUDA)/libraries: tools/needs.sh always
 	@CC='$(CC)' PYTHON='$(PYTHON)' NVCC='$(NVCC)' CUDNN_HOME='$(CUDNN_HOME)' \
 	    tools/needs.sh $(CUDA_NEEDS)
 
--include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d)
+-include $(LIB_OBJECTS:.o=.d) $(CLI_OBJECTS:.o=.d) $(BLOCKED:%.c=$(BUILD)/wide/%.d)
 
 # ---- Python environment ----------------------------------------------------------------------
 

@@ -98,7 +98,7 @@ DN_INLINE void run(const tile *t, int vectors, int pixels)
 #define UP_TO_6(X, v)         X(v, 1) X(v, 2) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
 #define UP_TO_12(X, v)        UP_TO_6(X, v) X(v, 7) X(v, 8) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
 #define UP_TO_14(X, v)        UP_TO_12(X, v) X(v, 13) X(v, 14)
-#if defined(__AVX512F__) || defined(__ARM_NEON)
+#if DN_REGISTERS == 32
 #define ALL_OF_1(X) UP_TO_14(X, 1)
 #define ALL_OF_2(X) UP_TO_14(X, 2)
 #else

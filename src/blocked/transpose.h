@@ -12,7 +12,7 @@ typedef int32_t dn_vec_places __attribute__((vector_size(4 * DN_LANES)));
 #endif
 
 /* The first halves of two vectors, lane by lane in turns, and the second ones. */
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(DN_WIDE)
 #define DN_ZIP_LOW(a, b) DN_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define DN_ZIP_HIGH(a, b)                                                                          \
     DN_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
