@@ -206,17 +206,15 @@ static void ask_ahead(ahead *a)
 
 static int32_t tiles_of_row(int32_t vectors, int32_t width)
 {
-    const int32_t most = vectors == 2 ? DN_TILE_PIXELS_2 : DN_TILE_PIXELS_1;
-    return (width + most - 1) / most;
+    return dn_tiles_of_row(width, vectors == 2 ? DN_TILE_PIXELS_2 : DN_TILE_PIXELS_1);
 }
 
 static void run_row(const work *w, dn_conv_tile *tile, int32_t vectors, int32_t width, ahead *next)
 {
     const int32_t stride = w->call->problem.geometry.stride_x;
-    const int32_t count = tiles_of_row(vectors, width), pixels = width / count;
-    int32_t wider = width % count; /* so many tiles have one pixel more */
+    const int32_t count = tiles_of_row(vectors, width);
     for (int32_t i = 0; i < count; ++i) {
-        const int32_t p = pixels + (wider-- > 0);
+        const int32_t p = dn_tile_width(width, count, i);
         ask_ahead(next);
         w->products->kernel(vectors, p, stride)(tile);
         tile->in += p * tile->in_pixel;

@@ -36,13 +36,11 @@ enum {
 #define NAMES(vectors, pixels)                                                                     \
     {tile_##vectors##_##pixels##_row, tile_##vectors##_##pixels##_row_stride_2,                    \
      tile_##vectors##_##pixels##_tap},
-#define SIX(X, v)    X(v, 1) X(v, 2) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
-#define TWELVE(X, v) SIX(X, v) X(v, 7) X(v, 8) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
 
-TWELVE(KERNELS, 1)
-SIX(KERNELS, 2)
-static const dn_conv_tile_run kernels_of_1[PIXELS_1][3] = {TWELVE(NAMES, 1)};
-static const dn_conv_tile_run kernels_of_2[PIXELS_2][3] = {SIX(NAMES, 2)};
+DN_TILES_TO_12(KERNELS, 1)
+DN_TILES_TO_6(KERNELS, 2)
+static const dn_conv_tile_run kernels_of_1[PIXELS_1][3] = {DN_TILES_TO_12(NAMES, 1)};
+static const dn_conv_tile_run kernels_of_2[PIXELS_2][3] = {DN_TILES_TO_6(NAMES, 2)};
 
 static bool takes_rows(const dn_conv_geometry *g)
 {
@@ -193,11 +191,9 @@ static void list_steps(const dn_conv_geometry *g, int32_t height, int32_t vector
 
 static void run_row(dn_conv_tile tile, int32_t vectors, int32_t width, int32_t kind)
 {
-    const int32_t most = vectors == 2 ? PIXELS_2 : PIXELS_1, count = (width + most - 1) / most;
-    const int32_t pixels = width / count;
-    int32_t wider = width % count; /* so many tiles have one pixel more */
+    const int32_t count = dn_tiles_of_row(width, vectors == 2 ? PIXELS_2 : PIXELS_1);
     for (int32_t i = 0; i < count; ++i) {
-        const int32_t p = pixels + (wider-- > 0);
+        const int32_t p = dn_tile_width(width, count, i);
         (vectors == 2 ? kernels_of_2 : kernels_of_1)[p - 1][kind](&tile);
         tile.in += p * tile.in_pixel;
         tile.to += p * DN_LANES;

@@ -13,16 +13,9 @@
 #ifndef DN_BLOCKED_CONV_TILE_H
 #define DN_BLOCKED_CONV_TILE_H
 
-#include "blocked/vector.h"
+#include "blocked/tile_shapes.h"
 
-enum {
-    DN_TILE_VECTORS = 2,
-    /* pixels at most with two vectors and with one: all sums, the weights and a broadcast in
-     * registers */
-    DN_TILE_PIXELS_2 = DN_REGISTERS == 32 ? 14 : 6,
-    DN_TILE_PIXELS_1 = DN_REGISTERS == 32 ? 14 : 12,
-    DN_TILE_CHANNELS = 4 /* of a step; see conv_first.c */
-};
+enum { DN_TILE_CHANNELS = 4 /* of a step; see conv_first.c */ };
 
 /* Distances in floats, from the tile's input and weights. */
 typedef struct dn_conv_step {

@@ -29,22 +29,11 @@
     {tile_##vectors##_##pixels##_stride_1, tile_##vectors##_##pixels##_any},
 #endif
 
-#define UP_TO_6(X, v)  X(v, 1) X(v, 2) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
-#define UP_TO_12(X, v) UP_TO_6(X, v) X(v, 7) X(v, 8) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
-#define UP_TO_14(X, v) UP_TO_12(X, v) X(v, 13) X(v, 14)
-#if DN_REGISTERS == 32
-#define ALL_OF_1(X) UP_TO_14(X, 1)
-#define ALL_OF_2(X) UP_TO_14(X, 2)
-#else
-#define ALL_OF_1(X) UP_TO_12(X, 1)
-#define ALL_OF_2(X) UP_TO_6(X, 2)
-#endif
+DN_TILES_OF_1(KERNELS)
+DN_TILES_OF_2(KERNELS)
 
-ALL_OF_1(KERNELS)
-ALL_OF_2(KERNELS)
-
-static const dn_conv_tile_run of_1[DN_TILE_PIXELS_1][DN_TILE_STRIDES + 1] = {ALL_OF_1(NAMES)};
-static const dn_conv_tile_run of_2[DN_TILE_PIXELS_2][DN_TILE_STRIDES + 1] = {ALL_OF_2(NAMES)};
+static const dn_conv_tile_run of_1[DN_TILE_PIXELS_1][DN_TILE_STRIDES + 1] = {DN_TILES_OF_1(NAMES)};
+static const dn_conv_tile_run of_2[DN_TILE_PIXELS_2][DN_TILE_STRIDES + 1] = {DN_TILES_OF_2(NAMES)};
 
 static inline dn_conv_tile_run kernel_of(int32_t vectors, int32_t pixels, int32_t stride)
 {

@@ -7,8 +7,6 @@
 #include "blocked/conv_tile.h"
 #include "blocked/dot.h"
 
-enum { DN_TILE_PIXELS = 14 /* of any tile, at most */ };
-
 /* One input channel of all pixels, or one word of them. */
 DN_INLINE void dn_tile_step(dn_conv_precision precision, int vectors, int pixels, const float *in,
                             int64_t in_pixel, const float *weights, dn_vec sums[][DN_TILE_PIXELS])

@@ -8,17 +8,13 @@
 #include "blocked/pointwise.h"
 
 #include "blocked/epilogue.h"
+#include "blocked/tile_shapes.h"
 #include "blocked/transpose.h"
 
 #include <stddef.h>
 
-enum {
-    STEP = 4, /* input channels that are taken at a time; packed weights are padded to these */
-    /* pixels at most with two vectors and with one: sums, weights and a broadcast in registers */
-    PIXELS_2 = DN_REGISTERS == 32 ? 14 : 6,
-    PIXELS_1 = DN_REGISTERS == 32 ? 14 : 12,
-    PIXELS = 14
-};
+/* Input channels that are taken at a time; packed weights are padded to these. */
+enum { STEP = 4 };
 
 typedef struct tile {
     const float *in;
@@ -33,7 +29,7 @@ typedef struct tile {
     float slope;
 } tile;
 
-DN_INLINE void start(const tile *t, int vectors, int pixels, dn_vec sums[][PIXELS])
+DN_INLINE void start(const tile *t, int vectors, int pixels, dn_vec sums[][DN_TILE_PIXELS])
 {
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) {
@@ -50,7 +46,7 @@ DN_INLINE void start(const tile *t, int vectors, int pixels, dn_vec sums[][PIXEL
 }
 
 DN_INLINE void step(const float *in, const float *weights, int vectors, int pixels,
-                    dn_vec sums[][PIXELS])
+                    dn_vec sums[][DN_TILE_PIXELS])
 {
     dn_vec w[2];
 #pragma GCC unroll 2
@@ -65,7 +61,7 @@ DN_INLINE void step(const float *in, const float *weights, int vectors, int pixe
 
 DN_INLINE void run(const tile *t, int vectors, int pixels)
 {
-    dn_vec sums[2][PIXELS];
+    dn_vec sums[DN_TILE_VECTORS][DN_TILE_PIXELS];
     start(t, vectors, pixels, sums);
     const float *block = t->in, *weights = t->weights;
     for (int32_t rest = t->channels; rest > 0; rest -= DN_LANES, block += t->in_block) {
@@ -95,30 +91,19 @@ DN_INLINE void run(const tile *t, int vectors, int pixels)
         run(t, vectors, pixels);                                                                   \
     }
 #define NAME(vectors, pixels) tile_##vectors##_##pixels,
-#define UP_TO_6(X, v)         X(v, 1) X(v, 2) X(v, 3) X(v, 4) X(v, 5) X(v, 6)
-#define UP_TO_12(X, v)        UP_TO_6(X, v) X(v, 7) X(v, 8) X(v, 9) X(v, 10) X(v, 11) X(v, 12)
-#define UP_TO_14(X, v)        UP_TO_12(X, v) X(v, 13) X(v, 14)
-#if DN_REGISTERS == 32
-#define ALL_OF_1(X) UP_TO_14(X, 1)
-#define ALL_OF_2(X) UP_TO_14(X, 2)
-#else
-#define ALL_OF_1(X) UP_TO_12(X, 1)
-#define ALL_OF_2(X) UP_TO_6(X, 2)
-#endif
 
-ALL_OF_1(KERNEL)
-ALL_OF_2(KERNEL)
+DN_TILES_OF_1(KERNEL)
+DN_TILES_OF_2(KERNEL)
 
-static void (*const tiles_of_1[PIXELS_1])(const tile *) = {ALL_OF_1(NAME)};
-static void (*const tiles_of_2[PIXELS_2])(const tile *) = {ALL_OF_2(NAME)};
+static void (*const tiles_of_1[DN_TILE_PIXELS_1])(const tile *) = {DN_TILES_OF_1(NAME)};
+static void (*const tiles_of_2[DN_TILE_PIXELS_2])(const tile *) = {DN_TILES_OF_2(NAME)};
 
 static void run_row(tile t, int32_t vectors, int32_t width)
 {
-    const int32_t most = vectors == 2 ? PIXELS_2 : PIXELS_1, count = (width + most - 1) / most;
-    const int32_t pixels = width / count;
-    int32_t wider = width % count; /* so many tiles have one pixel more */
+    const int32_t count =
+        dn_tiles_of_row(width, vectors == 2 ? DN_TILE_PIXELS_2 : DN_TILE_PIXELS_1);
     for (int32_t i = 0; i < count; ++i) {
-        const int32_t p = pixels + (wider-- > 0);
+        const int32_t p = dn_tile_width(width, count, i);
         (vectors == 2 ? tiles_of_2 : tiles_of_1)[p - 1](&t);
         t.in += p * DN_LANES;
         t.out += p * DN_LANES;
