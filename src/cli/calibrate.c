@@ -5,30 +5,16 @@
  */
 #include "cli/commands.h"
 #include "cli/data_sets.h"
+#include "cli/interrupt.h"
 #include "cli/open_network.h"
 #include "data/labels.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { DN_CALIBRATION_IMAGES = 300 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    interrupted = 1;
-    signal(number, SIG_DFL);
-}
-
-static bool is_cancelled(void *context)
-{
-    (void)context;
-    return interrupted != 0;
-}
 
 static void print_progress(void *context, int64_t done, int64_t count)
 {
@@ -96,7 +82,7 @@ static void free_images(dn_image_paths *paths)
 int dn_command_calibrate(dn_arguments *arguments)
 {
     dn_calibrate_options options = {
-        .progress = print_progress, .message = dn_print_warning, .cancelled = is_cancelled};
+        .progress = print_progress, .message = dn_print_warning, .cancelled = dn_interrupted};
     const char *out = dn_take_text(arguments, "-out", NULL);
     options.limit = dn_take_int(arguments, "-limit", DN_CALIBRATION_IMAGES, 0, INT64_MAX);
     if (dn_take_flag(arguments, "-stretch")) options.fit = DN_FIT_STRETCH;
@@ -111,8 +97,7 @@ int dn_command_calibrate(dn_arguments *arguments)
     dn_network *network = dn_open_network(arguments, &common, 1);
     dn_image_paths paths = {0};
     take_images(arguments, common.strict, &paths);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    dn_watch_interrupts();
     dn_calibration report;
     dn_must(dn_calibrate(network, paths.items, paths.count, &options, out, &report));
     printf("Ranges of %d convolutions on %lld images: %s\n", report.layers,

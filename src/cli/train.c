@@ -8,6 +8,7 @@
  */
 #include "cli/commands.h"
 #include "cli/data_sets.h"
+#include "cli/interrupt.h"
 #include "cli/open_network.h"
 #include "cli/report.h"
 #include "train/parallel.h"
@@ -17,26 +18,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t interrupted;
-
 /* Of the callbacks. */
 typedef struct dn_screen {
     bool terminal;
     char folder[4096]; /* of the run: its charts are drawn there */
 } dn_screen;
-
-/* The first signal saves and stops behind the running iteration; a second one ends the process. */
-static void on_signal(int number)
-{
-    interrupted = 1;
-    signal(number, SIG_DFL);
-}
-
-static bool is_cancelled(void *context)
-{
-    (void)context;
-    return interrupted != 0;
-}
 
 static void print_duration(double seconds)
 {
@@ -220,7 +206,7 @@ static dn_train_options take_options(dn_arguments *arguments, const dn_common_ar
         .validating = print_validating,
         .validated = print_validated,
         .message = print_message,
-        .cancelled = is_cancelled,
+        .cancelled = dn_interrupted,
     };
 }
 
@@ -282,8 +268,7 @@ int dn_command_train(dn_arguments *arguments)
     name_run(options.backup_folder, options.cfg, screen.folder, sizeof screen.folder);
     if (!options.clear)
         options.state = find_state(arguments, screen.folder, resume, state, sizeof state);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    dn_watch_interrupts();    /* saves and stops behind the running iteration */
     signal(SIGXFSZ, SIG_IGN); /* a file may not grow: an error as any other */
     dn_train_report report;
     const dn_status status = dn_train(&options, &report);
