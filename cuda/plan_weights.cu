@@ -1,9 +1,6 @@
 /* The plan's convolutions on CUDA: their calls, and packed weights. See plan.h. */
 #include "plan.h"
 
-#include "layers/convolutional.h"
-#include "layers/deconvolutional.h"
-
 static int64_t pixel_of(const dn_blocked *view)
 {
     return view->image_stride / ((int64_t)view->h * view->w);
@@ -74,12 +71,8 @@ static size_t lay_out(const dn_plan *plan, char *block)
 
 static dn_half_source source_of(const dn_plan *plan, const dn_step *step)
 {
-    const dn_layer *layer = &plan->network->layers[step->first_layer];
-    const bool enlarges = step->enlargement > 0;
-    const dn_output_stage *stage = enlarges ? &((const dn_deconvolutional *)layer->state)->stage
-                                            : &((const dn_convolutional *)layer->state)->stage;
-    const dn_param *weights = enlarges ? ((const dn_deconvolutional *)layer->state)->weights
-                                       : ((const dn_convolutional *)layer->state)->weights;
+    const dn_param *weights;
+    const dn_output_stage *stage = dn_plan_stage(plan, step, &weights);
     dn_half_source source = {};
     source.channels = step->call.problem.geometry.c;
     source.weights = weights->data;

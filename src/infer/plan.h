@@ -21,6 +21,7 @@
 #include "core/network.h"
 #include "infer/conv_forms.h"
 #include "infer/team.h"
+#include "layers/output_stage.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -230,6 +231,10 @@ void dn_plan_join_chains(dn_plan *plan, const dn_plan_layer *layers);
 
 /* The first of the steps that a step does. */
 const dn_step *dn_plan_first_link(const dn_step *step);
+
+/* What ends a convolution's or deconvolution's step, and its weights; both are the layer's. */
+const dn_output_stage *dn_plan_stage(const dn_plan *plan, const dn_step *step,
+                                     const dn_param **weights);
 
 /* Packs all weights. */
 dn_status dn_plan_pack(dn_plan *plan);

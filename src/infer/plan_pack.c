@@ -61,6 +61,20 @@ void dn_plan_take_packed(dn_plan *plan, dn_plan *old)
         }
 }
 
+const dn_output_stage *dn_plan_stage(const dn_plan *plan, const dn_step *step,
+                                     const dn_param **weights)
+{
+    const void *state = plan->network->layers[step->first_layer].state;
+    if (step->enlargement > 0) {
+        const dn_deconvolutional *deconvolutional = state;
+        *weights = deconvolutional->weights;
+        return &deconvolutional->stage;
+    }
+    const dn_convolutional *convolutional = state;
+    *weights = convolutional->weights;
+    return &convolutional->stage;
+}
+
 /* Memory for packing, of the size that the largest step needs. */
 typedef struct dn_pack_room {
     int64_t filters, weights;
@@ -71,11 +85,8 @@ typedef struct dn_pack_room {
 static dn_status pack_step(const dn_plan *plan, const dn_step *step, const dn_pack_room *room)
 {
     const dn_layer *layer = &plan->network->layers[step->first_layer];
-    const bool deconv = step->enlargement > 0;
-    const dn_output_stage *stage = deconv ? &((const dn_deconvolutional *)layer->state)->stage
-                                          : &((const dn_convolutional *)layer->state)->stage;
-    const dn_param *weights = deconv ? ((const dn_deconvolutional *)layer->state)->weights
-                                     : ((const dn_convolutional *)layer->state)->weights;
+    const dn_param *weights;
+    const dn_output_stage *stage = dn_plan_stage(plan, step, &weights);
     const dn_conv_problem problem = whole_problem(plan, step);
     if (stage->batch_normalize)
         dn_stage_fold(layer, stage, room->factor, step->shift);
