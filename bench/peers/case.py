@@ -101,7 +101,8 @@ def randomise(network: Network) -> None:
         for index, section in enumerate(sections):
             found = params(handle, index)
             if section.name == "shortcut":
-                params(handle, index - 1)["scales"][:] *= 0.3
+                behind = sections[index - 1].name == "dropout"  # which has no parameters
+                params(handle, index - 1 - behind)["scales"][:] *= 0.3
             elif section.name in ("yolo", "region"):
                 head = params(handle, index - 1)
                 head["weights"][:] *= 0.1
