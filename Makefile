@@ -255,19 +255,22 @@ gpu-libraries:
 	    build/gpu-check/cuda/half_conv_gemm.o
 	+@$(MAKE) --no-print-directory GPU=1 CUDA=build/gpu-check PLACE=build/gpu-check/ all
 
-# The same tests with the kernels compiled as C++ and run by the CPU, in two orders of the threads;
-# with CUDNN=1 through a cuDNN of plain loops.
+# The same tests with the kernels compiled as C++ and run by the CPU, in two orders of the threads
+# at once; with CUDNN=1 through a cuDNN of plain loops.
 HOST_CUDA = $(BUILD)/host-cuda
 HOST_LIBRARY = $(call place,$(HOST_CUDA))libdarknet.so
-CUDA_TESTS = $(PYTEST) -rs $(wildcard tests/test_cuda_*.py) $(ARGS)
-host-cuda-check: env
+CUDA_TESTS = OMP_WAIT_POLICY=passive YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_LIBRARY) \
+             $(PYTEST) -rs -p no:cacheprovider $(wildcard tests/test_cuda_*.py) $(ARGS)
+host-cuda-check: host-cuda-forward host-cuda-reverse
+host-cuda-library: env
 	+@$(call gpu,$(HOST_CUDA)) CUDA_LIBS=-lstdc++ CUDA_NEEDS= CUDA_COMPILE='$(CXX) -x c++ \
 	    -std=c++17 -O2 -g1 -Itests/host_cuda -Isrc -Icuda -fPIC -fvisibility=hidden \
 	    -ffp-contract=off -Wall -Wextra -Wno-missing-field-initializers -Wshadow \
 	    -Wdouble-promotion -Werror'
-	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_LIBRARY) $(CUDA_TESTS)
-	DN_HOST_CUDA_REVERSE=1 \
-	YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(HOST_LIBRARY) $(CUDA_TESTS)
+host-cuda-forward: host-cuda-library
+	$(CUDA_TESTS)
+host-cuda-reverse: host-cuda-library
+	DN_HOST_CUDA_REVERSE=1 $(CUDA_TESTS)
 
 # Trainings of several processes, where mpirun is; a build of its own beside ./darknet.
 mpi-check: env
@@ -349,5 +352,6 @@ help:
 #:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV= (none: the
 #:           packages of PYTHON)  DEPS=build/deps  CUDNN_HOME=
 
-.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check mpi-check wide-check neon-check lint bench \
+.PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check \
+        host-cuda-library host-cuda-forward host-cuda-reverse mpi-check wide-check neon-check lint bench \
         docs deps gpu-libraries clean help always
