@@ -230,7 +230,7 @@ def test_rows(tmp_path):
     """Text files: lines, images without labels, labels without images; lists lie beside."""
     rows = {
         "a": "0 .5 .5 .2 .2\n0 .1 .1 .4 .1 .4 .4\n",
-        "b": "0 .5 .5 .2 .2\n\n2 .5 .5 .2 .2\n0 .1 .1 .4\n0 .5 .5 .2 .2\n0 .2 .2 .2 1.2\n",
+        "b": "0 .5 .5 .2 .2\n\n2 .5 .5 .2 .2\n0 .1 .1 .4\n0 .5 .5 .2 .2\n0 .2 .2 .2 1.2\n0 x\n",
         "c": "\n",
         "lonely": "0 .5 .5 .2 .2\n",
         "classes": "cat\ndog\n",
@@ -249,6 +249,7 @@ def test_rows(tmp_path):
         ("class", "b.txt", 3),
         ("points", "b.txt", 4),
         ("range", "b.txt", 6),
+        ("format", "b.txt", 7),
         ("unlabelled", "d.png", 0),
         ("duplicate", "b.txt", 5),
         ("negative", "c.txt", 0),

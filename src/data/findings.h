@@ -8,7 +8,7 @@
 
 /* X(name, word in reports, information only, what it means) */
 #define DN_FINDINGS(X)                                                                             \
-    X(FORMAT, "format", false, "file that does not follow its format")                             \
+    X(FORMAT, "format", false, "file or row that does not follow its format")                      \
     X(CLASS, "class", false, "class out of range or without a name")                               \
     X(POINTS, "points", false, "fewer than three points, or an odd number of coordinates")         \
     X(RANGE, "range", false, "coordinates outside the image")                                      \

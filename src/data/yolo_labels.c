@@ -23,7 +23,7 @@ static dn_status read_numbers(dn_label_reader *reader, char *rest, bool *usable)
     for (char *word; (word = dn_text_word(&rest));) {
         double value;
         if (!dn_read_number(word, strlen(word), &value))
-            return DN_LABEL_FAULT(reader, DN_FINDING_POINTS, "'%.40s' is not a number", word);
+            return DN_LABEL_FAULT(reader, DN_FINDING_FORMAT, "'%.40s' is not a number", word);
         if (!(value >= -dn_row_tolerance && value <= 1.0 + dn_row_tolerance))
             return DN_LABEL_FAULT(reader, DN_FINDING_RANGE,
                                   "%.40s is out of range 0..1: coordinates are fractions of the "
