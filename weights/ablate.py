@@ -6,7 +6,7 @@
 trains every variant for the same number of epochs on what make_training_set.py --holdout wrote to
 OUT, measures it on the held-out fifth of coco125's train part (by class) and on animals' valid part
 (without classes: its names are not COCO's), and writes OUT/ablation.md. What a variant has already,
-its weights or its results, is not made again, so an interrupted run goes on. At the end all
+its weights or its results, is not made again, and an interrupted training goes on. At the end all
 variants predict the tuning split's photos in turn; the last column is the median time of a photo.
 """
 
@@ -68,7 +68,7 @@ def make_cfg(changes, iterations, batch, rois):
 def train(folder, cfg, detector, data):
     subprocess.run(
         [ROOT / "darknet", "segmenter", "train", data, cfg, detector]
-        + ["-seed", "1", "-backup", folder],
+        + ["-seed", "1", "-backup", folder, "-resume"],
         check=True,
         stdout=(folder / "train.log").open("w"),
     )

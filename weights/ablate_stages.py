@@ -2,11 +2,13 @@
 
     python weights/ablate_stages.py DATASETS DETECTOR OUT [--epochs 1.5] [--only NAME ...]
 
-begins twice with the same detector of cfg/animals.cfg (its weights end in front of the branch) and
-trains for the same number of epochs: the branch on the frozen detector, which is the second of two
-steps; and jointly, the branch and what the cfg lets learn of the detector, layers 17 to 37. Each is
-measured on animals' valid part, and OUT/stages.md says how. What has its weights or its results
-already is not made again.
+begins each time with the same detector of cfg/animals.cfg (its weights end in front of the branch)
+and trains for the same number of epochs: the branch on the frozen detector, which is the second of
+two steps; jointly, the branch and what the cfg lets learn of the detector, layers 17 to 37; jointly
+with a tenth of the rate for the detector; and, as the control of the joint ones, the detector
+alone for as long, and then the branch on it, frozen, for as long. Each is measured on animals'
+valid part, and OUT/stages.md says how. What has its weights or its results already is not made
+again; a training that was interrupted goes on.
 """
 
 import argparse
@@ -21,10 +23,21 @@ from yolomask.coco import evaluate
 
 BASE = ROOT / "cfg/animals.cfg"
 BATCH = 8
-# name: {key of [net]: value}; N is the number of iterations, B that of the burn-in
+BRANCH = "# 38: laterals"  # where the branch begins in BASE
+JOINT = {"mask_from": "-1", "max_batches": "N", "burn_in": "B", "mask_warmup": "B"}
+# name: {key of [net]: value}; N is the number of iterations, B that of the burn-in;
+# "detector_rate" is what the detector's convolutions multiply the rate by
 VARIANTS = {
     "two steps": {"mask_from": "0", "mask_max_batches": "N", "mask_burn_in": "B"},
-    "joint": {"mask_from": "-1", "max_batches": "N", "burn_in": "B", "mask_warmup": "B"},
+    "joint": JOINT,
+    "detector alone, then the branch": {
+        "mask_from": "N",
+        "max_batches": "N",
+        "burn_in": "B",
+        "mask_max_batches": "N",
+        "mask_burn_in": "B",
+    },
+    "joint, detector at a tenth of the rate": JOINT | {"detector_rate": ".1"},
 }
 
 
@@ -32,6 +45,11 @@ def make_cfg(changes, iterations):
     """The cfg with a shorter training; burn-in and mask_warmup are its first fifth."""
     text = BASE.read_text(encoding="utf-8").replace("mask_from=", "mask_warmup=0\nmask_from=")
     for key, value in changes.items():
+        if key == "detector_rate":
+            at = text.index(BRANCH)
+            section = f"[convolutional]\nlearning_rate={value}"
+            text = text[:at].replace("[convolutional]", section) + text[at:]
+            continue
         value = {"N": str(iterations), "B": str(iterations // 5)}.get(value, value)
         text, count = re.subn(rf"^{key}=.*$", f"{key}={value}", text, flags=re.M)
         if count != 1:
