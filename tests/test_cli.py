@@ -152,6 +152,20 @@ def test_refusals(folder, arguments, sentence):
     assert folder.error(*arguments) == sentence
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["segmenter train", "detector valid", "detector map", "detector calc_anchors"],
+)
+@pytest.mark.parametrize("extra", ["trunk29", "second.weights"])
+def test_files_that_nobody_asked_for(folder, command, extra):
+    """A trunk that is misspelt is no reason to begin from random weights in silence."""
+    sentence = folder.error(*command.split(), "x.data", "tiny.cfg", "tiny.weights", extra)
+    assert sentence == (
+        f"{extra}: is no .data, .cfg or weights file by its name (weights are called x.weights, "
+        "x.backup, x.state or x.conv.N), or one more than is wanted"
+    )
+
+
 def test_an_option_without_its_value(folder):
     _, error = folder.run("ops", "tiny.cfg", "-width", code=1)
     assert error == "-width: a value is missing behind it\n"

@@ -120,6 +120,14 @@ void dn_take_files(dn_arguments *arguments)
     }
 }
 
+void dn_end_of_operands(const dn_arguments *arguments)
+{
+    if (arguments->count > 0)
+        dn_die("%s: is no .data, .cfg or weights file by its name (weights are called x.weights, "
+               "x.backup, x.state or x.conv.N), or one more than is wanted",
+               arguments->items[0]);
+}
+
 const char *dn_take_operand(dn_arguments *arguments, const char *what)
 {
     if (arguments->count == 0) dn_die("%s is missing", what);

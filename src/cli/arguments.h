@@ -35,6 +35,10 @@ void dn_take_files(dn_arguments *arguments);
 /* The next operand, or the end of the program with "what is missing". */
 const char *dn_take_operand(dn_arguments *arguments, const char *what);
 
+/* Of a command that takes files only: ends the program with the name of what was no such file. A
+ * trunk that is misspelt must not become a training that begins from nothing. */
+void dn_end_of_operands(const dn_arguments *arguments);
+
 /* Writes the command of a training as it could be typed again, before anything is taken; `resume`:
  * as it goes on where it was stopped. */
 void dn_print_train_command(const dn_arguments *arguments, bool resume, char *text, size_t size);

@@ -94,6 +94,7 @@ int dn_command_calc_anchors(dn_arguments *arguments)
     const bool stretch = dn_take_flag(arguments, "-stretch");
     dn_take_flag(arguments, "-show");
     dn_take_files(arguments);
+    dn_end_of_operands(arguments);
     const int32_t width = common.width > 0 ? common.width : DN_SIDE;
     const int32_t height = common.height > 0 ? common.height : DN_SIDE;
     dn_data_file *data = dn_open_data_file(arguments);

@@ -111,6 +111,7 @@ static void print_so_far(void *context, const dn_class_accuracy *so_far)
 int dn_command_valid_classes(dn_arguments *arguments)
 {
     dn_classify classify = open_classifier(arguments);
+    dn_end_of_operands(arguments);
     dn_dataset *dataset = dn_open_class_set(classify.data, DN_DATA_VALID, classify.strict);
     const dn_class_validate_options options = {
         .fit = classify.fit,

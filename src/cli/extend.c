@@ -15,6 +15,7 @@ int dn_command_extend(dn_arguments *arguments)
     dn_take_files(arguments);
     if (!arguments->cfg) dn_die("a detector's cfg is missing");
     const char *out = arguments->count > 0 ? dn_take_operand(arguments, "") : NULL;
+    dn_end_of_operands(arguments);
     if (out && strcmp(out, arguments->cfg) == 0) dn_die("%s: give the new cfg another name", out);
     char *text;
     dn_must(dn_extend_cfg(arguments->cfg, &options, &text));

@@ -253,6 +253,7 @@ int dn_command_train(dn_arguments *arguments)
     dn_take_flag(arguments, "-map"); /* it validates anyway */
     const bool validates = !dn_take_flag(arguments, "-no_valid");
     dn_take_files(arguments);
+    dn_end_of_operands(arguments);
     if (!arguments->cfg) dn_die("a cfg file is missing");
     dn_data_file *data = dn_open_data_file(arguments);
     const bool classifier = strcmp(arguments->task, "classifier") == 0;

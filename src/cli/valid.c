@@ -67,6 +67,7 @@ static void open_valid(dn_arguments *arguments, dn_valid *valid)
     options->threads = common.threads;
     options->strict = common.strict;
     dn_take_files(arguments);
+    dn_end_of_operands(arguments);
     if (!arguments->weights) dn_die("a weights file is missing");
     valid->data = dn_open_data_file(arguments);
     valid->dataset = dn_open_data_set(valid->data, DN_DATA_VALID, common.strict);
