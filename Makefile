@@ -282,7 +282,7 @@ mpi-check: env
 WIDE := $(BUILD)/wide/libdarknet.so
 wide-check: env $(WIDE)
 	DARKNET_ISA=plain YOLOMASK_LIBRARY=$(CURDIR)/$(WIDE) $(PYTEST) -k 'plain or test_plan' \
-	    $(wildcard tests/test_conv_[flw]*.py) tests/test_plan.py $(ARGS)
+	    $(wildcard tests/test_conv_[cflw]*.py) tests/test_plan.py $(ARGS)
 
 $(WIDE): $(filter-out $(BUILD)/plain/%,$(LIB_OBJECTS)) $(BLOCKED:%.c=$(BUILD)/wide/%.o)
 	$(call quiet,link $@)$(LINK) -shared -Wl,-z,defs -o $@ $^ $(LIBS)

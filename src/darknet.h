@@ -480,9 +480,14 @@ typedef enum dn_precision {
     DN_PRECISION_F32,     /* a plan of fused steps in single precision; Winograd where it wins */
     DN_PRECISION_EXACT,   /* the same without Winograd */
     DN_PRECISION_PLAIN,   /* layer by layer */
-    DN_PRECISION_BF16,    /* convolutions multiply in bfloat16; on a GPU as FP16, in bfloat16 */
-    DN_PRECISION_INT8,    /* convolutions multiply in 8 bits; needs `calibration`; CPU only */
+    DN_PRECISION_BF16,    /* on the CPU convolutions may multiply in bfloat16, each where that is
+                             faster on this machine; on a GPU as FP16, in bfloat16 */
+    DN_PRECISION_INT8,    /* CPU only: so in 8 bits; needs `calibration` */
     DN_PRECISION_FP16,    /* on a GPU: half precision on tensor cores, sums in single precision */
+    /* CPU only: as BF16 and INT8, but wherever there is a way, be it slower: the same products on
+     * every machine. */
+    DN_PRECISION_BF16_EVERYWHERE,
+    DN_PRECISION_INT8_EVERYWHERE,
 } dn_precision;
 
 /* What a GPU multiplies in convolutions and [connected] layers, forward and backward; parameters,
@@ -510,7 +515,7 @@ typedef struct dn_network_options {
     void *warn_context;
     dn_precision precision;
     dn_products products;
-    const char *calibration; /* a file of dn_calibrate, with DN_PRECISION_INT8; else NULL */
+    const char *calibration; /* a file of dn_calibrate, for int8; else NULL */
 } dn_network_options;
 
 typedef struct dn_network dn_network;
@@ -570,8 +575,8 @@ DN_API void dn_network_free(dn_network *network);
 /* Where it runs: "cpu", "cuda:0", ...; as long as the network lives. */
 DN_API const char *dn_network_device(const dn_network *network);
 
-/* How it computes: "f32", "exact", "fp16" and "bf16" are plans (dn_precision), "plain" is layer by
- * layer in single precision. */
+/* How it computes: "f32", "exact", "bf16", "int8", "fp16", "bf16-everywhere" and "int8-everywhere"
+ * are plans (dn_precision), "plain" is layer by layer in single precision. */
 DN_API const char *dn_network_precision(const dn_network *network);
 
 /* Another size of the input, in pixels. Allocates nothing where a larger one was in use before. On
@@ -621,6 +626,10 @@ typedef struct dn_step_info {
 /* How many there are; 0 before the first pass, and in networks that run layer by layer. */
 DN_API int32_t dn_network_step_count(const dn_network *network);
 DN_API dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_info *info);
+
+/* Tests only: the form that the inference plan takes for a convolution with the instruction set in
+ * use; NULL: none fits. */
+DN_API const char *dn_test_conv_choice(const dn_test_conv_form_args *args, dn_precision precision);
 
 /* Tests only: what a network's plan holds, in bytes. */
 typedef struct dn_test_memory {

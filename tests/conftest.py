@@ -76,12 +76,22 @@ def fail_allocations():
     lib.dn_test_fail_allocation(-1)
 
 
-@pytest.fixture(params=["plain", "avx2", "avx512"])
-def isa(request):
-    """Runs the test once with each instruction set of this machine; skips the others."""
+def with_isa(request):
     from yolomask._native import lib
 
     if not lib.dn_test_isa(request.param.encode()):
         pytest.skip(f"no {request.param} here")
     yield request.param
     lib.dn_test_isa(os.environ.get("DARKNET_ISA", "").encode())
+
+
+@pytest.fixture(params=["plain", "avx2", "avx512"])
+def isa(request):
+    """Runs the test once with each instruction set of this machine; skips the others."""
+    yield from with_isa(request)
+
+
+@pytest.fixture(params=["plain", "avx2", "avx512", "avx512vnni", "avx512bf16"])
+def low_isa(request):
+    """The same with those that differ in int8 and bfloat16 alone, too."""
+    yield from with_isa(request)

@@ -5,6 +5,7 @@ The model quantises as docs/formats.md says and sums integers; the library must 
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
@@ -25,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
 from mutations import mutate_text
 
 # A detector and a mask branch. Layer 0 reads the image, 2 has groups, 4 is the head's and 8 the
-# mask's: the others, 1, 3 and 7, compute in int8; in bf16 Winograd keeps 1 and 7, not 4.
+# mask's: the others, 1, 3 and 7, can compute in int8; in bf16 Winograd keeps 1 and 7, not 4.
 NETWORK = """[net]
 width=48
 height=32
@@ -80,6 +81,8 @@ classes=1
 """
 CONVOLUTIONS = {0: 3, 1: 32, 2: 48, 3: 48, 4: 64, 7: 64, 8: 32}  # their inputs' channels
 LEVELS = 255
+INT8 = lib.DN_PRECISION_INT8_EVERYWHERE  # what to compute in 8 bits does not depend on the machine
+BF16 = lib.DN_PRECISION_BF16_EVERYWHERE
 
 
 def scatter(net: Net) -> None:
@@ -316,6 +319,8 @@ def test_damaged_files(calibrated, tmp_path):
 def test_int8_needs_a_calibration(calibrated):
     with pytest.raises(ValueError, match="int8 needs a calibration file, which .darknet calibrate"):
         make(lib.DN_PRECISION_INT8)
+    with pytest.raises(ValueError, match="int8 needs a calibration file"):
+        make(INT8)
     for precision in (lib.DN_PRECISION_DEFAULT, lib.DN_PRECISION_BF16, lib.DN_PRECISION_PLAIN):
         with pytest.raises(ValueError, match=r"ranges.txt: a calibration file is for precision in"):
             make(precision, calibration=calibrated)
@@ -421,7 +426,7 @@ def error(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_close_to_f32(isa, precision, calibrated, photos):
     del isa
-    low = {"precision": getattr(lib, f"DN_PRECISION_{precision.upper()}")}
+    low = {"precision": INT8 if precision == "int8" else BF16}
     if precision == "int8":
         low["calibration"] = calibrated
     net = make(**low)
@@ -433,9 +438,23 @@ def test_close_to_f32(isa, precision, calibrated, photos):
     assert low_layers == ({1, 3, 7} if precision == "int8" else {3, 4})
 
 
+def test_low_precision_is_allowed_not_forced(calibrated, photos):
+    """Without instructions for it nothing is lost: bit for bit what float32 gives."""
+    lib.dn_test_isa(b"plain")
+    try:
+        wanted = outputs(make(lib.DN_PRECISION_F32), photos[1])
+        low = make(lib.DN_PRECISION_INT8, calibration=calibrated), make(lib.DN_PRECISION_BF16)
+        for net in low:
+            for found, truth in zip(outputs(net, photos[1]), wanted, strict=True):
+                np.testing.assert_array_equal(found, truth)
+            assert not any("int8" in form or "bf16" in form for form in forms(net).values())
+    finally:
+        lib.dn_test_isa(os.environ.get("DARKNET_ISA", "").encode())
+
+
 def test_threads_change_no_bit(calibrated, photos):
     found = [
-        outputs(make(lib.DN_PRECISION_INT8, calibration=calibrated, threads=threads), photos[0])
+        outputs(make(INT8, calibration=calibrated, threads=threads), photos[0])
         for threads in (1, 2)
     ]
     for one, two in zip(*found, strict=True):
@@ -443,7 +462,7 @@ def test_threads_change_no_bit(calibrated, photos):
 
 
 def test_another_size_keeps_the_ranges(calibrated, photos):
-    nets = make(), make(lib.DN_PRECISION_INT8, calibration=calibrated)
+    nets = make(), make(INT8, calibration=calibrated)
     for net in nets:
         check(lib.dn_network_resize(net.handle, 64, 64))
     assert 0.001 < error(*(outputs(net, photos[1]) for net in nets[::-1])) < 0.03
@@ -494,7 +513,7 @@ def test_int8_against_numpy(isa, stride, photos, tmp_path):
     image = rng.random((1, 3, 17, 21), np.float32)
     prepare(plain).forward(image)
     x, f32 = plain.output(0)[0], plain.output(1)[0]
-    net = prepare(make(lib.DN_PRECISION_INT8, cfg=cfg, calibration=out))
+    net = prepare(make(INT8, cfg=cfg, calibration=out))
     found = net.forward(image)[0]
     assert "int8" in forms(net)[1]
 

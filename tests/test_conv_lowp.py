@@ -40,15 +40,6 @@ SHAPES = [
 ]
 
 
-@pytest.fixture(params=ISAS)
-def isa(request):
-    """Runs the test once with each instruction set of this machine; skips the others."""
-    if not lib.dn_test_isa(request.param.encode()):
-        pytest.skip(f"no {request.param} here")
-    yield request.param
-    lib.dn_test_isa(os.environ.get("DARKNET_ISA", "").encode())
-
-
 def per_filter(values):
     return values[:, None, None]
 
@@ -84,7 +75,7 @@ def integer_case(rng, shape, zero, **options):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_integer_sums(isa, shape):
+def test_integer_sums(low_isa, shape):
     rng = np.random.default_rng(1)
     for zero in (0, 77, 255):
         case = integer_case(rng, shape, zero)
@@ -93,7 +84,7 @@ def test_integer_sums(isa, shape):
         assert (run(case, "int8") == sums).all()
 
 
-def test_largest_integer_sums(isa):
+def test_largest_integer_sums(low_isa):
     """Where 16 bits would saturate: every product has the largest size."""
     rng = np.random.default_rng(2)
     for sign in (-1, 1):
@@ -114,7 +105,7 @@ def quantized(case, scale, zero):
 
 
 @pytest.mark.parametrize("shape", SHAPES[::3], ids=str)
-def test_quantization(isa, shape):
+def test_quantization(low_isa, shape):
     """Real numbers, some beyond the range, some at ties; factors and scales."""
     rng = np.random.default_rng(3)
     for scale, zero in [(0.03, 100), (0.25, 128), (0.011, 0)]:
@@ -149,7 +140,7 @@ def winograd_takes(shape):
 
 
 @pytest.mark.parametrize("shape", [s for s in SHAPES if not winograd_takes(s)], ids=str)
-def test_bf16(isa, shape):
+def test_bf16(low_isa, shape):
     rng = np.random.default_rng(5)
     case = Case(rng, shape, "leaky")
     folded = case.weights * case.factor[:, None, None, None]
@@ -161,7 +152,7 @@ def test_bf16(isa, shape):
     assert (np.abs(run(case, "bf16") - truth) <= roundings * 2.0**-24 * bound).all()
 
 
-def test_bf16_rounding(isa):
+def test_bf16_rounding(low_isa):
     """One weight of 1 a filter: outputs are the rounded inputs, ties and all."""
     rng = np.random.default_rng(6)
     case = Case(rng, (1, 1, 32, 32, 16, 16, 1, 1, 1, 0, 1), "linear")
@@ -179,7 +170,7 @@ def test_bf16_rounding(isa):
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "mish", "swish", "logistic", "elu"])
-def test_epilogues(isa, activation):
+def test_epilogues(low_isa, activation):
     """Activations in the tile and behind it, additions, planar outputs."""
     rng = np.random.default_rng(7)
     shape = (2, 1, 37, 40, 10, 8, 3, 1, 1, 2, 2)
@@ -211,7 +202,7 @@ FITS = [  # what networks have: groups, filters, c, size, stride, planar input
 
 
 @pytest.mark.parametrize("problem, fits", FITS, ids=str)
-def test_what_fits_is_the_same_everywhere(isa, problem, fits):
+def test_what_fits_is_the_same_everywhere(low_isa, problem, fits):
     groups, filters, c, size, stride, planar = problem
     shape = (1, groups, filters, c, 8, 8, size, stride, stride, size // 2, 1)
     case = Case(np.random.default_rng(8), shape, quantization=(0.1, 3), planar_in=planar)

@@ -30,6 +30,8 @@ PRECISIONS = {
     "bf16": lib.DN_PRECISION_BF16,
     "int8": lib.DN_PRECISION_INT8,
     "fp16": lib.DN_PRECISION_FP16,
+    "bf16-everywhere": lib.DN_PRECISION_BF16_EVERYWHERE,
+    "int8-everywhere": lib.DN_PRECISION_INT8_EVERYWHERE,
 }
 
 
@@ -101,9 +103,11 @@ class Network:
     GPU=1 and finds one, else the CPU; threads 0 means all cores; width and height override the
     cfg's; strict turns unknown cfg keys, warnings otherwise, into errors; batch is how many images
     run at a time; precision is how it computes: "f32", on the CPU fused steps in single precision,
-    "exact", the same without Winograd, "plain", layer by layer, "bf16", products in bfloat16,
-    "fp16" (GPU; there it and "bf16" are fused steps in half precision), or "int8" (CPU), products
-    in 8 bits with the ranges of the file `calibration`, which yolomask.calibrate writes.
+    "exact", the same without Winograd, "plain", layer by layer, "bf16", products in bfloat16
+    where that is faster on this machine, "fp16" (GPU; there it and "bf16" are fused steps in half
+    precision), or "int8" (CPU), products in 8 bits where that is faster, with the ranges of the
+    file `calibration`, which yolomask.calibrate writes; "bf16-everywhere" and "int8-everywhere"
+    (CPU) are the same on every machine, be they slower.
     """
 
     def __init__(

@@ -4,6 +4,7 @@
  * Infinite stays infinite, and NaN as arithmetic makes it stays NaN.
  */
 #include "blocked/conv_low.h"
+#include "blocked/throughput.h"
 
 static uint32_t padding(const dn_quantization *quant)
 {
@@ -40,7 +41,7 @@ static int32_t pack(const dn_low_filter *filter)
 
 const dn_conv_low DN_ISA_NAME(dn_conv_low_bf16) = {
     .in_word = DN_BF16_IN_WORD,
-    .cycles = DN_BF16_ROUNDS == 1 ? 1.0 : 2.5,
+    .cycles = DN_BF16_CYCLES,
     .most_inputs = INT32_MAX,
     .kernel = DN_ISA_NAME(dn_conv_tile_bf16),
     .padding = padding,

@@ -11,6 +11,7 @@
 
 #include "blocked/conv_cut.h"
 #include "blocked/epilogue.h"
+#include "blocked/throughput.h"
 
 #include <stddef.h>
 
@@ -22,18 +23,19 @@ static bool fits(const dn_conv_problem *problem)
            (problem->groups == 1 || whole_blocks);
 }
 
-/* By the vectors multiplied: two a cycle with eight lanes or fewer, one with sixteen. */
+/* By the vectors multiplied. */
 static double cost(const dn_conv_problem *problem, int32_t threads)
 {
     const dn_conv_geometry *g = &problem->geometry;
     const dn_conv_cut cut = DN_ISA_NAME(dn_conv_cut_of)(problem);
-    const double products = (double)g->size * g->size * cut.in_blocks * DN_LANES * cut.vectors *
-                            problem->groups * g->out_h * g->out_w * problem->images;
+    const int32_t channels = dn_blocks(g->c, DN_TILE_CHANNELS) * DN_TILE_CHANNELS;
+    const double products = (double)g->size * g->size * channels * cut.vectors * problem->groups *
+                            g->out_h * g->out_w * problem->images;
     const int32_t tasks = problem->images * cut.row_tasks * cut.item_tasks;
     const double copied = cut.copies ? (double)cut.in_blocks * problem->groups * g->h * g->w *
                                            problem->images * cut.item_tasks
                                      : 0.0;
-    const double cycles = products / ((DN_LANES == 16 ? 1 : 2) * 0.9) + 3 * copied;
+    const double cycles = products / (DN_PRODUCTS_A_CYCLE * 0.9) + 3 * copied;
     return cycles / 3500 / (threads < tasks ? threads : tasks) + 1.0;
 }
 

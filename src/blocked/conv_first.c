@@ -7,6 +7,7 @@
  */
 #include "blocked/conv_tile_steps.h"
 #include "blocked/epilogue.h"
+#include "blocked/throughput.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -78,8 +79,7 @@ static double cost(const dn_conv_problem *problem, int32_t threads)
     const double products = (double)g->size * g->size * g->c * g->out_h * g->out_w *
                             dn_blocks(problem->filters, DN_LANES) * problem->images;
     const int32_t tasks = problem->images * row_tasks(problem);
-    return products / ((DN_LANES == 16 ? 1 : 2) * 0.7) / 3500 /
-               (threads < tasks ? threads : tasks) +
+    return products / (DN_PRODUCTS_A_CYCLE * 0.7) / 3500 / (threads < tasks ? threads : tasks) +
            1.0;
 }
 

@@ -41,7 +41,7 @@ typedef struct dn_conv_problem {
     bool adds;
     dn_activation activation;    /* f1 */
     dn_activation after_add;     /* f2; linear where nothing is added */
-    dn_conv_precision precision; /* wanted */
+    dn_conv_precision precision; /* the lowest that is allowed, or that of the form in use */
     dn_quantization in_quant;    /* of the input, for DN_CONV_INT8 */
 } dn_conv_problem;
 
@@ -61,8 +61,8 @@ typedef struct dn_conv_form {
     int32_t phases;
 
     bool (*fits)(const dn_conv_problem *problem);
-    /* Estimated microseconds on an idle core of 3.5 GHz, divided among `threads`. Of the forms that
-     * fit, the plan takes the cheapest. */
+    /* Estimated microseconds on an idle core of 3.5 GHz, divided among `threads`
+     * (throughput.h). */
     double (*cost)(const dn_conv_problem *problem, int32_t threads);
 
     /* weights: (groups * filters, c, size, size); factor: (groups * filters), NULL: ones. Task i of

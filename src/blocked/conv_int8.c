@@ -6,6 +6,7 @@
  * range take its ends. The same operations everywhere: the integers do not depend on the machine.
  */
 #include "blocked/conv_low.h"
+#include "blocked/throughput.h"
 
 #include <float.h>
 #include <math.h>
@@ -61,7 +62,7 @@ static int32_t pack(const dn_low_filter *filter)
 
 const dn_conv_low DN_ISA_NAME(dn_conv_low_int8) = {
     .in_word = DN_INT8_IN_WORD,
-    .cycles = DN_INT8_IN_WORD == 4 ? 1.0 : 1.4,
+    .cycles = DN_INT8_CYCLES,
     .most_inputs = INT32_MAX / (MOST_WEIGHT * MOST_INPUT) / 2,
     .kernel = DN_ISA_NAME(dn_conv_tile_int8),
     .padding = padding,

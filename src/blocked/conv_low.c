@@ -1,15 +1,18 @@
 /* The forms of low precision. See conv_low.h.
  *
- * Which problems they take does not depend on the machine, so neither does what a network computes:
- * enough channels to fill words, inputs that are used often enough to pay for turning them into
- * words, and groups that fill whole blocks of every instruction set. The first layer (planar input)
- * and depthwise convolutions stay float32; in bf16 those that Winograd's forms take, too: bfloat16
- * makes products twice as fast where the machine has them, Winograd spares three of four.
+ * Which problems they take does not depend on the machine (which of those they get does, unless low
+ * precision is wanted everywhere): enough channels to fill words, inputs that are used often enough
+ * to pay for turning them into words, and groups that fill whole blocks of every instruction set.
+ * The first layer (planar input) and depthwise convolutions stay float32; in bf16 those that
+ * Winograd's forms take, too: bfloat16 makes products twice as fast where the machine has them,
+ * Winograd spares three of four.
  *
  * Packed: where integer sums start and their scale, (blocks, lanes) each, then the direct form's
  * items.
  */
 #include "blocked/conv_low.h"
+
+#include "blocked/throughput.h"
 
 enum {
     LEAST_CHANNELS = 16,
@@ -69,13 +72,13 @@ static bool fits(const dn_conv_problem *problem)
            within(g->out_h, g->stride_y, reach, g->h) && within(g->out_w, g->stride_x, reach, g->w);
 }
 
-/* Beside the walk: a vector of inputs takes some 4 cycles. */
+/* The walk's, whose steps multiply words, and the turning of inputs into words. */
 static double cost(const dn_conv_problem *problem, int32_t threads)
 {
     const dn_conv_problem words = in_words(problem);
     const dn_conv_geometry *g = &words.geometry;
     const double floats = (double)problem->geometry.c * problem->groups * g->h * g->w;
-    const double cycles = 4 * floats * problem->images / DN_LANES;
+    const double cycles = DN_CONVERT_CYCLES * floats * problem->images / DN_LANES;
     return low_of(problem)->cycles * direct()->cost(&words, threads) + cycles / 3500 / threads + 1;
 }
 

@@ -2,7 +2,7 @@
  * they lie, times all output vectors or, where pixels are few, some pairs of them. */
 #include "blocked/pointwise.h"
 
-#include "blocked/vector.h"
+#include "blocked/throughput.h"
 
 #include <stddef.h>
 
@@ -66,8 +66,7 @@ static double cost(const dn_conv_problem *problem, int32_t threads)
     const cut c = cut_of(problem);
     const int32_t tasks = problem->images * c.pixel_tasks * c.pair_tasks;
     const double products = products_of_pixel(problem) * plane_of(problem) * problem->images;
-    return products / ((DN_LANES == 16 ? 1 : 2) * 0.9) / 3500 /
-               (threads < tasks ? threads : tasks) +
+    return products / (DN_PRODUCTS_A_CYCLE * 0.9) / 3500 / (threads < tasks ? threads : tasks) +
            0.5;
 }
 

@@ -6,6 +6,7 @@
  * some panels and a group of tiles as large as the cache allows, so that U is read from memory
  * once.
  */
+#include "blocked/throughput.h"
 #include "blocked/winograd.h"
 
 enum {
@@ -56,12 +57,12 @@ static double cost(const dn_winograd_kind *kind, const dn_conv_problem *problem,
     const dn_winograd_plan plan = DN_ISA_NAME(dn_winograd_plan_of)(kind, problem);
     const double positions = plan.positions, tiles = plan.tiles;
     const double vectors = (double)plan.panels * DN_PANEL_VECTORS;
-    const double products = positions * tiles * vectors * plan.channels / 1.8;
-    const double transforms = positions * tiles * (plan.blocks + vectors) * 3.5;
+    const double products = positions * tiles * vectors * plan.channels / 0.75;
+    const double transforms = positions * tiles * (plan.blocks + vectors) * 8.4;
     const double bytes = positions * plan.channels * plan.panels * DN_PANEL * 4;
-    const double compute = (products + transforms) / 3500 / threads;
-    const double memory = bytes > 4e6 ? bytes / 22e3 : 0;
-    return 5 + (compute > memory ? compute + 0.15 * memory : memory + 0.15 * compute);
+    const double compute = (products + transforms) / DN_PRODUCTS_A_CYCLE / 3500 / threads;
+    const double memory = bytes > 4e6 ? bytes / 18e3 : 0;
+    return 6 + (compute > memory ? compute + 0.15 * memory : memory + 0.15 * compute);
 }
 
 static int64_t packed_bytes(const dn_winograd_plan *plan)

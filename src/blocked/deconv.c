@@ -9,6 +9,7 @@
  */
 #include "blocked/deconv.h"
 #include "blocked/epilogue.h"
+#include "blocked/throughput.h"
 #include "blocked/winograd.h"
 
 #include <stddef.h>
@@ -58,7 +59,7 @@ static double cost(const dn_conv_problem *problem, int32_t threads)
     const deconv_cut cut = cut_of(problem);
     const double products = (double)cut.channels * cut.panels * DN_PANEL_VECTORS * cut.places *
                             g->h * g->w * problem->images;
-    return products / ((DN_LANES == 16 ? 1 : 2) * 0.85) / 3500 / threads + 1.0;
+    return products / (DN_PRODUCTS_A_CYCLE * 0.85) / 3500 / threads + 1.0;
 }
 
 static int64_t panel_floats(const deconv_cut *cut)

@@ -1,6 +1,7 @@
 /* Opening a network as Darknet's programs do: see open_network.h. */
 #include "cli/open_network.h"
 
+#include "core/network.h"
 #include "core/option.h"
 #include "train/parallel.h"
 
@@ -58,15 +59,15 @@ static void take_device(dn_arguments *arguments, char *device, size_t size)
     }
 }
 
-static const char *const precision_names[] = {"f32", "exact", "plain", "bf16", "int8", "fp16"};
-
 static dn_precision take_precision(dn_arguments *arguments)
 {
     const char *name = dn_take_text(arguments, "-precision", NULL);
     if (!name) return DN_PRECISION_DEFAULT;
-    for (int i = 0; i < 6; i++)
-        if (strcmp(name, precision_names[i]) == 0) return (dn_precision)(DN_PRECISION_F32 + i);
-    dn_die("-precision %s: f32, exact, plain, fp16, bf16 or int8 is wanted", name);
+    for (int i = DN_PRECISION_F32; dn_precision_names[i]; i++)
+        if (strcmp(name, dn_precision_names[i]) == 0) return (dn_precision)i;
+    dn_die("-precision %s: f32, exact, plain, bf16, int8, fp16, bf16-everywhere or int8-everywhere "
+           "is wanted",
+           name);
 }
 
 dn_common_arguments dn_take_common(dn_arguments *arguments)

@@ -184,13 +184,15 @@ static void warn_of_work(const dn_network *network)
 static dn_status check_precision(const dn_network *network)
 {
     const dn_precision precision = network->options.precision;
-    const bool cpu = network->backend == &dn_cpu_backend, int8 = precision == DN_PRECISION_INT8;
+    const bool cpu = network->backend == &dn_cpu_backend, int8 = dn_precision_is_int8(precision);
     if (precision == DN_PRECISION_FP16 && cpu)
         return dn_fail(DN_ERROR_ARGUMENT, "precision fp16 needs a GPU; on the CPU f32, exact, "
                                           "plain, bf16 or int8 are allowed");
-    if (int8 && !cpu)
-        return dn_fail(DN_ERROR_ARGUMENT, "precision int8 needs the CPU; on a GPU f32, exact, "
-                                          "plain, fp16 or bf16 are allowed");
+    if ((int8 || precision == DN_PRECISION_BF16_EVERYWHERE) && !cpu)
+        return dn_fail(DN_ERROR_ARGUMENT,
+                       "precision %s needs the CPU; on a GPU f32, exact, plain, fp16 or bf16 are "
+                       "allowed",
+                       int8 ? "int8" : "bf16-everywhere");
     if (int8 && !network->options.calibration)
         return dn_fail(DN_ERROR_ARGUMENT,
                        "precision int8 needs a calibration file, which \"darknet calibrate CFG "
@@ -238,7 +240,8 @@ static dn_status check_options(const dn_network_options *options)
         if (fields[i].value < 0 || fields[i].value > fields[i].limit)
             return dn_fail(DN_ERROR_ARGUMENT, "%s=%d is out of range 0..%d", fields[i].name,
                            fields[i].value, fields[i].limit);
-    if (options->precision < DN_PRECISION_DEFAULT || options->precision > DN_PRECISION_FP16)
+    if (options->precision < DN_PRECISION_DEFAULT ||
+        options->precision > DN_PRECISION_INT8_EVERYWHERE)
         return dn_fail(DN_ERROR_ARGUMENT, "precision=%d is none", (int)options->precision);
     if (options->products < DN_PRODUCTS_F32 || options->products > DN_PRODUCTS_F16)
         return dn_fail(DN_ERROR_ARGUMENT, "products=%d is none", (int)options->products);

@@ -102,6 +102,14 @@ dn_status dn_network_outline(const char *cfg_path, dn_network **out);
  * by layer: then the arena here is not reserved. */
 bool dn_network_fuses(const dn_network *network);
 
+/* Of each dn_precision, the default's first; NULL at the end. */
+extern const char *const dn_precision_names[];
+
+static inline bool dn_precision_is_int8(dn_precision precision)
+{
+    return precision == DN_PRECISION_INT8 || precision == DN_PRECISION_INT8_EVERYWHERE;
+}
+
 /* What a forward does before and behind the layers. */
 dn_status dn_pass_begin(dn_network *network, dn_pass *pass);
 void dn_pass_end(dn_network *network, dn_pass *pass);

@@ -27,33 +27,60 @@ const dn_kernels *dn_kernels_in_use(void)
     return &dn_kernels_plain;
 }
 
+dn_conv_choice dn_conv_choice_of(dn_precision precision)
+{
+    if (precision == DN_PRECISION_EXACT) return DN_CHOOSE_EXACT;
+    const bool everywhere =
+        precision == DN_PRECISION_BF16_EVERYWHERE || precision == DN_PRECISION_INT8_EVERYWHERE;
+    return everywhere ? DN_CHOOSE_LOW : DN_CHOOSE_FASTEST;
+}
+
+dn_conv_precision dn_conv_precision_of(dn_precision precision)
+{
+    if (precision == DN_PRECISION_INT8 || precision == DN_PRECISION_INT8_EVERYWHERE)
+        return DN_CONV_INT8;
+    if (precision == DN_PRECISION_BF16 || precision == DN_PRECISION_BF16_EVERYWHERE)
+        return DN_CONV_BF16;
+    return DN_CONV_F32;
+}
+
 /* Microseconds that a byte of packed weights has to save: it takes memory, is written at the start,
  * and pushes other things out of the caches. F(7 x 7) costs YOLOv3 a quarter of a gigabyte more
  * than F(4 x 4), and saves nothing that could be measured. */
-static const double price_of_byte = 20e-6;
+static const double price_of_byte = 24e-6;
 
-static const dn_conv_form *cheapest(const dn_kernels *kernels, const dn_conv_problem *problem,
-                                    dn_conv_precision precision, bool exact, int32_t threads)
+/* Low precision loses some accuracy: so much of float32's time it may take at most. */
+static const double low_share = 0.95;
+
+typedef struct dn_priced_form {
+    const dn_conv_form *form; /* NULL: none */
+    double price;
+} dn_priced_form;
+
+static dn_priced_form cheapest(const dn_kernels *kernels, const dn_conv_problem *problem,
+                               dn_conv_precision precision, bool exact, int32_t threads)
 {
-    const dn_conv_form *best = NULL;
-    double least = 0;
+    dn_priced_form best = {0};
     for (const dn_conv_form *const *form = kernels->conv_forms; *form; ++form) {
         if ((*form)->precision != precision || (exact && !(*form)->exact)) continue;
         if (!(*form)->fits(problem)) continue;
-        const double cost = (*form)->cost(problem, threads) +
-                            price_of_byte * (double)(*form)->packed_bytes(problem);
-        if (best && cost >= least) continue;
-        best = *form;
-        least = cost;
+        const double price = (*form)->cost(problem, threads) +
+                             price_of_byte * (double)(*form)->packed_bytes(problem);
+        if (!best.form || price < best.price) best = (dn_priced_form){*form, price};
     }
     return best;
 }
 
 const dn_conv_form *dn_conv_form_choose(const dn_kernels *kernels, const dn_conv_problem *problem,
-                                        bool exact, int32_t threads)
+                                        dn_conv_choice choice, int32_t threads)
 {
-    const dn_conv_form *form = cheapest(kernels, problem, problem->precision, exact, threads);
-    return form ? form : cheapest(kernels, problem, DN_CONV_F32, exact, threads);
+    const bool exact = choice == DN_CHOOSE_EXACT;
+    const dn_priced_form floats = cheapest(kernels, problem, DN_CONV_F32, exact, threads);
+    if (problem->precision == DN_CONV_F32 || exact) return floats.form;
+    const dn_priced_form low = cheapest(kernels, problem, problem->precision, false, threads);
+    if (!low.form || !floats.form) return low.form ? low.form : floats.form;
+    const bool pays = choice == DN_CHOOSE_LOW || low.price <= low_share * floats.price;
+    return pays ? low.form : floats.form;
 }
 
 void dn_conv_form_pack(const dn_conv_form *form, const dn_conv_problem *problem,

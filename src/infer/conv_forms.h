@@ -3,11 +3,22 @@
 #define DN_INFER_CONV_FORMS_H
 
 #include "blocked/kernels.h"
+#include "darknet.h"
 
-/* The cheapest form of the problem's precision that fits or, where none does, of float32; exact:
- * among those that sum the products themselves. NULL: none. */
+/* Which forms may be chosen, of those that fit. */
+typedef enum dn_conv_choice {
+    DN_CHOOSE_FASTEST, /* float32 or, where that is faster, the problem's precision */
+    DN_CHOOSE_EXACT,   /* float32, summing the products themselves: no Winograd */
+    DN_CHOOSE_LOW,     /* the problem's precision; float32 only where no form of it fits */
+} dn_conv_choice;
+
+/* What a network's precision allows on the CPU. */
+dn_conv_choice dn_conv_choice_of(dn_precision precision);
+dn_conv_precision dn_conv_precision_of(dn_precision precision);
+
+/* The form with the lowest estimated time; NULL: none fits. */
 const dn_conv_form *dn_conv_form_choose(const dn_kernels *kernels, const dn_conv_problem *problem,
-                                        bool exact, int32_t threads);
+                                        dn_conv_choice choice, int32_t threads);
 
 /* Packs the weights with `threads` threads. */
 void dn_conv_form_pack(const dn_conv_form *form, const dn_conv_problem *problem,

@@ -34,7 +34,7 @@ static dn_plan *plan_new(dn_network *network)
     plan->device = network->host ? network->backend->plan : NULL;
     plan->kernels = dn_kernels_in_use();
     plan->lanes = plan->device ? plan->device->lanes : plan->kernels->lanes;
-    plan->exact = network->options.precision == DN_PRECISION_EXACT;
+    plan->choice = dn_conv_choice_of(network->options.precision);
     plan->layer_count = network->run_count;
     plan->setups = network->setups;
     plan->team = dn_team_new(plan->device ? 1 : network->options.threads);

@@ -129,7 +129,7 @@ struct dn_plan {
     void *device_data;
     const dn_kernels *kernels; /* of the CPU */
     int32_t lanes;             /* channels of a block */
-    bool exact;
+    dn_conv_choice choice;
     int32_t layer_count;     /* that run */
     dn_plan_tensor *tensors; /* (layer_count + 1): of the layers, the last the input's */
     dn_step *steps;

@@ -25,16 +25,18 @@ static dn_quantization quantization_of(dn_range range)
     return (dn_quantization){scale, (int32_t)lrintf(-range.low / scale)};
 }
 
-/* In int8 what a head reads stays float32: about a hundredth of the work of YOLOv3, for outputs of
- * the heads that are some hundredths nearer to those of float32. */
+/* The lowest precision that is allowed. In int8 what a head reads stays float32: about a hundredth
+ * of the work of YOLOv3, for outputs of the heads that are some hundredths nearer to those of
+ * float32. */
 static void set_precision(const dn_plan *plan, const dn_layer *layer, dn_conv_problem *problem)
 {
     const dn_network *network = plan->network;
+    const dn_conv_precision precision = dn_conv_precision_of(network->options.precision);
     if (plan->device) return;
-    if (network->options.precision == DN_PRECISION_BF16) problem->precision = DN_CONV_BF16;
-    if (network->options.precision != DN_PRECISION_INT8 || feeds_a_head(network, layer)) return;
-    problem->precision = DN_CONV_INT8;
-    problem->in_quant = quantization_of(network->ranges[layer->index]);
+    if (precision == DN_CONV_INT8 && feeds_a_head(network, layer)) return;
+    problem->precision = precision;
+    if (precision == DN_CONV_INT8)
+        problem->in_quant = quantization_of(network->ranges[layer->index]);
 }
 
 static dn_conv_problem problem_of(const dn_plan *plan, const dn_layer *layer,
@@ -62,7 +64,7 @@ enum { DN_JUDGED_THREADS = 2 };
 
 static const dn_conv_form *choose(const dn_plan *plan, const dn_conv_problem *problem)
 {
-    return dn_conv_form_choose(plan->kernels, problem, plan->exact, DN_JUDGED_THREADS);
+    return dn_conv_form_choose(plan->kernels, problem, plan->choice, DN_JUDGED_THREADS);
 }
 
 static bool has_form(const dn_plan *plan, const dn_conv_problem *problem)

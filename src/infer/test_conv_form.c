@@ -116,7 +116,8 @@ double dn_test_conv_form(const dn_test_conv_form_args *args, const char *name, c
 {
     conv_form_test test = {.kernels = dn_kernels_in_use(), .call.problem = problem_of(args)};
     test.form = name ? form_named(test.kernels, name)
-                     : dn_conv_form_choose(test.kernels, &test.call.problem, args->exact,
+                     : dn_conv_form_choose(test.kernels, &test.call.problem,
+                                           args->exact ? DN_CHOOSE_EXACT : DN_CHOOSE_FASTEST,
                                            args->conv.threads);
     if (test.form) test.call.problem.precision = test.form->precision;
     if (!test.form || !test.form->fits(&test.call.problem)) return -2.0;
@@ -132,6 +133,15 @@ double dn_test_conv_form(const dn_test_conv_form_args *args, const char *name, c
     }
     for (int32_t i = 0; i < test.block_count; ++i) dn_free(test.blocks[i]);
     return seconds;
+}
+
+const char *dn_test_conv_choice(const dn_test_conv_form_args *args, dn_precision precision)
+{
+    dn_conv_problem problem = problem_of(args);
+    problem.precision = dn_conv_precision_of(precision);
+    const dn_conv_form *form = dn_conv_form_choose(
+        dn_kernels_in_use(), &problem, dn_conv_choice_of(precision), args->conv.threads);
+    return form ? form->name : NULL;
 }
 
 const char *dn_test_conv_form_name(int32_t index)
