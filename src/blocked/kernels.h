@@ -46,7 +46,7 @@ typedef struct dn_kernels {
     /* Channel blocks first_block..last_block-1 of boxes' bins; scratch: roi_bins_scratch bytes. */
     void (*roi_bins)(const dn_roi_bins_call *call, const dn_blocked *map, const dn_blocked *out,
                      int32_t first_block, int32_t last_block, void *scratch);
-    int64_t (*roi_bins_scratch)(const dn_roi_pool *pool);
+    int64_t (*roi_bins_scratch)(const dn_roi_pool *pool, int32_t map_h);
     void (*copy)(dn_channel_copy copy, const dn_blocked *in, const dn_blocked *out, dn_rows rows);
     /* out (h, w) = bias + the channels of image `image` times weights, which are 0 from in->c to
      * the end of the last block. */

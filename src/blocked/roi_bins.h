@@ -9,6 +9,6 @@
 void DN_ISA_NAME(dn_roi_bins)(const dn_roi_bins_call *call, const dn_blocked *map,
                               const dn_blocked *out, int32_t first_block, int32_t last_block,
                               void *scratch);
-int64_t DN_ISA_NAME(dn_roi_bins_scratch)(const dn_roi_pool *pool);
+int64_t DN_ISA_NAME(dn_roi_bins_scratch)(const dn_roi_pool *pool, int32_t map_h);
 
 #endif

@@ -108,7 +108,7 @@ void dn_plan_emit_masks(dn_plan *plan, dn_layer *layer)
 
 /* ---- rounds ---- */
 
-enum { DN_ROUND_BYTES = 12 << 20, DN_ROUND_LEAST = 4 /* RoIs */ };
+enum { DN_ROUND_BYTES = 18 << 20, DN_ROUND_LEAST = 4 /* RoIs */ };
 
 int32_t dn_plan_images(const dn_plan *plan, const dn_layer *layer)
 {

@@ -12,14 +12,6 @@ static dn_status choose_begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
     return dn_roialign_choose(step->layer, pass);
 }
 
-static dn_status pool_begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
-{
-    (void)pass;
-    step->roi_pool = dn_roialign_pool(step->layer);
-    step->roi_map = dn_roialign_map(step->layer, plan->network, step->level);
-    return DN_OK;
-}
-
 /* A task does some blocks of channels of all boxes. */
 enum { DN_TASKS_A_THREAD = 2 };
 
@@ -71,16 +63,12 @@ static void pool_run(const dn_step *step, int32_t phase, int32_t task, void *scr
 
 static int64_t pool_scratch(const dn_step *step)
 {
-    const dn_roi_pool pool = dn_roialign_pool(step->layer);
-    return step->kernels->roi_bins_scratch(&pool);
+    return step->kernels->roi_bins_scratch(&step->roi_pool, step->roi_map.h);
 }
 
 const dn_step_type dn_step_boxes = {.name = "boxes", .begin = choose_begin};
-const dn_step_type dn_step_rois = {.name = "roialign",
-                                   .begin = pool_begin,
-                                   .tasks = pool_tasks,
-                                   .run = pool_run,
-                                   .scratch_bytes = pool_scratch};
+const dn_step_type dn_step_rois = {
+    .name = "roialign", .tasks = pool_tasks, .run = pool_run, .scratch_bytes = pool_scratch};
 
 void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer)
 {
@@ -91,5 +79,7 @@ void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer)
         step->reads = layer->inputs + k;
         step->read_count = at_once;
         step->level = k;
+        step->roi_pool = dn_roialign_pool(layer);
+        step->roi_map = dn_roialign_map(layer, plan->network, k);
     }
 }

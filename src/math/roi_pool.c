@@ -1,7 +1,7 @@
 /* RoIAlign on the CPU: see roi_pool.h. */
 #include "math/roi_pool.h"
 
-#include "math/roialign.h"
+#include "math/roi_line.h"
 
 #include <string.h>
 
@@ -53,35 +53,17 @@ static float *place_axis(const dn_roi_pool *pool, int32_t cells, float *scratch,
     return scratch + axis_floats(pool, cells);
 }
 
-static int32_t add_tap(int32_t *cells, float *weights, int32_t count, int32_t cell, float weight)
-{
-    if (weight == 0.0f) return count;
-    for (int32_t t = 0; t < count; t++) {
-        if (cells[t] != cell) continue;
-        weights[t] += weight;
-        return count;
-    }
-    cells[count] = cell;
-    weights[count] = weight;
-    return count + 1;
-}
-
 static void fill_axis(const dn_roi_pool *pool, float start, float step, int32_t cells,
                       dn_roi_axis *axis)
 {
     const int32_t points = points_of_line(pool);
-    const float share = 1.0f / (float)points;
     axis->first = cells;
     axis->last = 0;
     for (int32_t line = 0; line < axis->lines; line++) {
         int32_t *at = axis->cells + (int64_t)line * axis->capacity;
         float *weights = axis->weights + (int64_t)line * axis->capacity;
-        int32_t count = 0;
-        for (int32_t k = 0; k < points; k++) {
-            const dn_roi_tap tap = dn_roi_tap_at(start, step, line * points + k, cells);
-            count = add_tap(at, weights, count, tap.low, share * tap.low_weight);
-            count = add_tap(at, weights, count, tap.high, share * tap.high_weight);
-        }
+        const int32_t count =
+            dn_roi_line_taps(start, step, line * points, points, cells, at, weights);
         for (int32_t t = 0; t < count; t++) {
             axis->used[at[t]] = true;
             if (at[t] < axis->first) axis->first = at[t];
