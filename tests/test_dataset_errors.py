@@ -131,10 +131,6 @@ BROKEN = {
         document('{"id": 9, "segmentation": {"counts": 7}}'),
         5,
     ),
-    "annotation 9: its image_id 3 is none of the images": (
-        document(f'{{{GOOD}}},\n{{"id": 9, "image_id": 3, "category_id": 2, "bbox": [1,1,1,1]}}'),
-        6,
-    ),
     "image 1 is there twice (first in line 2)": (
         document("", IMAGE[:-1] + ',\n{"id": 1, "file_name": "b.jpg"}]'),
         3,
@@ -229,6 +225,7 @@ FAULTS = {
     "annotation 4: a coordinate is beyond +-10000000": {"segmentation": [[1, 1, 1e8, 1, 1, 1e8]]},
     "annotation 4: it has neither bbox nor segmentation": {"bbox": []},
     "annotation 4: its category_id 77 is none of the categories": {"category_id": 77},
+    "annotation 4: its image_id 77 is none of the images": {"image_id": 77},
     "annotation 4: its box has no area": {"bbox": [5, 5, 0, 3]},
     "annotation 4: its box has no area ": {"bbox": [5, 5, 3, -3]},
     "annotation 4: its box lies outside the image": {"bbox": [100, 5, 3, 3]},

@@ -183,15 +183,10 @@ static dn_status resolve_object(dn_coco *coco, const dn_id *ids, int64_t index)
     const int64_t image_id = builder->owners[index];
     const int64_t image = find_id(ids, builder->image_count, image_id);
     builder->owners[index] = -1;
-    if (image < 0 && builder->sink)
+    if (image < 0) /* somebody removed the image and left its annotations */
         return dn_builder_fault(builder, DN_FINDING_ORPHAN, coco->path, object->line,
                                 "annotation %lld: its image_id %lld is none of the images",
                                 (long long)object->id, (long long)image_id);
-    if (image < 0)
-        return dn_fail(DN_ERROR_DATA,
-                       "%s:%d: annotation %lld: its image_id %lld is none of the "
-                       "images",
-                       coco->path, (int)object->line, (long long)object->id, (long long)image_id);
     dn_coco_category *category = find_category(coco, coco->category_ids[index]);
     if (!category)
         return dn_builder_fault(builder, DN_FINDING_CLASS, coco->path, object->line,
