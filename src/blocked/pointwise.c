@@ -14,7 +14,7 @@
 #include <stddef.h>
 
 /* Input channels that are taken at a time; packed weights are padded to these. */
-enum { STEP = 4 };
+enum { STEP = 4, LINE_FLOATS = 16 };
 
 typedef struct tile {
     const float *in;
@@ -27,6 +27,8 @@ typedef struct tile {
     float *out;
     int64_t out_block;
     float slope;
+    bool asks; /* for the next tile's input: memory may be far, and there are more blocks than
+                  streams that a core foresees */
 } tile;
 
 DN_INLINE void start(const tile *t, int vectors, int pixels, dn_vec sums[][DN_TILE_PIXELS])
@@ -59,6 +61,13 @@ DN_INLINE void step(const float *in, const float *weights, int vectors, int pixe
     }
 }
 
+/* Pixels of one block. */
+DN_INLINE void ask_ahead(const float *in, int pixels)
+{
+#pragma GCC unroll 14
+    for (int i = 0; i < pixels * DN_LANES; i += LINE_FLOATS) __builtin_prefetch(in + i, 0, 3);
+}
+
 DN_INLINE void run(const tile *t, int vectors, int pixels)
 {
     dn_vec sums[DN_TILE_VECTORS][DN_TILE_PIXELS];
@@ -66,6 +75,7 @@ DN_INLINE void run(const tile *t, int vectors, int pixels)
     const float *block = t->in, *weights = t->weights;
     for (int32_t rest = t->channels; rest > 0; rest -= DN_LANES, block += t->in_block) {
         const float *in = block;
+        if (t->asks) ask_ahead(block + pixels * DN_LANES, pixels);
         for (int32_t c = 0; c < DN_LANES && c < rest; c += STEP) {
             /* the compiler must not keep values for the next round: registers are full */
             __asm__("" : "+r"(in));
@@ -122,7 +132,7 @@ static void finish(const dn_conv_call *call, const float *shift, float *sums, co
 
 /* All rows of the pair that begins with output vector `first`. */
 static void run_pair(const dn_conv_call *call, const dn_pointwise_rows *rows, int32_t first,
-                     int32_t vectors, float *sums)
+                     int32_t vectors, bool asks, float *sums)
 {
     static const float zeros[2 * DN_LANES];
     const dn_conv_problem *problem = &call->problem;
@@ -131,7 +141,8 @@ static void run_pair(const dn_conv_call *call, const dn_pointwise_rows *rows, in
     tile t = {.in_block = rows->in_block,
               .channels = (channels + STEP - 1) / STEP * STEP,
               .add_block = rows->add_block,
-              .slope = 1.0f};
+              .slope = 1.0f,
+              .asks = asks};
     t.weights = (const float *)call->packed + (int64_t)c * t.channels;
     const bool ends =
         !problem->planar_out &&
@@ -162,7 +173,7 @@ void DN_ISA_NAME(dn_pointwise_run)(const dn_conv_call *call, const dn_pointwise_
 {
     const int32_t vectors = dn_blocks(call->problem.filters, DN_LANES);
     for (int32_t v = 2 * first_pair; v < vectors && v < 2 * last_pair; v += 2)
-        run_pair(call, rows, v, vectors - v < 2 ? 1 : 2, sums);
+        run_pair(call, rows, v, vectors - v < 2 ? 1 : 2, v == 2 * first_pair, sums);
 }
 
 int64_t DN_ISA_NAME(dn_pointwise_sums)(int32_t width)
