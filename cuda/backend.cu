@@ -112,13 +112,18 @@ static dn_status cuda_copy_out(void *host, const void *block, size_t bytes)
     return DN_OK;
 }
 
+static dn_status cuda_bring(void *host, const void *block, size_t bytes)
+{
+    DN_CUDA_TRY(cudaMemcpyAsync(host, block, bytes, cudaMemcpyDeviceToHost));
+    return DN_OK;
+}
+
 static dn_status cuda_copy_out_runs(float *host, const float *block, const int64_t *starts,
                                     int32_t count, int64_t floats)
 {
     const size_t bytes = (size_t)floats * sizeof *host;
     for (int32_t k = 0; k < count; k++)
-        DN_CUDA_TRY(
-            cudaMemcpyAsync(host + k * floats, block + starts[k], bytes, cudaMemcpyDeviceToHost));
+        DN_TRY(cuda_bring(host + k * floats, block + starts[k], bytes));
     DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
     return DN_OK;
 }
@@ -167,10 +172,62 @@ static dn_status cuda_synchronise(void)
     return DN_OK;
 }
 
+/* ---- marks ---- */
+
+static dn_status make_mark(void **mark)
+{
+    cudaEvent_t event;
+    DN_CUDA_TRY(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    *mark = (void *)event;
+    return DN_OK;
+}
+
+static void free_mark(void *mark)
+{
+    if (mark) cudaEventDestroy((cudaEvent_t)mark);
+}
+
+static dn_status set_mark(void *mark)
+{
+    DN_CUDA_TRY(cudaEventRecord((cudaEvent_t)mark, cudaStreamPerThread));
+    return DN_OK;
+}
+
+static dn_status follow_mark(void *mark)
+{
+    DN_CUDA_TRY(cudaStreamWaitEvent(cudaStreamPerThread, (cudaEvent_t)mark, 0));
+    return DN_OK;
+}
+
+static dn_status wait_for_mark(void *mark)
+{
+    DN_CUDA_TRY(cudaEventSynchronize((cudaEvent_t)mark));
+    return DN_OK;
+}
+
+static const dn_marks cuda_marks = {make_mark, free_mark, set_mark, follow_mark, wait_for_mark};
+
 const dn_backend dn_cuda_backend = {
-    "cuda",         cuda_select,        cuda_room,          cuda_alloc,
-    cuda_free,      cuda_alloc_host,    cuda_free_host,     cuda_copy_in,
-    cuda_copy_out,  cuda_zero,          cuda_copy_out_runs, cuda_copy,
-    dn_cuda_update, dn_cuda_square_sum, dn_cuda_letterbox,  cuda_accept,
-    dn_cuda_detect, cuda_synchronise,   cuda_kernels,       &dn_cuda_plan_device,
+    "cuda",
+    cuda_select,
+    cuda_room,
+    cuda_alloc,
+    cuda_free,
+    cuda_alloc_host,
+    cuda_free_host,
+    cuda_copy_in,
+    cuda_copy_out,
+    cuda_zero,
+    cuda_bring,
+    cuda_copy_out_runs,
+    cuda_copy,
+    dn_cuda_update,
+    dn_cuda_square_sum,
+    dn_cuda_letterbox,
+    cuda_accept,
+    dn_cuda_detect,
+    &cuda_marks,
+    cuda_synchronise,
+    cuda_kernels,
+    &dn_cuda_plan_device,
 };

@@ -7,7 +7,8 @@
  * graphs do; places without a box compute what nobody reads. What cannot be captured goes on being
  * launched step by step.
  *
- * The mask branch is timed by events; where there is one, a pass ends when the GPU is done.
+ * The mask branch is timed by events; where there is one, a pass ends when the GPU is done, unless
+ * others go on behind it.
  */
 #include "plan.h"
 
@@ -219,7 +220,7 @@ dn_status dn_cuda_plan_run(dn_plan *plan, const dn_pass *pass)
     float ms = 0.0f;
     DN_TRY(run_steps(plan, pass, branch));
     plan->network->branch_seconds = 0.0;
-    if (branch < 0 || branch >= plan->layer_count) return DN_OK;
+    if (branch < 0 || branch >= plan->layer_count || pass->goes_on) return DN_OK;
     DN_CUDA_TRY(cudaEventRecord(own->events[3], cudaStreamPerThread));
     DN_CUDA_TRY(cudaEventSynchronize(own->events[3]));
     DN_CUDA_TRY(cudaEventElapsedTime(&ms, own->events[2], own->events[3]));

@@ -773,6 +773,57 @@ DN_API dn_status dn_network_get_result(dn_network *network, int32_t image, int32
                                        dn_result **out);
 DN_API void dn_result_free(dn_result *result); /* NULL is allowed */
 
+/* ---- streams ----
+ * Many images through a network: threads of the stream's own decode the next ones and make them
+ * inputs while the network runs. On a GPU they do that on streams of their own, and the next batch
+ * begins before the masks of one have come back. Results are those of dn_network_predict_batch, to
+ * the bit; they come in the order of the images. */
+typedef struct dn_stream dn_stream;
+
+/* Zeroed: the defaults. */
+typedef struct dn_stream_options {
+    dn_predict_options predict; /* on_device is not looked at */
+    int32_t workers; /* threads that decode and make inputs; 0: one, or, where the network leaves
+                        the CPU to them, up to eight of its threads */
+    int32_t ahead; /* batches at most whose results are not all taken; 0: enough for the workers */
+} dn_stream_options;
+
+typedef struct dn_stream_image {
+    const char *path; /* of a file that the stream decodes; NULL: it is decoded */
+    dn_image image;   /* then its pixels, which must stay until its result is taken */
+    bool on_device;   /* they lie in the memory of the network's GPU (dn_network_accept) */
+} dn_stream_image;
+
+typedef struct dn_stream_result {
+    int64_t number;    /* of the image, 0, 1, ... in the order in which they were submitted */
+    dn_result *result; /* freed with dn_result_free; NULL: no image is left in the stream. Its times
+                          overlap those of its neighbours; on a GPU branch_ms is not known */
+    dn_image image;    /* of a file: its pixels, freed with dn_image_free */
+    double decode_ms;  /* of a file */
+} dn_stream_result;
+
+/* The network must outlive the stream's last dn_stream_next and keep its size. Between the calls
+ * others may use it. Freed with dn_stream_free. `options` may be NULL. */
+DN_API dn_status dn_stream_create(dn_network *network, const dn_stream_options *options,
+                                  dn_stream **out);
+DN_API void dn_stream_free(dn_stream *stream); /* NULL is allowed */
+
+/* Adds 1 to `batch` (of the network) images, which run together. Waits for room: another thread
+ * must take results, or dn_stream_has_room be asked first. */
+DN_API dn_status dn_stream_submit(dn_stream *stream, const dn_stream_image *images, int32_t count);
+DN_API bool dn_stream_has_room(dn_stream *stream);
+
+/* The result of the oldest image whose result is not taken; runs the network. An image that fails
+ * fails alone: the call returns its error and leaves *out as it is, the next call goes on with the
+ * next image. Called by one thread at a time. */
+DN_API dn_status dn_stream_next(dn_stream *stream, dn_stream_result *out);
+
+/* Waits, without using the network, until dn_stream_next would find its images decoded. */
+DN_API dn_status dn_stream_wait(dn_stream *stream);
+
+/* From any thread: whoever waits for this stream, now or later, gets DN_ERROR_CANCELLED. */
+DN_API void dn_stream_stop(dn_stream *stream);
+
 /* Makes sure that so many bytes from `data` on are memory of the network's GPU, and waits for the
  * work of the stream that writes them: a cudaStream_t as a number (1: the legacy default stream,
  * 2: the calling thread's own), 0: nothing to wait for. Before a prediction with on_device. */

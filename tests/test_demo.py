@@ -87,16 +87,19 @@ def test_every_frame_is_drawn_and_written(folder, name, masks, capsys):
 
 
 class Interrupting:
-    """A network during whose third frame Ctrl-C is pressed."""
+    """A network for whose third frame Ctrl-C is pressed."""
 
     def __init__(self, network: Network, number: int):
         self.network, self.number, self.calls = network, number, 0
 
-    def predict(self, *arguments, **options):
+    def stream(self, frames, *arguments, **options):
+        return self.network.stream(map(self.see, frames), *arguments, **options)
+
+    def see(self, frame):
         self.calls += 1
         if self.calls == 3:
             signal.raise_signal(self.number)
-        return self.network.predict(*arguments, **options)
+        return frame
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -115,11 +118,11 @@ def test_ctrl_c_finishes_the_file(folder, number):
 
 
 class Failing(Interrupting):
-    def predict(self, *arguments, **options):
+    def see(self, frame):
         self.calls += 1
         if self.calls == 4:
             raise DataError("a fault")
-        return self.network.predict(*arguments, **options)
+        return frame
 
 
 def test_what_was_drawn_before_a_fault_is_kept(folder):

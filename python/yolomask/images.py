@@ -29,6 +29,11 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
     """The pixels of a JPEG, PNG or PPM file, RGB; the array owns the library's memory."""
     image = ffi.new("dn_image *")
     check(lib.dn_image_load(encode_path(path), image))
+    return take_image(image)
+
+
+def take_image(image) -> np.ndarray:
+    """The pixels of a dn_image, which becomes the array's."""
     size = image.height * image.width * 3
     pixels = ffi.gc(image.data, partial(_free, image), size)
     flat = np.frombuffer(ffi.buffer(pixels, size), np.uint8)
@@ -106,7 +111,7 @@ def load(source: object, bgr: bool) -> Loaded:
     """The image of a file or an array; files are given in the caller's channel order, too."""
     if isinstance(source, str | os.PathLike):
         rgb = load_image(source)
-        return Loaded(np.ascontiguousarray(rgb[..., ::-1]) if bgr else rgb, rgb, os.fspath(source))
+        return Loaded(in_order(rgb, bgr), rgb, os.fspath(source))
     pixels = np.asarray(_on_host(source))
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise DataError(
@@ -114,6 +119,11 @@ def load(source: object, bgr: bool) -> Loaded:
             f"of {pixels.dtype}"
         )
     return Loaded(pixels, np.ascontiguousarray(pixels[..., ::-1] if bgr else pixels), None)
+
+
+def in_order(rgb: np.ndarray, bgr: bool) -> np.ndarray:
+    """A file's pixels in the caller's channel order."""
+    return np.ascontiguousarray(rgb[..., ::-1]) if bgr else rgb
 
 
 def point_at(image, rgb: np.ndarray | DeviceArray) -> object:

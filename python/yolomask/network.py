@@ -16,8 +16,9 @@ from . import images
 from ._native import DarknetError, DeviceError, check, encode_path, ffi, lib
 from .device_arrays import DeviceArray
 from .names import Names, resolve_names
-from .pipeline import overlap
+from .pipeline import AHEAD, overlap
 from .result import Result
+from .streaming import Stream
 
 Weights = str | os.PathLike | Sequence[str | os.PathLike] | None
 
@@ -82,6 +83,20 @@ def _batches(items: Iterable, size: int) -> Iterator[list]:
     finally:
         if hasattr(iterator, "close"):
             iterator.close()
+
+
+def _predict_options(conf: float, iou: float, max_det: int, stretch: bool) -> object:
+    """dn_predict_options of what users say."""
+    if not (0 <= conf <= 1 and 0 <= iou <= 1):
+        raise ValueError(f"conf and iou must be 0 to 1, not {conf} and {iou}")
+    if max_det < 0:
+        raise ValueError(f"max_det must be 0 (all) or more, not {max_det}")
+    options = ffi.new("dn_predict_options *")
+    options.threshold = max(conf, 1e-30)  # 0 would mean the library's default
+    options.nms = max(iou, 1e-30)
+    options.fit = lib.DN_FIT_STRETCH if stretch else lib.DN_FIT_LETTERBOX
+    options.max_objects = max_det
+    return options
 
 
 def join_weights(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> bytes:
@@ -265,8 +280,9 @@ class Network:
         """One result after another, of a folder, a pattern, a list of images or arrays, a video
         file, a stream's address or a camera's number. Frames of videos are BGR, as cv2 has them.
 
-        The next images are read and decoded in a second thread while the network runs in a third,
-        and both while the caller works on a result; they are a few batches ahead at most. Closing
+        The next images are read and decoded in threads of their own while the network runs in
+        another one, and both while the caller works on a result; they are a few batches ahead at
+        most. On a GPU the next batch begins before the masks of the one before are back. Closing
         the iterator, or dropping it, ends them.
         """
         pattern = isinstance(source, str) and glob.has_magic(source) and "://" not in source
@@ -278,21 +294,27 @@ class Network:
                 video = True
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
         items = images.frames_of(images.open_video(source)[0]) if video else source
-        for result in self._stream(items, bgr or video, conf, iou, max_det, stretch):
+        options = _predict_options(conf, iou, max_det, stretch)
+        # frames of a camera would age
+        files = not video and not isinstance(items, Iterator)
+        for result in self._stream(items, options, bgr or video, None if files else AHEAD):
             result.path = result.path or path
             yield result
 
-    def _stream(self, items, bgr, conf, iou, max_det, stretch=False) -> Iterator[Result]:
-        """Results of images, which are loaded and run ahead of the caller (pipeline.py)."""
-
-        def load(some: list[images.Source]) -> list[images.Loaded]:
-            return self._load(some, bgr)
-
-        def predict(some: list[images.Loaded]) -> list[Result]:
-            return self._predict(some, bgr, conf, iou, max_det, stretch, True)
-
-        for results in overlap(_batches(items, self.batch), load, predict):
-            yield from results
+    def _stream(self, items, options, bgr, ahead) -> Iterator[Result]:
+        """Results of images, which are decoded and run ahead of the caller."""
+        stream = Stream(self, options, bgr)
+        batches = _batches(items, self.batch)
+        try:
+            for results in overlap(
+                batches, stream.submit, stream.take, ahead=ahead, stop=stream.stop
+            ):
+                for result in results:
+                    if isinstance(result, Exception):
+                        raise result
+                    yield result
+        finally:
+            stream.close()
 
     def classify(
         self, source: images.Source | Sequence[images.Source], top: int = 5, *, bgr: bool = False
@@ -315,17 +337,9 @@ class Network:
 
     def _predict(self, loaded, bgr, conf, iou, max_det, stretch, clip) -> list[Result]:
         """At most a batch of images."""
-        if not (0 <= conf <= 1 and 0 <= iou <= 1):
-            raise ValueError(f"conf and iou must be 0 to 1, not {conf} and {iou}")
-        if max_det < 0:
-            raise ValueError(f"max_det must be 0 (all) or more, not {max_det}")
+        options = _predict_options(conf, iou, max_det, stretch)
         natives = ffi.new("dn_image[]", len(loaded))
         alive = [images.point_at(natives[i], one.rgb) for i, one in enumerate(loaded)]
-        options = ffi.new("dn_predict_options *")
-        options.threshold = max(conf, 1e-30)  # 0 would mean the library's default
-        options.nms = max(iou, 1e-30)
-        options.fit = lib.DN_FIT_STRETCH if stretch else lib.DN_FIT_LETTERBOX
-        options.max_objects = max_det
         options.on_device, options.bgr = loaded[0].on_device, bgr
         out = ffi.new("dn_result *[]", len(loaded))
         with self._using() as handle:

@@ -20,8 +20,8 @@ AHEAD = 1  # items that wait between two stages: more would only age, as a camer
 class Channel:
     """A bounded queue with one writer and one reader; `close` ends both at once."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int | None) -> None:
+        self.size = size  # None: somebody else limits it
         self.items: deque = deque()
         self.closed = False
         self.changed = threading.Condition()
@@ -32,10 +32,13 @@ class Channel:
             self.items.clear()
             self.changed.notify_all()
 
+    def _has_room(self) -> bool:
+        return self.size is None or len(self.items) < self.size
+
     def put(self, item: object, end: bool = False) -> bool:
         """Waits for room; False: the channel is closed. An `end` is an exception or None."""
         with self.changed:
-            self.changed.wait_for(lambda: self.closed or len(self.items) < self.size)
+            self.changed.wait_for(lambda: self.closed or self._has_room())
             if not self.closed:
                 self.items.append((item, end))
                 self.changed.notify_all()
@@ -60,9 +63,15 @@ class Channel:
 class Stage:
     """A thread that runs an iterator and puts what it gives into a channel."""
 
-    def __init__(self, make: Callable[[], Iterable], name: str) -> None:
-        self.channel = Channel(AHEAD)
-        self.make = make
+    def __init__(
+        self,
+        make: Callable[[], Iterable],
+        name: str,
+        ahead: int | None = AHEAD,
+        stop: Callable[[], Any] | None = None,
+    ) -> None:
+        self.channel = Channel(ahead)
+        self.make, self.stop = make, stop
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.thread.start()
 
@@ -82,6 +91,8 @@ class Stage:
 
     def close(self) -> None:
         self.channel.close()
+        if self.stop:
+            self.stop()
 
 
 _open: weakref.WeakSet = weakref.WeakSet()
@@ -97,14 +108,28 @@ def _close_all() -> None:
 atexit.register(_close_all)
 
 
-def overlap(source: Iterable, *steps: Callable[[Any], Any]) -> Iterator[Any]:
+def overlap(
+    source: Iterable,
+    *steps: Callable[[Any], Any],
+    ahead: int | None = AHEAD,
+    stop: Callable[[], Any] | None = None,
+) -> Iterator[Any]:
     """Items of `source` through all steps; the source with the first step runs in one thread, each
-    other step in one of its own, and the caller's work on what comes out in the caller's."""
+    other step in one of its own, and the caller's work on what comes out in the caller's.
+
+    ahead limits what waits behind the first step (None: that limits itself); stop, which may be
+    called more than once, ends steps that wait for something else than their items.
+    """
     stages: list[Stage] = []
     items = source
     try:
         for number, step in enumerate(steps):
-            stage = Stage(lambda s=step, i=items: _mapped(s, i), f"yolomask stage {number + 1}")
+            stage = Stage(
+                lambda s=step, i=items: _mapped(s, i),
+                f"yolomask stage {number + 1}",
+                AHEAD if number else ahead,
+                stop,
+            )
             stages.append(stage)
             _open.add(stage)
             items = stage.channel

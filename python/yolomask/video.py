@@ -20,7 +20,6 @@ import numpy as np
 from .drawing import require_cv2
 from .images import frames_of, open_video
 from .network import Network
-from .pipeline import overlap
 
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 PACE = 25.0  # frames a second, where a source does not say
@@ -194,11 +193,7 @@ def demo(
     writer = Writer(Path(out), frames.pace) if out is not None else None
     progress, summary = Progress(frames.count), Summary()
     try:
-        found = overlap(
-            frames_of(frames.capture),
-            lambda frame: frame,  # reading it is all that the first thread does
-            lambda frame: network.predict(frame, conf, iou, bgr=True),
-        )
+        found = network.stream(frames_of(frames.capture), conf, iou, bgr=True)
         with Interrupt() as interrupt, contextlib.closing(found):
             for result in found:
                 picture = result.plot(masks=masks)

@@ -74,6 +74,7 @@ const dn_backend dn_cpu_backend = {
     .copy_in = cpu_copy,
     .copy_out = cpu_copy,
     .zero = cpu_zero,
+    .bring = cpu_copy,
     .copy = cpu_copy,
     .update = cpu_update,
     .square_sum = cpu_square_sum,

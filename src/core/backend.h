@@ -40,6 +40,15 @@ enum { DN_SUM_SCRATCH = 1 << 20 };
 
 typedef struct dn_plan_device dn_plan_device;
 
+/* Marks in the work that threads ask a device for. */
+typedef struct dn_marks {
+    dn_status (*make)(void **mark);
+    void (*free)(void *mark);        /* NULL is allowed */
+    dn_status (*set)(void *mark);    /* behind all that this thread has asked for */
+    dn_status (*follow)(void *mark); /* what this thread asks for from now on comes behind it */
+    dn_status (*wait)(void *mark); /* until the work before it is done; of one never set, at once */
+} dn_marks;
+
 typedef struct dn_backend {
     const char *name;
 
@@ -62,6 +71,10 @@ typedef struct dn_backend {
     dn_status (*copy_in)(void *block, const void *host, size_t bytes);
     dn_status (*copy_out)(void *host, const void *block, size_t bytes);
     dn_status (*zero)(void *block, size_t bytes);
+
+    /* copy_out to memory of alloc_host that is not waited for: its values are there behind a mark.
+     */
+    dn_status (*bring)(void *host, const void *block, size_t bytes);
 
     /* host (count, floats), of alloc_host, = the runs of so many floats of a block that begin at
      * `starts`: one wait for all. */
@@ -89,6 +102,9 @@ typedef struct dn_backend {
      * always. */
     dn_status (*detect)(const dn_network *network, const dn_pass *pass, int32_t before,
                         int32_t image, dn_detections *detections, bool *done);
+
+    /* NULL: whatever is asked for is done when its function returns. */
+    const dn_marks *marks;
 
     /* Waits for all that this thread asked for, and reports what failed on the way. */
     dn_status (*synchronise)(void);

@@ -48,7 +48,6 @@ void dn_host_free(dn_network *network)
     free_mirrors(backend, host->param_grads, layers * DN_MAX_PARAMS);
     backend->free_host(host->input_grad.values);
     backend->free_host(host->runs);
-    backend->free(host->pixels);
     dn_free(host->arrays);
     dn_free(host->arena);
     dn_free(host);
@@ -134,37 +133,6 @@ dn_status dn_host_input_grad(const dn_network *network, const float **grad)
     return DN_OK;
 }
 
-/* ---- images ---- */
-
-static dn_status reserve_pixels(dn_network *network, size_t bytes)
-{
-    dn_host *host = network->host;
-    void *block;
-    if (host->pixels && bytes <= host->pixel_bytes) return DN_OK;
-    DN_TRY(network->backend->alloc(bytes, &block));
-    network->backend->free(host->pixels);
-    host->pixels = block;
-    host->pixel_bytes = bytes;
-    return DN_OK;
-}
-
-dn_status dn_host_letterbox_there(dn_network *network, const uint8_t *pixels, bool bgr,
-                                  const dn_letterbox *letterbox, int32_t index)
-{
-    return network->backend->letterbox(
-        pixels, letterbox, bgr, network->input.data + index * dn_tensor_size(&network->input));
-}
-
-dn_status dn_host_letterbox(dn_network *network, const dn_image *image,
-                            const dn_letterbox *letterbox, int32_t index)
-{
-    const size_t bytes = (size_t)image->width * (size_t)image->height * 3;
-    const dn_backend *backend = network->backend;
-    DN_TRY(reserve_pixels(network, bytes));
-    DN_TRY(backend->copy_in(network->host->pixels, image->data, bytes));
-    return dn_host_letterbox_there(network, network->host->pixels, false, letterbox, index);
-}
-
 /* ---- parameters ---- */
 
 static uint64_t param_version(const dn_network *network, const dn_param *param)
@@ -219,7 +187,9 @@ static dn_status bring_in(const dn_network *network)
 
 dn_status dn_network_enter(const dn_network *network)
 {
-    DN_TRY(network->backend->select(network->device));
+    const dn_backend *backend = network->backend;
+    DN_TRY(backend->select(network->device));
+    if (network->behind) DN_TRY(backend->marks->follow(network->behind));
     if (!network->host || !network->host->touched) return DN_OK;
     DN_TRY(bring_in(network));
     network->host->touched = false;

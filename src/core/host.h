@@ -30,8 +30,6 @@ struct dn_host {
     dn_mirror input_grad;
     float *runs; /* of dn_host_runs */
     int64_t run_floats;
-    uint8_t *pixels; /* a block: of the image that becomes an input */
-    size_t pixel_bytes;
     bool touched; /* the caller has changed parameters: they go to the device at the next entry */
 };
 
@@ -55,13 +53,6 @@ dn_status dn_host_runs(const dn_layer *layer, const dn_network *network, const i
 /* dn_host_output of gradients: NULL where there is none. */
 dn_status dn_host_grad(const dn_layer *layer, const dn_pass *pass, const float **grad);
 dn_status dn_host_input_grad(const dn_network *network, const float **grad);
-
-/* Makes an image input `index` of the next pass, on the device: what dn_image_to_input gives. The
- * backend has a letterbox, the network has been entered. The same of an image that lies there. */
-dn_status dn_host_letterbox(dn_network *network, const dn_image *image,
-                            const dn_letterbox *letterbox, int32_t index);
-dn_status dn_host_letterbox_there(dn_network *network, const uint8_t *pixels, bool bgr,
-                                  const dn_letterbox *letterbox, int32_t index);
 
 /* What dn_network_get_param answers. */
 dn_status dn_host_param(dn_network *network, int32_t layer, int32_t k, float **data, float **grad);

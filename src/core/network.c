@@ -283,6 +283,13 @@ dn_status dn_network_outline(const char *cfg_path, dn_network **out)
     return create(cfg_path, &options, outline, out);
 }
 
+void dn_input_scratch_free(const dn_backend *backend, dn_input_scratch *scratch)
+{
+    backend->free_host(scratch->floats);
+    backend->free(scratch->pixels);
+    *scratch = (dn_input_scratch){0};
+}
+
 void dn_network_free(dn_network *network)
 {
     if (!network) return;
@@ -309,7 +316,8 @@ void dn_network_free(dn_network *network)
     dn_free(network->ranges);
     dn_free(network->layers);
     if (backend) {
-        backend->free_host(network->prepared);
+        dn_input_scratch_free(backend, &network->scratch);
+        if (network->behind) backend->marks->free(network->behind);
         backend->free(network->params);
         backend->free(network->param_grads);
         backend->free(network->arena);

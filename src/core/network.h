@@ -46,6 +46,15 @@ typedef struct dn_companion {
     int64_t bytes; /* of its blocks, beside the network's arena */
 } dn_companion;
 
+/* What one thread needs to make inputs of images (infer/input.h). */
+typedef struct dn_input_scratch {
+    float *floats;   /* host memory: on the CPU a batch's input, else one image's; NULL: not yet */
+    uint8_t *pixels; /* a block on a device: an image that becomes an input */
+    size_t pixel_bytes;
+} dn_input_scratch;
+
+void dn_input_scratch_free(const dn_backend *backend, dn_input_scratch *scratch);
+
 /* Of values: it holds 0. */
 typedef struct dn_range {
     float low, high;
@@ -83,7 +92,8 @@ struct dn_network {
     dn_mask_statistics mask_statistics;
     float loss_scale;         /* factor of all gradients, a power of two: dn_network_loss_scale */
     float mask_scale_factor;  /* multiplies [mask]'s mask_scale: the joint stage's ramp, else 1 */
-    float *prepared;          /* (batch, channels, height, width): predict's input, or NULL */
+    dn_input_scratch scratch; /* of predict's input */
+    void *behind;             /* a mark behind a pass whose end nobody has waited for, or NULL */
     uint64_t weights_version; /* changes when parameters change: caches compare it */
     uint64_t frozen_version;  /* the same for layers that do not train: no optimizer step counts */
     uint64_t setups;          /* changes when the layers are set up: for another input size */

@@ -43,8 +43,7 @@ dn_status dn_network_resize(dn_network *network, int32_t width, int32_t height)
     if (width == old_width && height == old_height) return DN_OK;
     DN_TRY(dn_network_enter(network));
     network->passes++;
-    network->backend->free_host(network->prepared);
-    network->prepared = NULL;
+    dn_input_scratch_free(network->backend, &network->scratch);
     network->pass = (dn_pass){0};
     const dn_status status = set_up_at(network, width, height);
     if (status == DN_OK) return network->backend->synchronise(); /* a new arena is zeroed */

@@ -7,7 +7,7 @@
 #include "core/calibration.h"
 #include "core/memory.h"
 #include "infer/histogram.h"
-#include "infer/predict.h"
+#include "infer/input.h"
 
 #define DN_CALIBRATION_THRESHOLD 0.05f
 
@@ -50,7 +50,7 @@ static dn_status run_image(dn_calibrating *calibrating, const char *path)
         if (options->message) options->message(options->context, dn_error_message());
         return DN_OK;
     }
-    status = dn_predict_input(network, &image, 1, options->fit);
+    status = dn_input_set(network, &image, 1, &(dn_predict_options){.fit = options->fit});
     dn_image_free(&image);
     if (status != DN_OK) return status;
     dn_pass pass = {.batch = 1,

@@ -3,7 +3,7 @@
  * The answer is the last layer's output as it is. The best classes are chosen one after the other,
  * which is quick for the few that anybody asks for.
  */
-#include "infer/predict.h"
+#include "infer/input.h"
 
 #include "core/host.h"
 #include "infer/forward.h"
@@ -46,7 +46,7 @@ dn_status dn_network_classify(dn_network *network, const dn_image *image, dn_fit
                               dn_class_score *out)
 {
     DN_TRY(check(network, count));
-    DN_TRY(dn_predict_input(network, image, 1, fit));
+    DN_TRY(dn_input_set(network, image, 1, &(dn_predict_options){.fit = fit}));
     dn_pass pass = {.batch = 1, .nms = -1.0f};
     DN_TRY(dn_infer(network, &pass));
     const float *scores;

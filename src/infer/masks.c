@@ -55,45 +55,58 @@ static int32_t list_masks(const dn_layer *layer, int32_t image, const dn_result 
     return count;
 }
 
-/* The masks are there, in the order in which they were listed. */
-static void attach(const dn_layer *layer, const dn_letterbox *letterbox,
-                   const dn_mask_request *requests, int32_t count, dn_result *result)
+/* Instances and the masks that were listed for them, in the same order. */
+static void place(const dn_layer *layer, const dn_letterbox *letterbox,
+                  const dn_mask_request *requests, int32_t count, dn_result *result)
 {
     const int32_t cells = layer->out.h * layer->out.w;
     dn_instance *instance = result->instances;
     for (int32_t k = 0; k < count; k++, instance++) {
         const dn_roi *roi = &layer->rois->rois[requests[k].roi];
         while (instance->detection != roi->detection) instance++;
-        const float *mask = result->masks + (int64_t)k * cells;
-        instance->mask = mask;
+        instance->mask = result->masks + (int64_t)k * cells;
         instance->mask_box = dn_letterbox_to_image(letterbox, roi->expanded);
-        instance->mask_score = instance->score * mean_above_half(mask, cells);
     }
 }
 
-static dn_status ask_masks(const dn_network *network, const dn_layer *layer, int32_t image,
-                           const dn_letterbox *letterbox, dn_result *result,
-                           dn_mask_request *requests)
+dn_status dn_masks_place(const dn_layer *layer, int32_t image, const dn_letterbox *letterbox,
+                         dn_result *result, dn_mask_list *list)
 {
     const int32_t cells = layer->out.h * layer->out.w;
-    const int32_t count = list_masks(layer, image, result, requests);
+    list->count = 0;
+    list->requests = dn_alloc((size_t)result->instance_count * sizeof *list->requests);
+    if (!list->requests) return DN_ERROR_MEMORY;
+    result->mask_size = layer->out.w;
+    const int32_t count = list_masks(layer, image, result, list->requests);
     if (count == 0) return DN_OK;
     result->masks = dn_alloc((size_t)count * (size_t)cells * sizeof *result->masks);
     if (!result->masks) return DN_ERROR_MEMORY;
-    DN_TRY(dn_masks_of(layer, network, requests, count, result->masks));
-    attach(layer, letterbox, requests, count, result);
+    list->count = count;
+    place(layer, letterbox, list->requests, count, result);
     return DN_OK;
+}
+
+void dn_masks_score(dn_result *result)
+{
+    for (int32_t i = 0; i < result->instance_count; i++) {
+        dn_instance *instance = &result->instances[i];
+        if (!instance->mask) continue;
+        instance->mask_score =
+            instance->score *
+            mean_above_half(instance->mask, result->mask_size * result->mask_size);
+    }
 }
 
 dn_status dn_attach_masks(const dn_network *network, int32_t image, const dn_letterbox *letterbox,
                           dn_result *result)
 {
     const dn_layer *layer = dn_mask_layer_of(network);
+    dn_mask_list list = {0};
     if (!layer) return DN_OK;
-    result->mask_size = layer->out.w;
-    dn_mask_request *requests = dn_alloc((size_t)result->instance_count * sizeof *requests);
-    if (!requests) return DN_ERROR_MEMORY;
-    const dn_status status = ask_masks(network, layer, image, letterbox, result, requests);
-    dn_free(requests);
+    dn_status status = dn_masks_place(layer, image, letterbox, result, &list);
+    if (status == DN_OK && list.count > 0)
+        status = dn_masks_of(layer, network, list.requests, list.count, result->masks);
+    dn_free(list.requests);
+    if (status == DN_OK) dn_masks_score(result);
     return status;
 }

@@ -10,33 +10,13 @@
 #include "core/memory.h"
 #include "core/roi_sampling.h"
 #include "infer/forward.h"
+#include "infer/input.h"
 #include "layers/roialign.h"
 #include "math/clock.h"
 
 #include <stdlib.h>
 
 #define DN_DEFAULT_THRESHOLD 0.25f
-
-static dn_letterbox fit(const dn_network *network, int32_t width, int32_t height, dn_fit how)
-{
-    const int32_t w = network->input.w, h = network->input.h;
-    return how == DN_FIT_CROP ? dn_letterbox_crop(width, height, w, h)
-                              : dn_letterbox_make(width, height, w, h, how == DN_FIT_STRETCH);
-}
-
-static dn_status check(const dn_network *network, const dn_image *images, int32_t count)
-{
-    if (network->options.training)
-        return dn_fail(DN_ERROR_ARGUMENT, "predict needs a network made with training = false");
-    if (network->input.c != 3)
-        return dn_fail(DN_ERROR_ARGUMENT, "%s: predict needs channels=3, the cfg has %d",
-                       network->cfg->name, network->input.c);
-    for (int32_t i = 0; i < count; i++)
-        if (images[i].width < 1 || images[i].height < 1 || !images[i].data)
-            return dn_fail(DN_ERROR_ARGUMENT, "image %d is %d x %d: it has no pixels", i,
-                           images[i].width, images[i].height);
-    return DN_OK;
-}
 
 /* Higher scores first, then as they were found. */
 static int by_score(const void *a, const void *b)
@@ -69,8 +49,8 @@ static void list_instances(const dn_network *network, const dn_letterbox *letter
         }
 }
 
-static dn_status fill_result(dn_network *network, int32_t image, const dn_letterbox *letterbox,
-                             const dn_predict_options *options, dn_result *result)
+dn_status dn_predict_find(dn_network *network, int32_t image, const dn_letterbox *letterbox,
+                          const dn_predict_options *options, dn_result *result)
 {
     const int32_t roialign = dn_network_roialign(network);
     const int32_t before = roialign < 0 ? network->layer_count : roialign;
@@ -91,69 +71,19 @@ static dn_status fill_result(dn_network *network, int32_t image, const dn_letter
     qsort(result->instances, (size_t)count, sizeof *result->instances, by_score);
     if (options->max_objects > 0 && count > options->max_objects) count = options->max_objects;
     result->instance_count = (int32_t)count;
-    return dn_attach_masks(network, image, letterbox, result);
-}
-
-static dn_status reserve_prepared(dn_network *network)
-{
-    void *memory;
-    const int64_t floats = network->input.n * dn_tensor_size(&network->input);
-    if (network->prepared) return DN_OK;
-    DN_TRY(network->backend->alloc_host((size_t)floats * sizeof *network->prepared, &memory));
-    network->prepared = memory;
     return DN_OK;
 }
 
-/* A device makes the input itself where the image is not much larger than that: of a large one the
- * host reads few pixels, and the way to the device is what takes time. */
-static bool fits_device(const dn_network *network, const dn_image *image)
+/* An image of width x height of the last pass. */
+static dn_status fill_result(dn_network *network, int32_t image, int32_t width, int32_t height,
+                             const dn_predict_options *options, dn_result *result)
 {
-    const int64_t pixels = (int64_t)image->width * image->height;
-    return network->backend->letterbox &&
-           pixels * 3 <= 2 * dn_tensor_size(&network->input) * (int64_t)sizeof(float);
-}
-
-static dn_status fill_on_host(dn_network *network, const dn_image *image,
-                              const dn_letterbox *letterbox, int32_t index)
-{
-    const int64_t size = dn_tensor_size(&network->input);
-    DN_TRY(reserve_prepared(network));
-    float *to = network->prepared + index * size;
-    DN_TRY(dn_image_to_input(image, letterbox, network->options.threads, to));
-    if (!network->host) return DN_OK;
-    return network->backend->copy_in(network->input.data + index * size, to,
-                                     (size_t)size * sizeof *to);
-}
-
-static dn_status fill_from(dn_network *network, const dn_image *image,
-                           const dn_letterbox *letterbox, const dn_predict_options *options,
-                           int32_t index)
-{
-    if (options->on_device)
-        return dn_host_letterbox_there(network, image->data, options->bgr, letterbox, index);
-    if (fits_device(network, image)) return dn_host_letterbox(network, image, letterbox, index);
-    return fill_on_host(network, image, letterbox, index);
-}
-
-static dn_status fill_input(dn_network *network, const dn_image *images, int32_t count,
-                            const dn_predict_options *options)
-{
-    DN_TRY(dn_network_enter(network));
-    if (options->on_device && !network->backend->letterbox)
-        return dn_fail(DN_ERROR_DEVICE, "images on a GPU for a network on the CPU");
-    for (int32_t i = 0; i < count; i++) {
-        const dn_letterbox letterbox =
-            fit(network, images[i].width, images[i].height, options->fit);
-        DN_TRY(fill_from(network, &images[i], &letterbox, options, i));
-    }
-    return network->host ? DN_OK : dn_network_set_input(network, network->prepared, count);
-}
-
-dn_status dn_predict_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how)
-{
-    DN_TRY(check(network, images, count));
-    const dn_predict_options options = {.fit = how};
-    return fill_input(network, images, count, &options);
+    const dn_input_rule rule = dn_input_rule_of(network, options);
+    const dn_letterbox letterbox = dn_input_letterbox(&rule, width, height);
+    result->width = width;
+    result->height = height;
+    DN_TRY(dn_predict_find(network, image, &letterbox, options, result));
+    return dn_attach_masks(network, image, &letterbox, result);
 }
 
 /* Images of one pass: count <= the network's batch. */
@@ -161,19 +91,14 @@ static dn_status predict_pass(dn_network *network, const dn_image *images, int32
                               const dn_predict_options *options, dn_result **out)
 {
     const double start = 1e3 * dn_now();
-    DN_TRY(fill_input(network, images, count, options));
+    DN_TRY(dn_input_set(network, images, count, options));
     const double prepared = 1e3 * dn_now();
     dn_pass pass = {.batch = count, .threshold = options->threshold, .nms = options->nms};
     network->branch_seconds = 0.0;
     DN_TRY(dn_infer(network, &pass));
     const double ran = 1e3 * dn_now(), branch = 1e3 * network->branch_seconds;
-    for (int32_t i = 0; i < count; i++) {
-        const dn_letterbox letterbox =
-            fit(network, images[i].width, images[i].height, options->fit);
-        out[i]->width = images[i].width;
-        out[i]->height = images[i].height;
-        DN_TRY(fill_result(network, i, &letterbox, options, out[i]));
-    }
+    for (int32_t i = 0; i < count; i++)
+        DN_TRY(fill_result(network, i, images[i].width, images[i].height, options, out[i]));
     const double done = 1e3 * dn_now();
     for (int32_t i = 0; i < count; i++) {
         out[i]->preprocess_ms = (prepared - start) / count;
@@ -198,13 +123,19 @@ static dn_status predict_all(dn_network *network, const dn_image *images, int32_
     return DN_OK;
 }
 
-dn_status dn_network_predict_batch(dn_network *network, const dn_image *images, int32_t count,
-                                   const dn_predict_options *options, dn_result **out)
+dn_predict_options dn_predict_defaults(const dn_predict_options *options)
 {
     dn_predict_options asked = options ? *options : (dn_predict_options){0};
     if (asked.threshold <= 0.0f) asked.threshold = DN_DEFAULT_THRESHOLD;
     if (asked.nms <= 0.0f) asked.nms = -1.0f; /* as the cfg says */
-    DN_TRY(check(network, images, count));
+    return asked;
+}
+
+dn_status dn_network_predict_batch(dn_network *network, const dn_image *images, int32_t count,
+                                   const dn_predict_options *options, dn_result **out)
+{
+    const dn_predict_options asked = dn_predict_defaults(options);
+    DN_TRY(dn_input_check(network, images, count));
     dn_result **results = dn_alloc((size_t)count * sizeof *results);
     if (!results) return DN_ERROR_MEMORY;
     const dn_status status = predict_all(network, images, count, &asked, results);
@@ -234,12 +165,9 @@ dn_status dn_network_get_result(dn_network *network, int32_t image, int32_t widt
     if (width < 1 || height < 1)
         return dn_fail(DN_ERROR_ARGUMENT, "an image of %d x %d has no pixels", width, height);
     DN_TRY(dn_network_enter(network));
-    const dn_letterbox letterbox = fit(network, width, height, asked.fit);
     dn_result *result = dn_alloc(sizeof *result);
     if (!result) return DN_ERROR_MEMORY;
-    result->width = width;
-    result->height = height;
-    const dn_status status = fill_result(network, image, &letterbox, &asked, result);
+    const dn_status status = fill_result(network, image, width, height, &asked, result);
     if (status == DN_OK)
         *out = result;
     else

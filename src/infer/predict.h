@@ -4,6 +4,7 @@
 
 #include "core/network.h"
 #include "data/geometry.h"
+#include "layers/mask.h"
 
 /* Gives the instances of image `image` of the last pass their masks: fills mask_size, masks, and
  * mask, mask_box and mask_score of each instance that has an RoI. The letterbox is the image's.
@@ -11,7 +12,24 @@
 dn_status dn_attach_masks(const dn_network *network, int32_t image, const dn_letterbox *letterbox,
                           dn_result *result);
 
-/* Checks the images (at most the network's batch) and makes them the input of the next pass. */
-dn_status dn_predict_input(dn_network *network, const dn_image *images, int32_t count, dn_fit how);
+/* The same in parts, for those who do not wait for the masks in between. */
+typedef struct dn_mask_list {
+    dn_mask_request *requests; /* (count), freed with dn_free: of result->masks, in its order */
+    int32_t count;
+} dn_mask_list;
+
+/* All but the masks' values and mask_score; `layer` is the network's [mask]. */
+dn_status dn_masks_place(const dn_layer *layer, int32_t image, const dn_letterbox *letterbox,
+                         dn_result *result, dn_mask_list *list);
+
+/* mask_score, when the values are there. */
+void dn_masks_score(dn_result *result);
+
+/* dn_predict_options with the defaults filled in; NULL is allowed. */
+dn_predict_options dn_predict_defaults(const dn_predict_options *options);
+
+/* Boxes, classes and scores of image `image` of the last pass, best first. */
+dn_status dn_predict_find(dn_network *network, int32_t image, const dn_letterbox *letterbox,
+                          const dn_predict_options *options, dn_result *result);
 
 #endif

@@ -328,8 +328,7 @@ static const float *extra_plane(const dn_layer *layer, int32_t roi, int32_t clas
                  : NULL;
 }
 
-/* Whether the output has it: the RoI's own class, or the only one. */
-static bool is_in_output(const dn_layer *layer, const dn_mask_request *request)
+bool dn_mask_is_in_output(const dn_layer *layer, const dn_mask_request *request)
 {
     const dn_mask_options *o = layer->options;
     return o->classes == 1 || request->class_id == layer->rois->rois[request->roi].class_id;
@@ -344,7 +343,7 @@ static dn_status fetch_others(const dn_layer *layer, const dn_network *network,
     const dn_tensor *in = dn_input_shape(layer, network, 0);
     int32_t others = 0;
     for (int32_t i = 0; i < count; i++)
-        if (!is_in_output(layer, &requests[i]))
+        if (!dn_mask_is_in_output(layer, &requests[i]))
             starts[others++] =
                 plane_offset(in, requests[i].roi, channel_of(layer, requests[i].class_id));
     if (!network->host || others == 0 || ((const dn_mask *)layer->state)->in_planes) return DN_OK;
@@ -373,7 +372,7 @@ static dn_status give_masks(const dn_layer *layer, const dn_network *network,
     DN_TRY(dn_host_output(layer, &network->pass, &values));
     DN_TRY(fetch_others(layer, network, requests, count, starts, &logits));
     for (int32_t i = 0; i < count; i++, out += cells) {
-        if (is_in_output(layer, &requests[i])) {
+        if (dn_mask_is_in_output(layer, &requests[i])) {
             memcpy(out, values + (int64_t)requests[i].roi * cells, (size_t)cells * sizeof *out);
             continue;
         }

@@ -41,6 +41,9 @@ typedef struct dn_mask_request {
     int32_t roi, class_id;
 } dn_mask_request;
 
+/* Whether the layer's output has it: the RoI's own class, or the only one. */
+bool dn_mask_is_in_output(const dn_layer *layer, const dn_mask_request *request);
+
 /* out (count, h, w) = their probabilities. Of a network on a device nothing else comes to the host,
  * but for the masks that RoIs have for their own class, which come at once. */
 dn_status dn_masks_of(const dn_layer *layer, const dn_network *network,

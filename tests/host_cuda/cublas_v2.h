@@ -53,6 +53,7 @@ static inline cublasStatus_t dn_host_gemm(cublasHandle_t handle, cublasOperation
     const long step_i = op_a == CUBLAS_OP_N ? 1 : lda, step_a = op_a == CUBLAS_OP_N ? lda : 1;
     if (handle != reinterpret_cast<cublasHandle_t>(1 + (size_t)dn_host_current()))
         return CUBLAS_STATUS_INVALID_VALUE;
+    dn_host_drain();
     const dn_host_access open;
     const long step_b = op_b == CUBLAS_OP_N ? 1 : ldb, step_j = op_b == CUBLAS_OP_N ? ldb : 1;
     for (long j = 0; j < n; j++) {

@@ -4,14 +4,14 @@
  * A launch runs its kernel once a "thread", one after the other; DN_HOST_CUDA_REVERSE=1 in the
  * environment runs them backwards, and kernels that write what belongs to another thread give other
  * results. The threads of a block that meet at __syncthreads() are contexts of their own, each run
- * up to there before any goes on. Device memory is out of the host's reach (devices.h). What this
- * cannot show: errors of nvcc's code, of launch sizes, of
- * streams, races between two meetings.
+ * up to there before any goes on. Device memory is out of the host's reach (devices.h), and with
+ * DN_HOST_CUDA_LATE=1 work is done as late as CUDA allows (queues.h). What this cannot show: errors
+ * of nvcc's code, of launch sizes, races between two meetings.
  */
 #ifndef DN_TESTS_HOST_CUDA_RUNTIME_H
 #define DN_TESTS_HOST_CUDA_RUNTIME_H
 
-#include "devices.h"
+#include "queues.h"
 
 #include <cmath>
 #include <cstdint>
@@ -73,8 +73,14 @@ template <typename Work> static inline void dn_host_ask(Work work)
         dn_host_capture()->work.push_back(work);
         return;
     }
-    const dn_host_access open;
-    work();
+    const auto open_and_work = [work] {
+        const dn_host_access open;
+        work();
+    };
+    if (dn_host_late())
+        dn_host_put_off(open_and_work);
+    else
+        open_and_work();
 }
 
 template <typename Kernel> static inline void dn_host_threads(Kernel kernel)
@@ -225,7 +231,8 @@ enum cudaError_t {
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaStream_t { cudaStreamPerThread };
-enum cudaEvent_t { cudaEventDisableTiming };
+enum { cudaEventDisableTiming };
+typedef dn_host_event *cudaEvent_t;
 
 static inline const char *cudaGetErrorString(cudaError_t error)
 {
@@ -274,6 +281,7 @@ static inline cudaError_t cudaMalloc(void **block, size_t bytes)
 
 static inline cudaError_t cudaFree(void *block)
 {
+    dn_host_drain_all();
     dn_host_free(block);
     return cudaSuccess;
 }
@@ -304,11 +312,13 @@ static inline cudaError_t cudaMallocHost(void **block, size_t bytes)
 
 static inline cudaError_t cudaFreeHost(void *block)
 {
+    dn_host_drain_all();
     std::free(block);
     return cudaSuccess;
 }
 
-static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
+static inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
+                                          cudaMemcpyKind kind)
 {
     if (bytes == 0) return cudaSuccess;
     if (dn_host_capture()) return cudaErrorStreamCaptureUnsupported;
@@ -320,16 +330,15 @@ static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, c
         dn_host_to_host().count++;
         dn_host_to_host().bytes += (long)bytes;
     }
-    const dn_host_access open;
-    std::memcpy(to, from, bytes);
+    dn_host_ask([=] { std::memcpy(to, from, bytes); });
     return cudaSuccess;
 }
 
-static inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
-                                          cudaMemcpyKind kind)
+static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
-    return dn_host_capture() ? cudaErrorStreamCaptureUnsupported
-                             : cudaMemcpy(to, from, bytes, kind);
+    const cudaError_t error = cudaMemcpyAsync(to, from, bytes, kind);
+    if (error == cudaSuccess) dn_host_drain();
+    return error;
 }
 
 static inline cudaError_t cudaMemsetAsync(void *block, int value, size_t bytes)
@@ -343,11 +352,14 @@ static inline cudaError_t cudaMemsetAsync(void *block, int value, size_t bytes)
 /* Nothing may wait, allocate or copy from the host while a graph is captured. */
 static inline cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
-    return dn_host_capture() ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+    if (dn_host_capture()) return cudaErrorStreamCaptureUnsupported;
+    dn_host_drain();
+    return cudaSuccess;
 }
 
-static inline cudaError_t cudaEventCreate(cudaEvent_t *)
+static inline cudaError_t cudaEventCreate(cudaEvent_t *event)
 {
+    *event = new dn_host_event;
     return cudaSuccess;
 }
 
@@ -361,23 +373,33 @@ static inline cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent
 }
 #define DN_MEASURED_RUNS 0 /* what takes so long here is not run to be measured */
 
-static inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *, int)
+static inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, int)
 {
+    return cudaEventCreate(event);
+}
+
+static inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
+{
+    dn_host_record(event);
     return cudaSuccess;
 }
 
-static inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
+static inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsigned)
 {
+    const dn_host_event before = dn_host_recorded(event);
+    if (before.stream) dn_host_put_off([before] { dn_host_wait_for(before); });
     return cudaSuccess;
 }
 
-static inline cudaError_t cudaEventSynchronize(cudaEvent_t)
+static inline cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    dn_host_wait_for(dn_host_recorded(event));
     return cudaSuccess;
 }
 
-static inline cudaError_t cudaEventDestroy(cudaEvent_t)
+static inline cudaError_t cudaEventDestroy(cudaEvent_t event)
 {
+    delete event;
     return cudaSuccess;
 }
 
@@ -428,12 +450,15 @@ static inline cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *exec, c
 
 static inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t)
 {
-    const dn_host_access open;
-    for (const std::function<void()> &work : exec->work) work();
+    const dn_host_graph graph = *exec; /* which may be destroyed before it is done */
+    dn_host_ask([graph] {
+        for (const std::function<void()> &work : graph.work) work();
+    });
     return cudaSuccess;
 }
 
-static inline cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+/* Not inline: else GCC 12 sees a use behind it where there is none. */
+static __attribute__((noinline, unused)) cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 {
     delete graph;
     return cudaSuccess;

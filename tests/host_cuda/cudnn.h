@@ -281,6 +281,7 @@ static cudnnStatus_t dn_host_cudnn_run(cudnnHandle_t handle, const void *alpha, 
 {
     if (handle->device != dn_host_current() || bytes < dn_host_cudnn_bytes(images))
         return CUDNN_STATUS_BAD_PARAM;
+    dn_host_drain();
     const dn_host_access open;
     dn_host_cudnn_soil(workspace, dn_host_cudnn_bytes(images));
     std::vector<double> sums(dn_host_cudnn_size(shape) / sizeof(float));

@@ -1,0 +1,162 @@
+/* A pass whose end nobody waits for. See flight.h. */
+#include "infer/flight.h"
+
+#include "core/memory.h"
+#include "infer/forward.h"
+#include "math/clock.h"
+
+#include <string.h>
+
+dn_status dn_flight_make(dn_flight *flight, const dn_network *network, int32_t batch)
+{
+    const dn_marks *marks = network->backend->marks;
+    *flight = (dn_flight){.backend = network->backend};
+    flight->lists = dn_alloc((size_t)batch * sizeof *flight->lists);
+    if (!flight->lists) return DN_ERROR_MEMORY;
+    return marks ? marks->make(&flight->mark) : DN_OK;
+}
+
+static void free_lists(dn_flight *flight)
+{
+    for (int32_t i = 0; i < flight->count; i++) dn_free(flight->lists[i].requests);
+    flight->count = 0;
+}
+
+void dn_flight_free(dn_flight *flight)
+{
+    if (!flight->backend) return;
+    if (flight->flying) flight->backend->marks->wait(flight->mark);
+    free_lists(flight);
+    dn_free(flight->lists);
+    flight->backend->free_host(flight->masks);
+    if (flight->mark) flight->backend->marks->free(flight->mark);
+    *flight = (dn_flight){0};
+}
+
+static dn_status reserve(dn_flight *flight, int64_t floats)
+{
+    void *memory;
+    if (floats <= flight->mask_floats) return DN_OK;
+    DN_TRY(flight->backend->alloc_host((size_t)floats * sizeof *flight->masks, &memory));
+    flight->backend->free_host(flight->masks);
+    flight->masks = memory;
+    flight->mask_floats = floats;
+    return DN_OK;
+}
+
+/* Whether one copy of [mask]'s output has all that was asked for. */
+static bool can_wait(const dn_flight *flight, const dn_layer *layer)
+{
+    if (!flight->mark) return false;
+    for (int32_t i = 0; i < flight->count; i++)
+        for (int32_t k = 0; k < flight->lists[i].count; k++)
+            if (!dn_mask_is_in_output(layer, &flight->lists[i].requests[k])) return false;
+    return true;
+}
+
+static dn_status bring_masks(dn_flight *flight, const dn_layer *layer)
+{
+    const int64_t cells = dn_tensor_size(&layer->out), live = layer->rois->count;
+    if (live == 0) return DN_OK;
+    DN_TRY(reserve(flight, layer->rois->capacity * cells));
+    flight->cells = (int32_t)cells;
+    flight->due = true;
+    return flight->backend->bring(flight->masks, layer->out.data,
+                                  (size_t)(live * cells) * sizeof *flight->masks);
+}
+
+static dn_status take_masks(const dn_flight *flight, const dn_network *network,
+                            const dn_layer *layer)
+{
+    for (int32_t i = 0; i < flight->count; i++) {
+        const dn_mask_list *list = &flight->lists[i];
+        dn_result *result = flight->results[i];
+        if (list->count > 0)
+            DN_TRY(dn_masks_of(layer, network, list->requests, list->count, result->masks));
+        dn_masks_score(result);
+    }
+    return DN_OK;
+}
+
+static dn_status find(dn_flight *flight, dn_network *network, const dn_input_rule *rule,
+                      const dn_predict_options *options, const dn_layer *layer)
+{
+    for (int32_t i = 0; i < flight->count; i++) {
+        dn_result *result = flight->results[i];
+        const dn_letterbox letterbox = dn_input_letterbox(rule, result->width, result->height);
+        DN_TRY(dn_predict_find(network, i, &letterbox, options, result));
+        if (layer) DN_TRY(dn_masks_place(layer, i, &letterbox, result, &flight->lists[i]));
+    }
+    if (!layer) return DN_OK;
+    return can_wait(flight, layer) ? bring_masks(flight, layer)
+                                   : take_masks(flight, network, layer);
+}
+
+/* What others ask the network for comes behind this pass, whichever thread it is. */
+static dn_status leave_behind(dn_flight *flight, dn_network *network)
+{
+    const dn_marks *marks = flight->backend->marks;
+    if (!flight->mark) return DN_OK;
+    flight->flying = true;
+    DN_TRY(marks->set(flight->mark));
+    if (!network->behind) DN_TRY(marks->make(&network->behind));
+    return marks->set(network->behind);
+}
+
+dn_status dn_flight_begin(dn_flight *flight, dn_network *network, const dn_input_rule *rule,
+                          const dn_predict_options *options, dn_result **results, int32_t count)
+{
+    const double start = dn_now();
+    dn_pass pass = {.batch = count,
+                    .threshold = options->threshold,
+                    .nms = options->nms,
+                    .goes_on = flight->mark != NULL};
+    free_lists(flight);
+    flight->results = results;
+    flight->due = flight->flying = false;
+    network->branch_seconds = 0.0;
+    flight->count = count;
+    memset(flight->lists, 0, (size_t)count * sizeof *flight->lists);
+    dn_status status = dn_infer(network, &pass);
+    const double ran = dn_now();
+    if (status == DN_OK) status = find(flight, network, rule, options, dn_mask_layer_of(network));
+    if (status == DN_OK)
+        status = leave_behind(flight, network);
+    else
+        flight->backend->synchronise(); /* its input may be written anew; the failure is told */
+    flight->network_seconds = ran - start;
+    flight->find_seconds = dn_now() - ran;
+    for (int32_t i = 0; i < count; i++)
+        results[i]->branch_ms = 1e3 * network->branch_seconds / count;
+    return status;
+}
+
+static void give_masks(const dn_flight *flight)
+{
+    const size_t cells = (size_t)flight->cells, bytes = cells * sizeof *flight->masks;
+    for (int32_t i = 0; i < flight->count; i++) {
+        const dn_mask_list *list = &flight->lists[i];
+        for (int32_t k = 0; k < list->count; k++)
+            memcpy(flight->results[i]->masks + (size_t)k * cells,
+                   flight->masks + (size_t)list->requests[k].roi * cells, bytes);
+        dn_masks_score(flight->results[i]);
+    }
+}
+
+dn_status dn_flight_end(dn_flight *flight)
+{
+    const double start = dn_now();
+    if (flight->flying) DN_TRY(flight->backend->marks->wait(flight->mark));
+    flight->flying = false;
+    const double there = dn_now();
+    if (flight->due) give_masks(flight);
+    flight->due = false;
+    flight->network_seconds += there - start;
+    flight->find_seconds += dn_now() - there;
+    for (int32_t i = 0; i < flight->count; i++) {
+        flight->results[i]->network_ms = 1e3 * flight->network_seconds / flight->count;
+        flight->results[i]->postprocess_ms = 1e3 * flight->find_seconds / flight->count;
+    }
+    free_lists(flight);
+    return DN_OK;
+}

@@ -1,0 +1,41 @@
+/* A pass whose end nobody waits for: the next one may begin before the masks of this one are there.
+ *
+ * What the next pass writes over is taken in the order of the device's work: boxes before the
+ * branch ends, which the host must know anyway, and masks by a copy behind the branch into memory
+ * of the flight. Where that is not possible (on the CPU, where passes end by themselves; masks of
+ * classes other than their boxes' own) all of it is there when the flight has begun.
+ */
+#ifndef DN_INFER_FLIGHT_H
+#define DN_INFER_FLIGHT_H
+
+#include "infer/input.h"
+#include "infer/predict.h"
+
+typedef struct dn_flight {
+    const dn_backend *backend;
+    int32_t count;
+    dn_result **results; /* (count), the caller's */
+    dn_mask_list *lists; /* (count) */
+    float *masks;        /* memory of the host: those of the pass's RoIs, one after the other */
+    int64_t mask_floats;
+    int32_t cells; /* of a mask */
+    bool due;      /* masks are on their way */
+    bool flying;   /* the mark is set */
+    void *mark;    /* on a device: behind the pass and its masks */
+    double network_seconds, find_seconds;
+} dn_flight;
+
+/* For passes of at most `batch` images. Freed with dn_flight_free, which waits for what is on its
+ * way. */
+dn_status dn_flight_make(dn_flight *flight, const dn_network *network, int32_t batch);
+void dn_flight_free(dn_flight *flight);
+
+/* Runs the network on the input that was set, `count` images of the sizes that the results say.
+ * `results` is filled but for what dn_flight_end does, and stays the flight's until then. */
+dn_status dn_flight_begin(dn_flight *flight, dn_network *network, const dn_input_rule *rule,
+                          const dn_predict_options *options, dn_result **results, int32_t count);
+
+/* Waits for the masks. The network may have gone on. */
+dn_status dn_flight_end(dn_flight *flight);
+
+#endif

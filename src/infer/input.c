@@ -1,0 +1,119 @@
+/* From an image to its part of a network's input. See input.h.
+ *
+ * On the CPU the letterbox writes the input itself. To a device an image goes as bytes and is
+ * letterboxed there, unless it is so large that less travels when the host does it. One that lies
+ * on the device stays there.
+ */
+#include "infer/input.h"
+
+#include "core/host.h"
+
+dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_options *options)
+{
+    return (dn_input_rule){
+        .backend = network->backend,
+        .elsewhere = network->host != NULL,
+        .shape = network->input,
+        .threads = network->options.threads,
+        .fit = options->fit,
+        .on_device = options->on_device,
+        .bgr = options->bgr,
+    };
+}
+
+dn_letterbox dn_input_letterbox(const dn_input_rule *rule, int32_t width, int32_t height)
+{
+    const int32_t w = rule->shape.w, h = rule->shape.h;
+    return rule->fit == DN_FIT_CROP
+               ? dn_letterbox_crop(width, height, w, h)
+               : dn_letterbox_make(width, height, w, h, rule->fit == DN_FIT_STRETCH);
+}
+
+dn_status dn_input_check_image(const dn_image *image, int32_t number)
+{
+    if (image->width > 0 && image->height > 0 && image->data) return DN_OK;
+    return dn_fail(DN_ERROR_ARGUMENT, "image %d is %d x %d: it has no pixels", number, image->width,
+                   image->height);
+}
+
+dn_status dn_input_check(const dn_network *network, const dn_image *images, int32_t count)
+{
+    if (network->options.training)
+        return dn_fail(DN_ERROR_ARGUMENT, "predict needs a network made with training = false");
+    if (network->input.c != 3)
+        return dn_fail(DN_ERROR_ARGUMENT, "%s: predict needs channels=3, the cfg has %d",
+                       network->cfg->name, network->input.c);
+    for (int32_t i = 0; i < count; i++) DN_TRY(dn_input_check_image(&images[i], i));
+    return DN_OK;
+}
+
+static dn_status reserve_floats(const dn_backend *backend, dn_input_scratch *scratch,
+                                int64_t floats)
+{
+    void *memory;
+    if (scratch->floats) return DN_OK;
+    DN_TRY(backend->alloc_host((size_t)floats * sizeof *scratch->floats, &memory));
+    scratch->floats = memory;
+    return DN_OK;
+}
+
+static dn_status reserve_pixels(const dn_backend *backend, dn_input_scratch *scratch, size_t bytes)
+{
+    void *block;
+    if (bytes <= scratch->pixel_bytes) return DN_OK;
+    DN_TRY(backend->alloc(bytes, &block));
+    backend->free(scratch->pixels);
+    scratch->pixels = block;
+    scratch->pixel_bytes = bytes;
+    return DN_OK;
+}
+
+/* A device makes the input itself where the image is not much larger than that: of a large one the
+ * host reads few pixels, and the way to the device is what takes time. */
+static bool fits_device(const dn_input_rule *rule, size_t bytes)
+{
+    const size_t input = (size_t)dn_tensor_size(&rule->shape) * sizeof(float);
+    return rule->backend->letterbox && bytes <= 2 * input;
+}
+
+static dn_status make_on_device(const dn_input_rule *rule, dn_input_scratch *scratch,
+                                const dn_image *image, const dn_letterbox *letterbox, float *out)
+{
+    const dn_backend *backend = rule->backend;
+    const size_t bytes = (size_t)image->width * (size_t)image->height * 3;
+    const size_t size = (size_t)dn_tensor_size(&rule->shape);
+    if (rule->on_device) return backend->letterbox(image->data, letterbox, rule->bgr, out);
+    if (fits_device(rule, bytes)) {
+        DN_TRY(reserve_pixels(backend, scratch, bytes));
+        DN_TRY(backend->copy_in(scratch->pixels, image->data, bytes));
+        return backend->letterbox(scratch->pixels, letterbox, false, out);
+    }
+    DN_TRY(reserve_floats(backend, scratch, (int64_t)size));
+    DN_TRY(dn_image_to_input(image, letterbox, rule->threads, scratch->floats));
+    return backend->copy_in(out, scratch->floats, size * sizeof *out);
+}
+
+dn_status dn_input_make(const dn_input_rule *rule, dn_input_scratch *scratch, const dn_image *image,
+                        float *out)
+{
+    const dn_letterbox letterbox = dn_input_letterbox(rule, image->width, image->height);
+    if (rule->elsewhere) return make_on_device(rule, scratch, image, &letterbox, out);
+    if (rule->on_device)
+        return dn_fail(DN_ERROR_DEVICE, "images on a GPU for a network on the CPU");
+    return dn_image_to_input(image, &letterbox, rule->threads, out);
+}
+
+dn_status dn_input_set(dn_network *network, const dn_image *images, int32_t count,
+                       const dn_predict_options *options)
+{
+    const dn_input_rule rule = dn_input_rule_of(network, options);
+    const int64_t size = dn_tensor_size(&network->input);
+    dn_input_scratch *scratch = &network->scratch;
+    DN_TRY(dn_input_check(network, images, count));
+    DN_TRY(dn_network_enter(network));
+    if (!rule.elsewhere) DN_TRY(reserve_floats(rule.backend, scratch, network->input.n * size));
+    float *out = rule.elsewhere ? network->input.data : scratch->floats;
+    for (int32_t i = 0; i < count; i++)
+        DN_TRY(dn_input_make(&rule, scratch, &images[i], out + i * size));
+    return rule.elsewhere ? DN_OK : dn_network_set_input(network, scratch->floats, count);
+}

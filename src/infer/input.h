@@ -1,0 +1,37 @@
+/* From an image to its part of a network's input. */
+#ifndef DN_INFER_INPUT_H
+#define DN_INFER_INPUT_H
+
+#include "core/network.h"
+#include "data/geometry.h"
+
+/* What has to be known of a network, copied from it, so that threads that make inputs of passes to
+ * come need not ask the network while it runs. */
+typedef struct dn_input_rule {
+    const dn_backend *backend;
+    bool elsewhere; /* the backend is a device's */
+    dn_tensor shape;
+    int32_t threads;
+    dn_fit fit;
+    bool on_device, bgr; /* the image: dn_predict_options */
+} dn_input_rule;
+
+dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_options *options);
+
+/* How an image of this size lies in the input. */
+dn_letterbox dn_input_letterbox(const dn_input_rule *rule, int32_t width, int32_t height);
+
+/* Makes the image an input at `out`, (channels, h, w) in memory of the backend, whose device is the
+ * calling thread's. On a device the scratch grows as it is needed, and need not be waited for. */
+dn_status dn_input_make(const dn_input_rule *rule, dn_input_scratch *scratch, const dn_image *image,
+                        float *out);
+
+/* Fails where the network cannot take images, or where one of these is none; the number is told. */
+dn_status dn_input_check_image(const dn_image *image, int32_t number);
+dn_status dn_input_check(const dn_network *network, const dn_image *images, int32_t count);
+
+/* Checks the images (at most the network's batch) and makes them the input of the next pass. */
+dn_status dn_input_set(dn_network *network, const dn_image *images, int32_t count,
+                       const dn_predict_options *options);
+
+#endif
