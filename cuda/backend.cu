@@ -1,6 +1,7 @@
 /* The CUDA backend: memory, copies and the table of kernels. See core/backend.h. */
 #include "launch.h"
 
+#include "describe.h"
 #include "half_conv.h"
 #include "letterbox.h"
 #include "optimizer.h"
@@ -210,6 +211,7 @@ static const dn_marks cuda_marks = {make_mark, free_mark, set_mark, follow_mark,
 const dn_backend dn_cuda_backend = {
     "cuda",
     cuda_select,
+    dn_cuda_describe,
     cuda_room,
     cuda_alloc,
     cuda_free,

@@ -567,6 +567,17 @@ typedef struct dn_roi {
  * machine lacks it. */
 DN_API dn_status dn_device_check(const char *device);
 
+/* What a device is, and how it runs now: empty, or 0, where nobody says. */
+typedef struct dn_device_info {
+    char name[128];    /* as its maker calls it */
+    int32_t cores;     /* of the CPU, logical ones; of a GPU its multiprocessors */
+    double clock_mhz;  /* of the CPU the mean over its cores; of a GPU the multiprocessors' */
+    double memory_mhz; /* of a GPU, and the following, which its driver says (NVML) */
+    double power_watts, power_limit_watts;
+} dn_device_info;
+
+DN_API dn_status dn_device_get_info(const char *device, dn_device_info *info);
+
 /* Builds the network of a cfg file with initial weights. Freed with dn_network_free. */
 DN_API dn_status dn_network_create(const char *cfg_path, const dn_network_options *options,
                                    dn_network **out);

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)
 LOW = {"conf": 0.05, "iou": 0.5}
 
 
-@pytest.fixture(params=["masks", "boxes", "masks fp16", "boxes fp16"])
+@pytest.fixture(params=["masks", "boxes", "masks fp16", "boxes fp16"], scope="module")
 def net(request, batch):  # noqa: F811
     what, _, half = request.param.partition(" ")
     cfg = MASK_CFG if what == "masks" else native.PLAIN_CFG

@@ -6,6 +6,7 @@ The device is the CPU; tests/test_cuda_stream.py runs these on "cuda", too.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -16,14 +17,14 @@ import pytest
 from api_support import MASK_CFG, noise
 from networks import Net
 from stream_support import Stream, predict
-from yolomask import CancelledError, DataError
+from yolomask import CancelledError, DataError, DeviceError
 from yolomask._native import check, ffi, lib
 
 PLAIN_CFG = MASK_CFG[: MASK_CFG.index("[route]")]  # a detector
 PICTURES = [noise(i, 50 + 10 * (i % 3), 80 - 10 * (i % 2)) for i in range(9)]
 
 
-@pytest.fixture(params=[1, 3])
+@pytest.fixture(params=[1, 3], scope="module")
 def batch(request):
     return request.param
 
@@ -174,3 +175,14 @@ def test_without_memory(fail_allocations):
 
     fail_allocations(run)
     assert ffi.string(lib.dn_error_message())
+
+
+def test_what_the_cpu_is():
+    info = ffi.new("dn_device_info *")
+    check(lib.dn_device_get_info(b"cpu", info))
+    assert info.cores == os.cpu_count()
+    with open("/proc/cpuinfo") as file:
+        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    assert ffi.string(info.name).decode() == (names[0] if names else "")
+    with pytest.raises(DeviceError, match="devices are cpu, cuda"):
+        check(lib.dn_device_get_info(b"npu", info))

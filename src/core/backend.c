@@ -66,6 +66,7 @@ static const dn_layer_kernels *cpu_kernels(const dn_layer_type *type)
 const dn_backend dn_cpu_backend = {
     .name = "cpu",
     .select = cpu_select,
+    .describe = dn_cpu_describe,
     .room = cpu_room,
     .alloc = cpu_alloc,
     .free = dn_free,
@@ -131,6 +132,17 @@ dn_status dn_device_check(const char *device)
     const dn_backend *backend;
     int32_t index;
     return dn_backend_open(device, &backend, &index);
+}
+
+dn_status dn_device_get_info(const char *device, dn_device_info *info)
+{
+    const dn_backend *backend;
+    int32_t index;
+    DN_TRY(dn_backend_open(device, &backend, &index));
+    dn_device_info found = {0};
+    DN_TRY(backend->describe(index, &found));
+    *info = found;
+    return DN_OK;
 }
 
 static _Atomic(const dn_layer_type *) without_form;

@@ -55,6 +55,9 @@ typedef struct dn_backend {
     /* Makes device `index` (0: the first) the calling thread's; the error says what is there. */
     dn_status (*select)(int32_t index);
 
+    /* dn_device_get_info of device `index`; *info is zeroed. */
+    dn_status (*describe)(int32_t index, dn_device_info *info);
+
     /* Bytes that a network which holds `held` of them may take in all: of the CPU's, what the
      * machine has; else what is free now and `held`. */
     size_t (*room)(size_t held);
@@ -130,6 +133,8 @@ bool dn_is_without_form(const dn_layer_type *type);
 #include "core/layers.def"
 #undef DN_LAYER
 #undef DN_LAYER_CPU
+
+dn_status dn_cpu_describe(int32_t index, dn_device_info *info); /* cpu_info.c */
 
 extern const dn_backend dn_cpu_backend;
 extern const dn_backend dn_cuda_backend; /* cuda/backend.cu, GPU=1 only */

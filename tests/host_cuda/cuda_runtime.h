@@ -423,6 +423,24 @@ static inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attr
     return cudaSuccess;
 }
 
+struct cudaDeviceProp {
+    char name[256];
+    int multiProcessorCount;
+};
+
+static inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
+{
+    *properties = {"the CPU as a GPU", 132};
+    return device < DN_HOST_DEVICES ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+static inline cudaError_t cudaDeviceGetPCIBusId(char *bus, int size, int device)
+{
+    if (size < 13) return cudaErrorInvalidValue;
+    std::strcpy(bus, device == 0 ? "0000:1B:00.0" : "0000:1C:00.0");
+    return cudaSuccess;
+}
+
 /* ---- Graphs ---- */
 
 typedef dn_host_graph *cudaGraph_t, *cudaGraphExec_t;
