@@ -5,6 +5,7 @@
  */
 #include "infer/forward.h"
 
+#include "data/letterbox_bands.h"
 #include "infer/plan.h"
 
 dn_status dn_infer(dn_network *network, dn_pass *pass)
@@ -13,6 +14,45 @@ dn_status dn_infer(dn_network *network, dn_pass *pass)
     dn_plan *plan;
     DN_TRY(dn_plan_of(network, &plan));
     return dn_plan_run(plan, pass);
+}
+
+/* ---- the input ---- */
+
+enum { DN_BANDS_A_THREAD = 4 };
+
+typedef struct dn_input_work {
+    dn_letterbox_bands bands;
+    bool done;
+} dn_input_work;
+
+static int32_t next_bands(void *data)
+{
+    dn_input_work *work = data;
+    const int32_t count = work->done ? 0 : work->bands.count;
+    work->done = true;
+    return count;
+}
+
+static void run_band(void *data, int32_t task, int32_t thread)
+{
+    const dn_input_work *work = data;
+    dn_letterbox_band(&work->bands, task, thread);
+}
+
+dn_status dn_infer_letterbox(dn_network *network, const dn_image *image,
+                             const dn_letterbox *letterbox, float *to)
+{
+    const int32_t threads = network->options.threads;
+    if (network->host || !dn_network_fuses(network))
+        return dn_image_to_input(image, letterbox, threads, to);
+    dn_plan *plan;
+    DN_TRY(dn_plan_of(network, &plan));
+    dn_input_work input = {0};
+    DN_TRY(dn_letterbox_begin(image, letterbox, threads, DN_BANDS_A_THREAD * threads, to,
+                              &input.bands));
+    dn_team_run(plan->team, &(dn_team_work){next_bands, run_band, &input});
+    dn_letterbox_end(&input.bands);
+    return DN_OK;
 }
 
 dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,

@@ -7,6 +7,7 @@
 #include "infer/input.h"
 
 #include "core/host.h"
+#include "infer/forward.h"
 
 dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_options *options)
 {
@@ -103,6 +104,16 @@ dn_status dn_input_make(const dn_input_rule *rule, dn_input_scratch *scratch, co
     return dn_image_to_input(image, &letterbox, rule->threads, out);
 }
 
+/* Of an image that the network runs on next, so its threads have time. */
+static dn_status make_next(dn_network *network, const dn_input_rule *rule, const dn_image *image,
+                           float *out)
+{
+    if (rule->elsewhere || rule->on_device)
+        return dn_input_make(rule, &network->scratch, image, out);
+    const dn_letterbox letterbox = dn_input_letterbox(rule, image->width, image->height);
+    return dn_infer_letterbox(network, image, &letterbox, out);
+}
+
 dn_status dn_input_set(dn_network *network, const dn_image *images, int32_t count,
                        const dn_predict_options *options)
 {
@@ -114,6 +125,6 @@ dn_status dn_input_set(dn_network *network, const dn_image *images, int32_t coun
     if (!rule.elsewhere) DN_TRY(reserve_floats(rule.backend, scratch, network->input.n * size));
     float *out = rule.elsewhere ? network->input.data : scratch->floats;
     for (int32_t i = 0; i < count; i++)
-        DN_TRY(dn_input_make(&rule, scratch, &images[i], out + i * size));
+        DN_TRY(make_next(network, &rule, &images[i], out + i * size));
     return rule.elsewhere ? DN_OK : dn_network_set_input(network, scratch->floats, count);
 }
