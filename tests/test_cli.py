@@ -512,7 +512,7 @@ def test_benchmark(tmp_path):
     ]
     out, error = segmenter.run("segmenter", "benchmark", *arguments, "-out", "x.json", "-nogpu")
     assert error == ""
-    head, titles, *rows = out.splitlines()
+    head, device, titles, *rows, stream = out.splitlines()
     assert head.startswith("seg.cfg, 64 x 64, cpu, 1 thread, f32, batch 1: 1 image, 5 rounds, ")
     assert titles.split() == ["ms", "an", "image", "median", "95", "%"]
     told = json.loads((segmenter.path / "x.json").read_text())
@@ -524,6 +524,15 @@ def test_benchmark(tmp_path):
     # the steps are parts of the whole, and nearly all of it
     medians = [told["ms"][name]["median"] for name in STEPS]
     assert 0.5 * told["ms"]["whole"]["median"] < sum(medians) < told["ms"]["whole"]["p95"]
+    name, clock = told["device_name"], told["clock_mhz"]
+    assert device == (name or "device without a name") + (f", clock {clock} MHz" if clock else "")
+    assert (told["power_watts"], told["memory_mhz"]) == (0, 0)
+    run = told["stream"]
+    assert run["images_per_second"] == pytest.approx(run["images"] / run["seconds"], rel=1e-2)
+    rate = f"{run['images_per_second']:.1f} images/s"
+    assert stream == f"stream, batch 1: 5 images in {run['seconds']:.3f} s, {rate}"
+    out, _ = segmenter.run("segmenter", "benchmark", *arguments, "-batch", 3)
+    assert out.splitlines()[-1].startswith("stream, batch 3: 6 images in ")  # whole batches
     segmenter.run("segmenter", "benchmark", *arguments[:2], code=1)
 
 

@@ -3,12 +3,16 @@
  *
  * Every round takes each image through all steps: its file is decoded, laid into the network's
  * input, run, its boxes and masks are found, its masks encoded as COCO's strings. Each step is
- * timed by itself (on a device around the finished work), and the whole around all of them. Printed
- * are median and 95th percentile over all rounds and images; -out x.json writes them too.
+ * timed by itself, by the host's clock around finished work (on a device the mask branch by
+ * events), and the whole around all of them. Behind that the same images go through a stream,
+ * -batch of them at a time, in which all of this overlaps. Printed are median and 95th percentile
+ * over all rounds and images, the stream's images a second, and what the device says of itself when
+ * the rounds have ended: name, clocks, power. -out x.json writes them too.
  */
 #include "cli/commands.h"
 #include "cli/open_network.h"
 #include "cli/output.h"
+#include "cli/throughput.h"
 #include "core/json_text.h"
 #include "math/clock.h"
 #include "math/threads.h"
@@ -39,8 +43,10 @@ static const char *const step_names[DN_TIMED] = {
 typedef struct dn_bench {
     dn_network *network;
     const char *cfg;
-    int32_t threads;
+    int32_t threads, batch;
     dn_predict_options predict;
+    dn_device_info device;
+    dn_throughput stream;
     int64_t rounds, images, objects;
     int64_t count;           /* of times so far */
     double *times[DN_TIMED]; /* (rounds * images): ms */
@@ -53,22 +59,6 @@ static void *allocate(int64_t count, size_t size)
     return memory;
 }
 
-/* The masks that instances have, which lie one after the other. */
-static void encode_masks(const dn_result *result)
-{
-    if (!result->masks) return;
-    dn_box *boxes = allocate(result->instance_count, sizeof *boxes);
-    int64_t count = 0;
-    for (int32_t i = 0; i < result->instance_count; i++)
-        if (result->instances[i].mask) boxes[count++] = result->instances[i].mask_box;
-    char *text;
-    size_t length;
-    dn_must(dn_masks_encode(&text, &length, result->masks, result->mask_size, boxes, count,
-                            result->height, result->width, .5f));
-    dn_buffer_free(text);
-    free(boxes);
-}
-
 /* One image, all steps; `times` (DN_TIMED) in milliseconds. Returns the objects. */
 static int32_t run_image(const dn_bench *bench, const char *path, double *times)
 {
@@ -79,7 +69,7 @@ static int32_t run_image(const dn_bench *bench, const char *path, double *times)
     const double decoded = dn_now();
     dn_must(dn_network_predict(bench->network, &image, &bench->predict, &result));
     const double found = dn_now();
-    encode_masks(result);
+    dn_encode_all_masks(result);
     const double done = dn_now();
     times[DN_TIMED_DECODE] = 1e3 * (decoded - start);
     times[DN_TIMED_INPUT] = result->preprocess_ms;
@@ -112,6 +102,28 @@ static int ascending(const void *a, const void *b)
     return (*left > *right) - (*left < *right);
 }
 
+/* ", clock 1980 MHz", where there is such a number. */
+static void print_number(const char *what, double value, const char *unit)
+{
+    if (value > 0) printf(", %s %.0f %s", what, value, unit);
+}
+
+static void print_device(const dn_bench *bench)
+{
+    const dn_device_info *device = &bench->device;
+    printf("%s", device->name[0] ? device->name : "device without a name");
+    print_number("clock", device->clock_mhz, "MHz");
+    print_number("memory", device->memory_mhz, "MHz");
+    print_number("power", device->power_watts, "W");
+    print_number("of at most", device->power_limit_watts, "W");
+    printf("\n");
+}
+
+static double images_per_second(const dn_bench *bench)
+{
+    return (double)bench->stream.images / bench->stream.seconds;
+}
+
 static void print_table(const dn_bench *bench, const dn_network_info *info)
 {
     printf("%s, %d x %d, %s, %d thread%s, %s, batch 1: %lld image%s, %lld round%s, %.1f objects "
@@ -120,10 +132,23 @@ static void print_table(const dn_bench *bench, const dn_network_info *info)
            bench->threads == 1 ? "" : "s", dn_network_precision(bench->network),
            (long long)bench->images, bench->images == 1 ? "" : "s", (long long)bench->rounds,
            bench->rounds == 1 ? "" : "s", (double)bench->objects / (double)bench->count);
+    print_device(bench);
     printf("%-16s %10s %10s\n", "ms an image", "median", "95 %");
     for (int k = 0; k < DN_TIMED; k++)
         printf("%-16s %10.3f %10.3f\n", step_names[k], bench->times[k][bench->count / 2],
                bench->times[k][bench->count * 95 / 100]);
+    printf("stream, batch %d: %lld images in %.3f s, %.1f images/s\n", bench->batch,
+           (long long)bench->stream.images, bench->stream.seconds, images_per_second(bench));
+}
+
+static void write_device(FILE *file, const dn_device_info *device)
+{
+    fprintf(file, "\"device_name\": ");
+    dn_json_text(file, device->name);
+    fprintf(file,
+            ", \"clock_mhz\": %.0f, \"memory_mhz\": %.0f, \"power_watts\": %.1f, "
+            "\"power_limit_watts\": %.1f",
+            device->clock_mhz, device->memory_mhz, device->power_watts, device->power_limit_watts);
 }
 
 static void write_json(const dn_bench *bench, const dn_network_info *info, const char *path)
@@ -131,18 +156,23 @@ static void write_json(const dn_bench *bench, const dn_network_info *info, const
     FILE *file = dn_open_output(path);
     fprintf(file, "{\"cfg\": ");
     dn_json_text(file, bench->cfg);
+    fprintf(file, ", \"width\": %d, \"height\": %d, \"device\": \"%s\", ", info->width,
+            info->height, dn_network_device(bench->network));
+    write_device(file, &bench->device);
     fprintf(file,
-            ", \"width\": %d, \"height\": %d, \"device\": \"%s\", \"threads\": %d, "
-            "\"precision\": \"%s\", \"batch\": 1, \"images\": %lld, \"rounds\": %lld, "
-            "\"objects\": %.3f, \"ms\": {",
-            info->width, info->height, dn_network_device(bench->network), bench->threads,
-            dn_network_precision(bench->network), (long long)bench->images,
+            ", \"threads\": %d, \"precision\": \"%s\", \"batch\": 1, \"images\": %lld, "
+            "\"rounds\": %lld, \"objects\": %.3f, \"ms\": {",
+            bench->threads, dn_network_precision(bench->network), (long long)bench->images,
             (long long)bench->rounds, (double)bench->objects / (double)bench->count);
     for (int k = 0; k < DN_TIMED; k++)
         fprintf(file, "%s\"%s\": {\"median\": %.3f, \"p95\": %.3f}", k > 0 ? ", " : "",
                 step_names[k], bench->times[k][bench->count / 2],
                 bench->times[k][bench->count * 95 / 100]);
-    fprintf(file, "}}\n");
+    fprintf(file,
+            "}, \"stream\": {\"batch\": %d, \"images\": %lld, \"seconds\": %.6f, "
+            "\"images_per_second\": %.3f}}\n",
+            bench->batch, (long long)bench->stream.images, bench->stream.seconds,
+            images_per_second(bench));
     dn_close_output(file, path);
 }
 
@@ -152,12 +182,13 @@ int dn_command_benchmark(dn_arguments *arguments)
     bench.predict.threshold = dn_take_share(arguments, "-thresh", .25f);
     bench.predict.nms = dn_take_share(arguments, "-nms", .45f);
     bench.rounds = dn_take_int(arguments, "-times", 50, 1, 1000000);
+    bench.batch = (int32_t)dn_take_int(arguments, "-batch", 1, 1, 1024);
     const char *out = dn_take_text(arguments, "-out", NULL);
     dn_common_arguments common = dn_take_common(arguments);
     common.quiet = true;
     dn_take_files(arguments);
     if (arguments->count == 0) dn_die("benchmark: an image is missing");
-    bench.network = dn_open_network(arguments, &common, 1);
+    bench.network = dn_open_network(arguments, &common, bench.batch);
     dn_must_have_head(bench.network, arguments->cfg);
     bench.cfg = arguments->cfg;
     bench.threads = common.threads > 0 ? common.threads : dn_thread_limit();
@@ -165,6 +196,9 @@ int dn_command_benchmark(dn_arguments *arguments)
     for (int k = 0; k < DN_TIMED; k++)
         bench.times[k] = allocate(bench.rounds * bench.images, sizeof(double));
     run_all(&bench, arguments->items);
+    dn_must(dn_device_get_info(dn_network_device(bench.network), &bench.device));
+    bench.stream = dn_measure_throughput(bench.network, &bench.predict, arguments->items,
+                                         bench.images, bench.rounds, bench.batch);
     dn_network_info info;
     dn_must(dn_network_get_info(bench.network, &info));
     for (int k = 0; k < DN_TIMED; k++)
