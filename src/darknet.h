@@ -569,7 +569,7 @@ DN_API dn_status dn_device_check(const char *device);
 
 /* What a device is, and how it runs now: empty, or 0, where nobody says. */
 typedef struct dn_device_info {
-    char name[128];    /* as its maker calls it */
+    char name[256];    /* as its maker calls it */
     int32_t cores;     /* of the CPU, logical ones; of a GPU its multiprocessors */
     double clock_mhz;  /* of the CPU the mean over its cores; of a GPU the multiprocessors' */
     double memory_mhz; /* of a GPU, and the following, which its driver says (NVML) */
