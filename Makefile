@@ -300,6 +300,25 @@ NEON_CC := aarch64-linux-gnu-gcc
 $(NEON)/check_forms: tests/emulated/check_forms.c $(NEON_OBJECTS)
 	$(call quiet,link $@)$(COMPILE) -static -o $@ $^ -fopenmp -lm
 
+# What is written for AVX-512, on an emulated processor: static programs, which run_on_bochs.py runs.
+AVX512 := $(BUILD)/avx512check
+avx512-check: env $(addprefix $(AVX512)/,check_forms bochs_model.so)
+	@$(PIP) --no-deps -r tests/emulated/requirements.txt
+	$(BOCHS)/check_forms avx512 avx512vnni avx512bf16
+
+BOCHS = $(RUN) tests/emulated/run_on_bochs.py $(AVX512)/bochs_model.so $(AVX512)
+$(AVX512)/check_%: tests/emulated/check_%.c $(AVX512)/libdarknet.a
+	$(call quiet,link $@)$(COMPILE) -static -Wl,--no-warnings -o $@ $^ -lyajl_s $(filter-out -lyajl,$(LIBS))
+
+$(AVX512)/libdarknet.a: $(LIB_OBJECTS)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(call quiet,ar $@)$(AR) rcs $@ $^
+
+$(AVX512)/bochs_model.so: tests/emulated/bochs_model.c
+	@mkdir -p $(@D)
+	$(call quiet,cc $<)$(COMPILE) -shared -fvisibility=default -o $@ $< -ldl
+
 lint: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -336,6 +355,7 @@ help:
 #: make host-cuda-check  tests them without a GPU: as C++, on the CPU
 #: make mpi-check        MPI=1 apart, and its tests with mpirun
 #: make neon-check       the blocked kernels compiled for Arm, run under qemu-user
+#: make avx512-check     the kernels for AVX-512, VNNI and BF16 on an emulated processor (x86-64 Linux)
 #: make wide-check       the blocked kernels as AVX-512 cuts them, in plain C: tested on any machine
 #: make bench            times the kernels and the networks
 #: make bench-peers      times the networks beside OpenVINO, ONNX Runtime, ncnn and OpenCV, in turns:
@@ -353,5 +373,5 @@ help:
 #:           packages of PYTHON)  DEPS=build/deps  CUDNN_HOME=
 
 .PHONY: all env demo test test-slow sanitize nvcc-check gpu-check host-cuda-check \
-        host-cuda-library host-cuda-forward host-cuda-reverse mpi-check wide-check neon-check lint bench \
-        docs deps gpu-libraries clean help always
+        host-cuda-library host-cuda-forward host-cuda-reverse mpi-check wide-check neon-check avx512-check \
+        lint bench docs deps gpu-libraries clean help always
