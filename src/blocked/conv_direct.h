@@ -23,6 +23,8 @@ extern const dn_conv_form DN_ISA_NAME(dn_conv_direct);
 void DN_ISA_NAME(dn_conv_direct_task)(const dn_conv_call *call, const dn_conv_products *products,
                                       int32_t task, void *scratch);
 
+int64_t DN_ISA_NAME(dn_conv_direct_scratch)(const dn_conv_problem *problem); /* bytes */
+
 /* Where the weights of a pair of output vectors lie, in words, and how many vectors it has: the
  * last of a group may be alone. (blocks, size, size, lanes, vectors, lanes). */
 int64_t DN_ISA_NAME(dn_conv_direct_item)(const dn_conv_problem *problem, int32_t item,
