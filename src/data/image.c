@@ -25,7 +25,7 @@ dn_status dn_image_check_size(const char *name, uint64_t width, uint64_t height)
 
 dn_status dn_image_alloc(int32_t width, int32_t height, dn_image *out)
 {
-    uint8_t *data = dn_alloc((size_t)width * (size_t)height * 3);
+    uint8_t *data = dn_alloc_unset((size_t)width * (size_t)height * 3);
     if (!data) return DN_ERROR_MEMORY;
     *out = (dn_image){width, height, data};
     return DN_OK;

@@ -51,7 +51,7 @@ dn_status dn_label_png_read(const dn_image_file *file, uint16_t **labels, int32_
 /* Refuses sizes below 1 and above the limits; call it before anything is allocated. */
 dn_status dn_image_check_size(const char *name, uint64_t width, uint64_t height);
 
-/* A zeroed image of a checked size. */
+/* An image of a checked size; its pixels are not set. */
 dn_status dn_image_alloc(int32_t width, int32_t height, dn_image *out);
 
 /* dn_image_load with both sides divided by *shrink (1, 2, 4 or 8), which becomes a smaller one
