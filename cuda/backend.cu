@@ -5,6 +5,7 @@
 #include "half_conv.h"
 #include "letterbox.h"
 #include "optimizer.h"
+#include "sums.h"
 #include "suppress.h"
 
 /* Types and kernels of the layers with a CUDA form, side by side. */
@@ -31,6 +32,14 @@ static const dn_layer_kernels *cuda_kernels(const dn_layer_type *type)
     for (const dn_cuda_form &form : forms)
         if (form.type == type) return form.kernels;
     return nullptr;
+}
+
+static int32_t cuda_count()
+{
+    int count = 0;
+    if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+    cudaGetLastError();
+    return 0;
 }
 
 static dn_status cuda_select(int32_t index)
@@ -210,6 +219,7 @@ static const dn_marks cuda_marks = {make_mark, free_mark, set_mark, follow_mark,
 
 const dn_backend dn_cuda_backend = {
     "cuda",
+    cuda_count,
     cuda_select,
     dn_cuda_describe,
     cuda_room,
@@ -232,4 +242,5 @@ const dn_backend dn_cuda_backend = {
     cuda_synchronise,
     cuda_kernels,
     &dn_cuda_plan_device,
+    DN_CUDA_SUMS,
 };

@@ -1202,7 +1202,9 @@ typedef struct dn_train_options {
     bool clear;             /* set `seen` to 0 after loading */
     bool strict;            /* unknown keys, bad images and a full disk stop the training */
     bool plain;             /* no augmentation: the images as inference sees them, of one size */
-    const char *device;     /* where it runs, as in dn_network_options; NULL: the CPU */
+    const char *device;     /* where it runs, as in dn_network_options; NULL: the CPU; several with
+                               commas between them, "cuda:0,1" (or, to try it, "cpu,cpu"): each
+                               takes an equal share of every batch, and of threads and workers */
     dn_products products;   /* as there */
     const char *command;    /* for args.txt: what was asked for; may be NULL */
     const char *data;       /* the same: the data file's path */
@@ -1227,6 +1229,12 @@ typedef struct dn_train_report {
  * branch alone as .mask.weights; the folder <base> with args.txt and results.csv. `report` may be
  * NULL. */
 DN_API dn_status dn_train(const dn_train_options *options, dn_train_report *report);
+
+/* Tests only: `values` (devices, count), a row each, become on each device of a
+ * dn_train_options.device the sum of all rows, or their mean, as gradients do; *by_devices: without
+ * the host (NCCL). */
+DN_API dn_status dn_test_sum(const char *device, bool mean, float *values, int64_t count,
+                             bool *by_devices);
 
 /* Training samples to look at: the very ones that a training with this cfg, data set, stage and
  * seed learns from, but always in one size. Samples are numbered from 0; iteration i (from 1) of a

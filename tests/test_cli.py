@@ -79,7 +79,7 @@ def folder(tmp_path) -> Folder:
         (["-nogpu"], []),
         (["-i", "1"], ["device cuda"]),
         (["-gpus", "0"], ["device cuda"]),
-        (["-gpus", "0,1"], ["GPU 0 is used; a process for each", "device cuda"]),
+        (["-gpus", "0,1"], ["device cuda"]),
         (["-gpus", "0", "-nogpu"], []),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +112,10 @@ def _bar(wanted: bool):
         close()
 
 
+def _devices(device: str | Sequence[str]) -> bytes:
+    return (device if isinstance(device, str) else ",".join(device)).encode()
+
+
 def _valid_set(data: str | os.PathLike) -> Dataset | None:
     """What the data file names to validate on, if it is there and has labels."""
     try:
@@ -130,7 +134,7 @@ def train(
     backup: str | os.PathLike | None = None,
     iterations: int = 0,
     seed: int = 0,
-    device: str = "auto",
+    device: str | Sequence[str] = "auto",
     mixed: str | None = None,
     threads: int = 0,
     workers: int = 0,
@@ -149,7 +153,8 @@ def train(
     `stage` alone (detector, mask, joint), on the .data file's train set, from `weights`.
 
     It validates on the way where the data file has a labelled valid set (validate=False: not).
-    device as for Network. mixed="tf32" or "fp16" lets a GPU round what convolutions multiply, which
+    device as for Network, or several, as "cuda:0,1" or a list: each takes an equal share of every
+    batch, in as many parts as the cfg says. mixed="tf32" or "fp16" lets a GPU round what convolutions multiply, which
     is faster; "fp16" scales the loss, since its range is small. backup is the folder for weights,
     by default the data file's. resume goes on from <backup>/<cfg's base>_last.state. Ctrl-C saves,
     then raises KeyboardInterrupt; what on_progress raises does the same.
@@ -166,7 +171,7 @@ def train(
     options = ffi.new("dn_train_options *")
     with _bar(progress) as show:
         calls = _Callbacks(lambda p: (show(p), on_progress and on_progress(p)), on_message)
-        texts = {"cfg": encode_path(cfg), "data": encode_path(data), "device": device.encode()}
+        texts = {"cfg": encode_path(cfg), "data": encode_path(data), "device": _devices(device)}
         texts["backup_folder"] = encode_path(backup)
         if weights is not None:
             texts["weights"] = join_weights(weights)

@@ -1,6 +1,7 @@
 /* Opening a network as Darknet's programs do: see open_network.h. */
 #include "cli/open_network.h"
 
+#include "core/backend.h"
 #include "core/network.h"
 #include "core/option.h"
 #include "train/parallel.h"
@@ -14,49 +15,62 @@ void dn_print_warning(void *context, const char *sentence)
     fprintf(stderr, "%s\n", sentence);
 }
 
-/* "-gpus 0,1": of several processes of a machine each takes one, in turn; one process takes the
- * first. -1: not given. */
-static int32_t own_gpu(const char *list)
+/* The numbers of "-gpus 0,1". */
+static int32_t read_gpus(const char *list, int32_t numbers[DN_GPUS])
 {
-    int64_t numbers[64];
     int32_t count = 0;
-    const char *at = list;
-    if (!list) return -1;
-    do {
-        char number[8] = "";
+    for (const char *at = list;; at++) {
+        char text[8] = "";
+        int64_t number;
         const size_t length = strcspn(at, ",");
-        if (length < sizeof number) memcpy(number, at, length);
-        if (count == 64 || !dn_parse_int(number, &numbers[count]) || numbers[count] < 0)
+        if (length < sizeof text) memcpy(text, at, length);
+        if (count == DN_GPUS || !dn_parse_int(text, &number) || number < 0 || number > 1023)
             dn_die("-gpus %s: numbers of GPUs with commas between them are wanted", list);
+        numbers[count++] = (int32_t)number;
         at += length;
-        count++;
-    } while (*at++ == ',');
-    if (count > 1 && dn_parallel_size() == 1)
-        fprintf(
-            stderr,
-            "-gpus %s: GPU %lld is used; a process for each of them: make MPI=1, mpirun -np %d\n",
-            list, (long long)numbers[0], count);
-    return (int32_t)numbers[dn_parallel_local_rank() % count];
+        if (!*at) return count;
+    }
+}
+
+/* Of several processes on a machine each takes one GPU, in turn. */
+static void take_own(int32_t numbers[DN_GPUS], int32_t *count)
+{
+    const int32_t gpus = dn_backend_gpus(), local = dn_parallel_local_rank();
+    if (dn_parallel_size() == 1) return;
+    if (*count > 0)
+        numbers[0] = numbers[local % *count];
+    else if (gpus > 0)
+        numbers[0] = local % gpus;
+    else
+        return;
+    *count = 1;
+}
+
+static void name_gpus(const int32_t *numbers, int32_t count, dn_common_arguments *common)
+{
+    size_t length = 0;
+    snprintf(common->device, sizeof common->device, "cuda:%d", (int)numbers[0]);
+    for (int32_t i = 0; i < count; i++)
+        length += (size_t)snprintf(common->devices + length, sizeof common->devices - length,
+                                   "%s%d", i == 0 ? "cuda:" : ",", (int)numbers[i]);
 }
 
 /* Darknet's -nogpu, -i N and -gpus; without them the first GPU, or the CPU where there is none.
  * Where a GPU is asked for and none can be used, that is said, as in a program built without. */
-static void take_device(dn_arguments *arguments, char *device, size_t size)
+static void take_device(dn_arguments *arguments, dn_common_arguments *common)
 {
     const bool no_gpu = dn_take_flag(arguments, "-nogpu");
     const char *list = dn_take_text(arguments, "-gpus", NULL);
-    const int32_t single = (int32_t)dn_take_int(arguments, "-i", -1, -1, 1023);
-    const int32_t number = list ? own_gpu(list) : single;
-    if (no_gpu) {
-        snprintf(device, size, "cpu");
-    } else if (number < 0) {
-        snprintf(device, size, "auto");
-    } else if (dn_device_check("cuda") == DN_OK) {
-        snprintf(device, size, "cuda:%d", number);
-    } else {
-        fprintf(stderr, "%s; the CPU is used\n", dn_error_message());
-        snprintf(device, size, "cpu");
-    }
+    int32_t numbers[DN_GPUS] = {(int32_t)dn_take_int(arguments, "-i", -1, -1, 1023)};
+    int32_t count = list ? read_gpus(list, numbers) : numbers[0] >= 0;
+    take_own(numbers, &count);
+    const bool asked = !no_gpu && count > 0, there = asked && dn_device_check("cuda") == DN_OK;
+    if (asked && !there) fprintf(stderr, "%s; the CPU is used\n", dn_error_message());
+    const char *device = no_gpu || asked ? "cpu" : "auto";
+    snprintf(common->device, sizeof common->device, "%s", device);
+    snprintf(common->devices, sizeof common->devices, "%s", device);
+    if (there) name_gpus(numbers, count, common);
+    common->gpus = there ? count : 0;
 }
 
 static dn_precision take_precision(dn_arguments *arguments)
@@ -81,7 +95,7 @@ dn_common_arguments dn_take_common(dn_arguments *arguments)
     common.calibration = dn_take_text(arguments, "-calibration", NULL);
     common.strict = dn_take_flag(arguments, "-strict");
     common.quiet = dn_take_flag(arguments, "-quiet");
-    take_device(arguments, common.device, sizeof common.device);
+    take_device(arguments, &common);
     return common;
 }
 
@@ -115,6 +129,8 @@ dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_argum
         .calibration = common->calibration,
     };
     dn_network *network = NULL;
+    if (common->gpus > 1)
+        fprintf(stderr, "GPU %s is used: several are for trainings\n", common->device + 5);
     dn_must(dn_network_create(arguments->cfg, &options, &network));
     if (!common->quiet) dn_print_layers(network);
     if (!common->quiet && strcmp(dn_network_device(network), "cpu") != 0)

@@ -4,10 +4,14 @@
 
 #include "cli/arguments.h"
 
+enum { DN_GPUS = 64 };
+
 /* Options that every command with a network knows. */
 typedef struct dn_common_arguments {
     int32_t threads, width, height;
-    char device[16]; /* of dn_network_options */
+    char device[16];   /* of dn_network_options */
+    char devices[512]; /* of dn_train_options: all that -gpus names */
+    int32_t gpus;      /* in them */
     dn_precision precision;
     const char *calibration;
     bool strict, quiet;

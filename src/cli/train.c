@@ -190,7 +190,7 @@ static dn_train_options take_options(dn_arguments *arguments, const dn_common_ar
         .stage = stage ? stage_named(stage) : DN_STAGE_ALL,
         .seed = common->seed,
         .threads = common->threads,
-        .device = common->device,
+        .device = common->devices,
         .products = take_products(arguments),
         .workers = (int32_t)dn_take_int(arguments, "-workers", 0, 1, 256),
         .max_iterations = dn_take_int(arguments, "-iterations", 0, 1, INT32_MAX),

@@ -7,6 +7,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
+static int32_t cpu_count(void)
+{
+    return 1;
+}
+
 static dn_status cpu_select(int32_t index)
 {
     if (index == 0) return DN_OK;
@@ -65,6 +70,7 @@ static const dn_layer_kernels *cpu_kernels(const dn_layer_type *type)
 
 const dn_backend dn_cpu_backend = {
     .name = "cpu",
+    .count = cpu_count,
     .select = cpu_select,
     .describe = dn_cpu_describe,
     .room = cpu_room,
@@ -103,6 +109,12 @@ static bool has_gpu(void)
 {
     const dn_backend *cuda = find("cuda", strlen("cuda"));
     return cuda && cuda->select(0) == DN_OK;
+}
+
+int32_t dn_backend_gpus(void)
+{
+    const dn_backend *cuda = find("cuda", strlen("cuda"));
+    return cuda ? cuda->count() : 0;
 }
 
 dn_status dn_backend_open(const char *device, const dn_backend **backend, int32_t *number)

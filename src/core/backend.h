@@ -49,8 +49,29 @@ typedef struct dn_marks {
     dn_status (*wait)(void *mark); /* until the work before it is done; of one never set, at once */
 } dn_marks;
 
+/* Adds up blocks of several devices of one process, each asked for by the thread that drives it,
+ * from device to device. */
+typedef struct dn_device_sums {
+    const char *name;
+
+    /* links (count): an end for each device's thread; fails where this cannot be had. */
+    dn_status (*open)(const int32_t *devices, int32_t count, void **links);
+
+    /* Every device's block = the sum, or mean, of them all, with the same bits; waits for it. It
+     * gives up, and leaves the link of no more use, where `broken` says that another one will not
+     * come. */
+    dn_status (*sum)(void *link, float *block, int64_t count, bool mean,
+                     bool (*broken)(const void *context), const void *context);
+
+    /* By the thread itself; `broken`: what was asked for last may never end. */
+    void (*close)(void *link, bool broken);
+} dn_device_sums;
+
 typedef struct dn_backend {
     const char *name;
+
+    /* Devices that can be used. */
+    int32_t (*count)(void);
 
     /* Makes device `index` (0: the first) the calling thread's; the error says what is there. */
     dn_status (*select)(int32_t index);
@@ -117,12 +138,18 @@ typedef struct dn_backend {
 
     /* How inference plans run in half precision (infer/plan.h); NULL: they do not. */
     const dn_plan_device *plan;
+
+    /* NULL: blocks of several devices are added up by the host. */
+    const dn_device_sums *sums;
 } dn_backend;
 
 /* "cpu" (also NULL and ""), "cuda", "cuda:1" or "auto" (the first GPU, or the CPU where none can be
  * used): *backend is its table, with that device selected; *index is the number. DN_ERROR_DEVICE
  * where the build or the machine has none. */
 dn_status dn_backend_open(const char *device, const dn_backend **backend, int32_t *index);
+
+/* GPUs that can be used; 0 in a build without them. */
+int32_t dn_backend_gpus(void);
 
 /* Whether a test wants the type to have no form but the CPU's (dn_test_without_form). */
 bool dn_is_without_form(const dn_layer_type *type);

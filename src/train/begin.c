@@ -24,15 +24,15 @@ dn_status dn_trainer_begin(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
     dn_state_file file = {0};
-    DN_TRY(dn_parallel_agree(dn_trainer_plan(trainer)));
+    DN_TRY(dn_collective_agree(trainer->peers, dn_trainer_plan(trainer)));
     trainer->state = (dn_train_state){.stage = (int64_t)dn_trainer_stage(trainer),
                                       .images = dn_dataset_get(options->dataset)->image_count,
                                       .seed = options->seed,
                                       .average_loss = -1,
                                       .last = -1,
                                       .best = -1};
-    dn_parallel_share(&trainer->state.seed, sizeof trainer->state.seed);
-    if (dn_parallel_any(options->state != NULL) && !options->state)
+    dn_collective_share(trainer->peers, &trainer->state.seed, sizeof trainer->state.seed);
+    if (dn_collective_any(trainer->peers, options->state != NULL) && !options->state)
         return dn_fail(DN_ERROR_IO, "the state that others resume from is not there");
     if (options->state) DN_TRY(dn_state_open(options->state, &file));
     dn_status status = options->state ? take_position(trainer, &file) : DN_OK;

@@ -41,7 +41,7 @@ dn_status dn_checkpoint_export(dn_trainer *trainer, const char *name)
 {
     char path[DN_PATH_SIZE];
     const bool averaged = trainer->optimizer->ema_alpha > 0;
-    if (!dn_parallel_leads()) return DN_OK;
+    if (!dn_collective_leads(trainer->peers)) return DN_OK;
     if (averaged) DN_TRY(dn_optimizer_swap_ema(trainer->optimizer, trainer->network));
     const dn_status status = export_weights(trainer, name, path);
     if (averaged) dn_optimizer_swap_ema(trainer->optimizer, trainer->network);
@@ -52,7 +52,7 @@ dn_status dn_checkpoint_export(dn_trainer *trainer, const char *name)
 static dn_status save_state(dn_trainer *trainer)
 {
     char path[DN_PATH_SIZE];
-    if (!dn_parallel_leads()) return DN_OK;
+    if (!dn_collective_leads(trainer->peers)) return DN_OK;
     dn_trainer_path(trainer, "_last.state", path);
     return dn_state_save(path, trainer->network, trainer->optimizer, &trainer->state);
 }
@@ -60,7 +60,7 @@ static dn_status save_state(dn_trainer *trainer)
 dn_status dn_checkpoint_start(dn_trainer *trainer)
 {
     char last[DN_PATH_SIZE], previous[DN_PATH_SIZE];
-    if (!dn_parallel_leads()) return DN_OK;
+    if (!dn_collective_leads(trainer->peers)) return DN_OK;
     dn_trainer_path(trainer, "_last.state", last);
     dn_trainer_path(trainer, "_previous.state", previous);
     if (dn_path_exists(last) && rename(last, previous) != 0)

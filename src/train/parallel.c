@@ -4,19 +4,29 @@
 
 #include "core/status.h"
 
-#include <stdio.h>
-#include <string.h>
-
-enum { DN_MESSAGE_SIZE = 1024, DN_PIECE = 1 << 16 };
-
 static int32_t process_rank, process_size = 1, local_rank;
-static bool stopped; /* a failure was agreed on */
 
-/* ---- MPI, or nothing ---- */
+int32_t dn_parallel_rank(void)
+{
+    return process_rank;
+}
+
+int32_t dn_parallel_size(void)
+{
+    return process_size;
+}
+
+int32_t dn_parallel_local_rank(void)
+{
+    return local_rank;
+}
 
 #ifdef DN_MPI
 #include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+enum { DN_MESSAGE_SIZE = 1024, DN_PIECE = 1 << 16 };
 
 /* A program that nobody started beside others is alone; MPI would start a helper for it. */
 static bool is_started_by_mpirun(void)
@@ -52,15 +62,11 @@ void dn_parallel_stop(void)
     process_size = 1;
 }
 
+/* ---- the collective ---- */
+
 static void broadcast(void *bytes, size_t size, int32_t from)
 {
     MPI_Bcast(bytes, (int)size, MPI_BYTE, from, MPI_COMM_WORLD);
-}
-
-static int32_t least(int32_t value)
-{
-    MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT32_T, MPI_MIN, MPI_COMM_WORLD);
-    return value;
 }
 
 static void add_up(void *values, int32_t count, MPI_Datatype type)
@@ -71,96 +77,33 @@ static void add_up(void *values, int32_t count, MPI_Datatype type)
     MPI_Bcast(values, count, type, 0, MPI_COMM_WORLD);
 }
 
-static void add_floats(float *values, int32_t count)
+/* The failure of the first process that has one. */
+static dn_status agree(dn_collective *peers, dn_status status)
 {
-    add_up(values, count, MPI_FLOAT);
-}
-
-static void add_doubles(double *values, int32_t count)
-{
-    add_up(values, count, MPI_DOUBLE);
-}
-#else
-dn_status dn_parallel_start(void)
-{
-    return DN_OK;
-}
-
-void dn_parallel_stop(void) {}
-
-static void broadcast(void *bytes, size_t size, int32_t from)
-{
-    (void)bytes;
-    (void)size;
-    (void)from;
-}
-
-static int32_t least(int32_t value)
-{
-    return value;
-}
-
-static void add_floats(float *values, int32_t count)
-{
-    (void)values;
-    (void)count;
-}
-
-static void add_doubles(double *values, int32_t count)
-{
-    (void)values;
-    (void)count;
-}
-#endif
-
-/* ---- what trainings ask for ---- */
-
-int32_t dn_parallel_rank(void)
-{
-    return process_rank;
-}
-
-int32_t dn_parallel_size(void)
-{
-    return process_size;
-}
-
-int32_t dn_parallel_local_rank(void)
-{
-    return local_rank;
-}
-
-dn_status dn_parallel_agree(dn_status status)
-{
-    if (process_size == 1 || stopped) return status;
-    const int32_t first = least(status == DN_OK ? process_size : process_rank);
-    if (first == process_size) return DN_OK;
+    int32_t first = status == DN_OK ? peers->size : peers->rank;
+    MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT32_T, MPI_MIN, MPI_COMM_WORLD);
+    if (first == peers->size) return DN_OK;
     struct {
         dn_status status;
         char message[DN_MESSAGE_SIZE];
     } failure = {.status = status};
     snprintf(failure.message, sizeof failure.message, "%s", dn_error_message());
     broadcast(&failure, sizeof failure, first);
-    stopped = true;
-    if (first == process_rank) return status;
+    if (first == peers->rank) return status;
     if (failure.status == DN_ERROR_CANCELLED) return dn_fail(failure.status, "cancelled");
-    return dn_fail(failure.status, "process %d of %d: %s", first + 1, process_size,
-                   failure.message);
+    return dn_fail(failure.status, "process %d of %d: %s", first + 1, peers->size, failure.message);
 }
 
-bool dn_parallel_any(bool value)
+static void share(dn_collective *peers, void *bytes, size_t size)
 {
-    return process_size == 1 ? value : least(value ? 0 : 1) == 0;
+    (void)peers;
+    broadcast(bytes, size, 0);
 }
 
-void dn_parallel_share(void *bytes, size_t size)
+static void sum(dn_collective *peers, double *values, int32_t count)
 {
-    if (process_size > 1) broadcast(bytes, size, 0);
-}
-
-void dn_parallel_sum(double *values, int32_t count)
-{
-    if (process_size > 1) add_doubles(values, count);
+    (void)peers;
+    add_up(values, count, MPI_DOUBLE);
 }
 
 typedef enum dn_exchange { DN_EXCHANGE_SHARE, DN_EXCHANGE_SUM } dn_exchange;
@@ -171,7 +114,6 @@ static dn_status exchange(const dn_backend *backend, float *block, int64_t count
 {
     static float piece[DN_PIECE];
     dn_status status = DN_OK;
-    if (process_size == 1) return DN_OK;
     for (int64_t at = 0; at < count; at += DN_PIECE) {
         const int32_t floats = (int32_t)(count - at < DN_PIECE ? count - at : DN_PIECE);
         const size_t bytes = (size_t)floats * sizeof *piece;
@@ -179,20 +121,42 @@ static dn_status exchange(const dn_backend *backend, float *block, int64_t count
         if (what == DN_EXCHANGE_SHARE)
             broadcast(piece, bytes, 0);
         else
-            add_floats(piece, floats);
+            add_up(piece, floats, MPI_FLOAT);
         for (int32_t i = 0; i < floats; i++) piece[i] *= factor;
         if (status == DN_OK) status = backend->copy_in(block + at, piece, bytes);
     }
     return status;
 }
 
-dn_status dn_parallel_share_block(const dn_backend *backend, float *block, int64_t count)
+static dn_status share_block(dn_collective *peers, const dn_backend *backend, float *block,
+                             int64_t count)
 {
+    (void)peers;
     return exchange(backend, block, count, DN_EXCHANGE_SHARE, 1.0f);
 }
 
-dn_status dn_parallel_sum_block(const dn_backend *backend, float *block, int64_t count,
-                                float factor)
+static dn_status sum_block(dn_collective *peers, const dn_backend *backend, float *block,
+                           int64_t count, bool mean)
 {
-    return exchange(backend, block, count, DN_EXCHANGE_SUM, factor);
+    return exchange(backend, block, count, DN_EXCHANGE_SUM,
+                    mean ? 1.0f / (float)peers->size : 1.0f);
 }
+
+dn_collective dn_parallel_peers(void)
+{
+    static const dn_collective_way way = {"processes", agree, share, sum, share_block, sum_block};
+    return (dn_collective){.way = &way, .rank = process_rank, .size = process_size};
+}
+#else
+dn_status dn_parallel_start(void)
+{
+    return DN_OK;
+}
+
+void dn_parallel_stop(void) {}
+
+dn_collective dn_parallel_peers(void)
+{
+    return dn_collective_alone();
+}
+#endif

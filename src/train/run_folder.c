@@ -121,7 +121,7 @@ static dn_status start_results(dn_trainer *trainer, bool resumed)
 dn_status dn_run_folder_open(dn_trainer *trainer, bool resumed)
 {
     char path[DN_PATH_SIZE];
-    if (!dn_parallel_leads()) return DN_OK;
+    if (!dn_collective_leads(trainer->peers)) return DN_OK;
     dn_trainer_path(trainer, "", path);
     DN_TRY(dn_make_folder(path, "folder of the run"));
     DN_TRY(write_args(trainer, resumed));

@@ -13,8 +13,7 @@ static void forward_message(void *context, const char *sentence)
     dn_trainer_say(context, "%s", sentence);
 }
 
-/* Says it now, and keeps it for the list at the end. */
-static void note_skipped(void *context, const char *sentence)
+void dn_trainer_note_skipped(void *context, const char *sentence)
 {
     dn_trainer *trainer = context;
     const size_t count = (size_t)trainer->skipped_count;
@@ -87,8 +86,8 @@ static dn_status set_schedule(dn_trainer *trainer)
     const bool last_stage = trainer->stage_index + 1 == trainer->stage_count;
     const int64_t limit = trainer->options->max_iterations - trainer->state.earlier;
     dn_net_batch(net, mask_stage, &trainer->batch, &trainer->parts);
-    trainer->subdivisions = trainer->parts * dn_parallel_size();
-    trainer->first_part = trainer->parts * dn_parallel_rank();
+    trainer->subdivisions = trainer->parts * trainer->peers->size;
+    trainer->first_part = trainer->parts * trainer->peers->rank;
     DN_TRY(dn_schedule_make(net, mask_stage, trainer->state.seed, &trainer->schedule));
     trainer->last_iteration = trainer->stage_ends[trainer->stage_index];
     if (trainer->options->max_iterations > 0 && (last_stage || limit < trainer->last_iteration))
@@ -100,15 +99,16 @@ static dn_status set_schedule(dn_trainer *trainer)
 static dn_status reserve_notes(dn_trainer *trainer)
 {
     const dn_network *network = trainer->network;
-    int64_t floats = 0;
+    int64_t *floats = &trainer->statistic_floats;
     void *statistics;
+    *floats = 0;
     for (int32_t i = network->may_train_from; i < network->run_count; i++)
         for (int32_t k = 0; k < network->layers[i].param_count; k++)
             if (network->layers[i].params[k].flags & DN_PARAM_STATISTIC)
-                floats += network->layers[i].params[k].count;
+                *floats += network->layers[i].params[k].count;
     trainer->images = dn_alloc((size_t)trainer->batch * DN_SAMPLE_IMAGES * sizeof *trainer->images);
     if (!trainer->images) return DN_ERROR_MEMORY;
-    DN_TRY(network->backend->alloc((size_t)floats * sizeof(float), &statistics));
+    DN_TRY(network->backend->alloc((size_t)*floats * sizeof(float), &statistics));
     trainer->statistics = statistics;
     return DN_OK;
 }
@@ -159,7 +159,7 @@ static dn_status open_loader(dn_trainer *trainer)
         .own = trainer->parts * network->batch,
         .own_first = trainer->first_part * network->batch,
         .strict = options->strict,
-        .fault = note_skipped,
+        .fault = dn_trainer_note_skipped,
         .context = trainer,
     };
     int32_t width, height;
@@ -191,9 +191,10 @@ static dn_status open_parameters(dn_trainer *trainer, const dn_state_file *file,
 dn_status dn_stage_open(dn_trainer *trainer, const dn_state_file *file, const float *params)
 {
     trainer->pace = 0;
-    DN_TRY(dn_parallel_agree(open_parameters(trainer, file, params)));
+    DN_TRY(dn_collective_agree(trainer->peers, open_parameters(trainer, file, params)));
     dn_network *network = trainer->network;
-    DN_TRY(dn_parallel_share_block(network->backend, network->params, network->param_floats));
+    DN_TRY(dn_collective_share_block(trainer->peers, network->backend, network->params,
+                                     network->param_floats));
     dn_network_touch(network);
     DN_TRY(dn_optimizer_create(network, &trainer->optimizer)); /* an average begins here */
     if (file) DN_TRY(dn_state_apply(file, network, trainer->optimizer));

@@ -53,21 +53,21 @@ static void schedule_stages(dn_trainer *trainer, const dn_net_options *net)
     if (net->mask_from < 0) trainer->stages[0] = DN_STAGE_ALL;
 }
 
-/* Each process takes an equal share of a batch, in as many parts as the cfg says. */
+/* Each rank takes an equal share of a batch, in as many parts as the cfg says. */
 static dn_status deal_out(const dn_trainer *trainer, const dn_net_options *net, bool mask,
                           int32_t *images)
 {
     int32_t batch, subdivisions;
-    const int32_t processes = dn_parallel_size();
+    const dn_collective *peers = trainer->peers;
     *images = 0;
-    if (processes == 1) return DN_OK;
+    if (peers->size == 1) return DN_OK;
     dn_net_batch(net, mask, &batch, &subdivisions);
-    *images = batch / (subdivisions * processes);
-    if (*images * subdivisions * processes == batch) return DN_OK;
+    *images = batch / (subdivisions * peers->size);
+    if (*images * subdivisions * peers->size == batch) return DN_OK;
     return dn_fail(DN_ERROR_CONFIG,
-                   "%s: %sbatch=%d cannot be dealt out to %d processes with %ssubdivisions=%d each",
-                   trainer->options->cfg, mask ? "mask_" : "", batch, processes,
-                   mask ? "mask_" : "", subdivisions);
+                   "%s: %sbatch=%d cannot be dealt out to %d %s with %ssubdivisions=%d each",
+                   trainer->options->cfg, mask ? "mask_" : "", batch, peers->size,
+                   peers->way->ranks, mask ? "mask_" : "", subdivisions);
 }
 
 static dn_status check_stages(dn_trainer *trainer, const dn_network *network)

@@ -15,7 +15,6 @@
 typedef enum dn_statistics_way {
     DN_STATISTICS_KEEP,
     DN_STATISTICS_PUT_BACK,
-    DN_STATISTICS_AVERAGE, /* over all processes */
 } dn_statistics_way;
 
 static dn_status move_statistics(const dn_trainer *trainer, dn_statistics_way way)
@@ -30,11 +29,8 @@ static dn_status move_statistics(const dn_trainer *trainer, dn_statistics_way wa
             const size_t bytes = (size_t)param->count * sizeof *kept;
             if (way == DN_STATISTICS_KEEP)
                 DN_TRY(backend->copy(kept, param->data, bytes));
-            else if (way == DN_STATISTICS_PUT_BACK)
-                DN_TRY(backend->copy(param->data, kept, bytes));
             else
-                DN_TRY(dn_parallel_sum_block(backend, param->data, param->count,
-                                             1.0f / (float)dn_parallel_size()));
+                DN_TRY(backend->copy(param->data, kept, bytes));
             kept += param->count;
         }
     return DN_OK;
@@ -176,19 +172,24 @@ static dn_status run_parts(dn_trainer *trainer, dn_train_progress *progress, dou
     return DN_OK;
 }
 
-/* What the processes have found becomes that of the whole batch: sums of losses and gradients, the
- * average of the rolling statistics. */
+/* What the ranks have found becomes that of the whole batch: sums of losses and gradients, the
+ * average of the rolling statistics, in the place of those before. */
 static dn_status combine(const dn_trainer *trainer, dn_train_progress *progress, double *loss)
 {
     const dn_network *network = trainer->network;
+    dn_collective *peers = trainer->peers;
+    if (peers->size == 1) return DN_OK;
     double sums[] = {*loss, progress->mask_iou, (double)progress->rois};
-    dn_parallel_sum(sums, 3);
+    dn_collective_sum(peers, sums, 3);
     *loss = sums[0];
     progress->mask_iou = sums[1];
     progress->rois = (int64_t)sums[2];
-    DN_TRY(dn_parallel_sum_block(network->backend, network->param_grads,
-                                 network->param_floats - network->param_grad_start, 1.0f));
-    return move_statistics(trainer, DN_STATISTICS_AVERAGE);
+    DN_TRY(dn_collective_sum_block(peers, network->backend, network->param_grads,
+                                   network->param_floats - network->param_grad_start));
+    DN_TRY(move_statistics(trainer, DN_STATISTICS_KEEP));
+    DN_TRY(dn_collective_mean_block(peers, network->backend, trainer->statistics,
+                                    trainer->statistic_floats));
+    return move_statistics(trainer, DN_STATISTICS_PUT_BACK);
 }
 
 dn_status dn_trainer_step(dn_trainer *trainer, dn_train_progress *progress)
@@ -200,7 +201,7 @@ dn_status dn_trainer_step(dn_trainer *trainer, dn_train_progress *progress)
     dn_network_thaw(network, state->iteration + 1);
     network->mask_scale_factor = mask_scale_factor(trainer);
     network->mask_statistics = (dn_mask_statistics){0};
-    dn_status status = dn_parallel_agree(run_parts(trainer, progress, &loss));
+    dn_status status = dn_collective_agree(trainer->peers, run_parts(trainer, progress, &loss));
     if (status == DN_ERROR_CANCELLED) DN_TRY(move_statistics(trainer, DN_STATISTICS_PUT_BACK));
     DN_TRY(status);
     DN_TRY(combine(trainer, progress, &loss));

@@ -125,9 +125,9 @@ static dn_status iterate(dn_trainer *trainer, bool *cancelled)
     progress.last = trainer->state.last;
     progress.best = trainer->state.best;
     progress.eta_seconds = *pace * (double)(trainer->last_iteration - progress.iteration);
-    DN_TRY(dn_parallel_agree(write_files(trainer, &progress)));
+    DN_TRY(dn_collective_agree(trainer->peers, write_files(trainer, &progress)));
     if (options->progress) options->progress(options->context, &progress);
-    *cancelled = dn_parallel_any(dn_trainer_cancelled(trainer));
+    *cancelled = dn_collective_any(trainer->peers, dn_trainer_cancelled(trainer));
     return DN_OK;
 }
 
@@ -210,7 +210,7 @@ static dn_status enter_next_stage(dn_trainer *trainer)
 {
     dn_network *network = trainer->network;
     const dn_backend *backend = network->backend;
-    DN_TRY(dn_parallel_agree(leave_stage(trainer)));
+    DN_TRY(dn_collective_agree(trainer->peers, leave_stage(trainer)));
     float *params = network->params;
     const dn_train_state state = state_of_next_stage(trainer);
     network->params = NULL; /* outlive their network */
@@ -254,45 +254,12 @@ static dn_status run(dn_trainer *trainer, bool *cancelled)
     return close_with_figures(trainer, cancelled);
 }
 
-static void list_skipped(const dn_trainer *trainer)
+dn_status dn_trainer_run(dn_trainer *trainer, bool *cancelled)
 {
-    if (trainer->skipped_count == 0) return;
-    dn_trainer_say(trainer, "%lld images could not be used:", (long long)trainer->skipped_count);
-    for (int64_t i = 0; i < trainer->skipped_count; i++)
-        dn_trainer_say(trainer, "  %s", trainer->skipped[i]);
-}
-
-/* Of several processes one speaks. */
-static dn_train_options without_voice(const dn_train_options *options)
-{
-    dn_train_options silent = *options;
-    silent.progress = NULL;
-    silent.message = NULL;
-    return silent;
-}
-
-dn_status dn_train(const dn_train_options *options, dn_train_report *report)
-{
-    if (!options->cfg || !options->backup_folder || !options->dataset)
-        return dn_fail(DN_ERROR_ARGUMENT, "training needs a cfg, a backup folder and a data set");
-    dn_trainer *trainer = dn_alloc(sizeof *trainer);
-    if (!trainer) return DN_ERROR_MEMORY;
-    const dn_train_options silent = without_voice(options);
-    trainer->options = dn_parallel_leads() ? options : &silent;
-    bool cancelled = false;
     set_base(trainer);
     dn_status status = open_backup(trainer);
-    if (status == DN_OK) status = run(trainer, &cancelled);
-    status = dn_parallel_agree(status);
-    list_skipped(trainer);
-    if (status == DN_OK) status = trainer->skipped_status;
-    if (status == DN_OK && report)
-        *report = (dn_train_report){trainer->state.earlier + trainer->state.iteration,
-                                    trainer->state.average_loss, cancelled};
+    if (status == DN_OK) status = run(trainer, cancelled);
+    status = dn_collective_agree(trainer->peers, status);
     dn_stage_close(trainer);
-    for (int64_t i = 0; i < trainer->skipped_count; i++) dn_free(trainer->skipped[i]);
-    dn_free(trainer->skipped);
-    dn_free(trainer->results);
-    dn_free(trainer);
     return status;
 }

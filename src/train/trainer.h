@@ -10,14 +10,15 @@
  *   run_folder.c  args.txt and results.csv
  *   validation.c  the valid set on the way, and which weights are the best
  *   sizes.c       multi-scale training
- *   parallel.c    several processes
+ *   train.c       dn_train: one training, or one a device
+ *   collective.c  what several ranks say to each other: parallel.c, ring.c
  */
 #ifndef DN_TRAIN_TRAINER_H
 #define DN_TRAIN_TRAINER_H
 
 #include "core/schedule.h"
+#include "train/collective.h"
 #include "train/loader.h"
-#include "train/parallel.h"
 #include "train/state.h"
 
 enum {
@@ -29,6 +30,7 @@ enum {
 
 typedef struct dn_trainer {
     const dn_train_options *options;
+    dn_collective *peers;    /* with whom it trains */
     char base[DN_BASE_SIZE]; /* of the cfg's name: the first part of the files' names */
     dn_stage stages[DN_STAGES_MAX];
     int64_t stage_ends[DN_STAGES_MAX];    /* iterations of each, as the cfg says */
@@ -41,11 +43,12 @@ typedef struct dn_trainer {
     dn_schedule schedule;
     dn_loader *loader;
     dn_network *judge;           /* validates; NULL: nobody does */
-    int32_t batch, subdivisions; /* of an update, by all processes together (parallel.h) */
+    int32_t batch, subdivisions; /* of an update, by all ranks together */
     int32_t parts, first_part;   /* of the subdivisions, here */
     int64_t last_iteration;      /* of this stage */
     int64_t *images;             /* (batch, DN_SAMPLE_IMAGES) of the running iteration; -1: none */
     float *statistics; /* rolling statistics before it: a block of the network's backend */
+    int64_t statistic_floats;
     dn_train_state state;
     double pace;    /* seconds of an iteration, averaged */
     double seconds; /* since the last line of results.csv; no part of the state, which is exact */
@@ -59,6 +62,10 @@ typedef struct dn_trainer {
 } dn_trainer;
 
 /* ---- trainer.c ---- */
+
+/* All stages, with the options and peers that are set; every rank calls it. What is left behind is
+ * the state, the list of skipped images and `results`. */
+dn_status dn_trainer_run(dn_trainer *trainer, bool *cancelled);
 
 /* To the caller's message callback. */
 void dn_trainer_say(const dn_trainer *trainer, const char *format, ...) DN_PRINTF(2, 3);
@@ -91,6 +98,9 @@ dn_status dn_trainer_begin(dn_trainer *trainer);
 dn_status dn_trainer_plan(dn_trainer *trainer);
 
 /* ---- stage.c ---- */
+
+/* Says that an image could not be used, and keeps the sentence for the list at the end. */
+void dn_trainer_note_skipped(void *trainer, const char *sentence);
 
 /* Threads of the loader. */
 int32_t dn_trainer_workers(const dn_trainer *trainer);

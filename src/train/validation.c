@@ -60,7 +60,7 @@ static void borrow_parameters(dn_network *judge, dn_network *from)
 dn_status dn_validation_open(dn_trainer *trainer)
 {
     const dn_train_options *options = trainer->options;
-    if (!options->valid || !dn_parallel_leads()) return DN_OK;
+    if (!options->valid || !dn_collective_leads(trainer->peers)) return DN_OK;
     const dn_network_options network_options = {
         .batch = 1,
         .threads = options->threads,
@@ -241,7 +241,8 @@ static dn_status measure(dn_trainer *trainer, dn_validation_kind kind)
 
 dn_status dn_trainer_validate(dn_trainer *trainer, dn_validation_kind kind)
 {
-    DN_TRY(dn_parallel_agree(dn_parallel_leads() ? measure(trainer, kind) : DN_OK));
-    dn_parallel_share(&trainer->state, sizeof trainer->state);
+    dn_collective *peers = trainer->peers;
+    DN_TRY(dn_collective_agree(peers, dn_collective_leads(peers) ? measure(trainer, kind) : DN_OK));
+    dn_collective_share(peers, &trainer->state, sizeof trainer->state);
     return DN_OK;
 }
