@@ -1,8 +1,8 @@
 #!/bin/sh
-# Where cuBLAS or cuDNN is: prints what nvcc and the linker need for it, on one line, and exits 1
+# Where cuBLAS, cuDNN or NCCL is: prints what nvcc and the linker need for it, on one line, and exits 1
 # where there is none. The Makefile and tools/needs.sh ask.
 #
-# usage: [NVCC=...] [PYTHON=...] [CUDNN_HOME=...] tools/cuda_libraries.sh cublas|cudnn
+# usage: [NVCC=...] [PYTHON=...] [CUDNN_HOME=...] tools/cuda_libraries.sh cublas|cudnn|nccl
 #
 # Header and library of one installation are taken together, from the first of
 #   1. $CUDNN_HOME (include/, lib/, lib64/);
@@ -20,7 +20,8 @@ python=${PYTHON:-python3}
 case ${1:-} in
 cublas) header=cublas_v2.h ;;
 cudnn) header=cudnn.h ;;
-*) echo "usage: tools/cuda_libraries.sh cublas|cudnn" >&2 && exit 2 ;;
+nccl) header=nccl.h ;;
+*) echo "usage: tools/cuda_libraries.sh cublas|cudnn|nccl" >&2 && exit 2 ;;
 esac
 
 take() { # take "include folder" "library folder"...: prints and exits where both are there
@@ -53,6 +54,7 @@ machine=$(uname -m)
 case $1 in
 cublas) files="libcublas.so.${major:-13} libcublas.so" ;;
 cudnn) files="libcudnn.so.9 libcudnn.so.8 libcudnn.so" ;;
+nccl) files="libnccl.so.2" ;;
 esac
 
 [ -z "${CUDNN_HOME:-}" ] || take "$CUDNN_HOME/include" "$CUDNN_HOME/lib" "$CUDNN_HOME/lib64"

@@ -3,9 +3,9 @@
 # and the line that installs it. With --install, root on Debian or Ubuntu installs it at once.
 #
 # usage: [CC=...] [NVCC=...] [DEPS=...] tools/needs.sh [--install] what...
-# what:  jpeg png yajl openmp venv mpi neon nvcc cublas cudnn
+# what:  jpeg png yajl openmp venv mpi neon nvcc cublas cudnn nccl
 # Libraries are looked for by compiling and linking a line, so the compiler's own paths count; with
-# DEPS those of that prefix are (`make deps`), and with cuBLAS and cuDNN cuda_libraries.sh.
+# DEPS those of that prefix are (`make deps`), and with cuBLAS, cuDNN and NCCL cuda_libraries.sh.
 set -u
 
 compiler=${CC:-cc}
@@ -44,7 +44,7 @@ cublas_wheel() { # the wheels of CUDA 13 have no number of it in their names
     fi
 }
 
-has_cuda() { # has_cuda cublas|cudnn
+has_cuda() { # has_cuda cublas|cudnn|nccl
     NVCC=$nvcc PYTHON=$python "$(dirname "$0")/cuda_libraries.sh" "$1" >/dev/null
 }
 
@@ -88,7 +88,9 @@ apt-get install libcublas-dev-$(cuda_version | tr . -)" ;;
 nvidia-cudnn-cu$(cuda_major), or with NVIDIA's package repository apt-get install \
 libcudnn9-dev-cuda-$(cuda_major), or say where it is (CUDNN_HOME=/opt/cudnn), or build without \
 CUDNN=1" ;;
-    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv mpi neon nvcc cublas cudnn" >&2
+    nccl) has_cuda nccl || missing "NCCL=1 needs NCCL 2 ($nowhere): $python -m pip install \
+nvidia-nccl-cu$(cuda_major), or Debian's libnccl-dev, or NVIDIA's, or build with NCCL=0" ;;
+    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv mpi neon nvcc cublas cudnn nccl" >&2
         exit 2 ;;
     esac
 }

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <tuple>
 #include <vector>
@@ -227,6 +228,7 @@ enum cudaError_t {
     cudaSuccess,
     cudaErrorInvalidValue,
     cudaErrorMemoryAllocation,
+    cudaErrorNotReady,
     cudaErrorStreamCaptureUnsupported
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
@@ -354,6 +356,24 @@ static inline cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
     if (dn_host_capture()) return cudaErrorStreamCaptureUnsupported;
     dn_host_drain();
+    return cudaSuccess;
+}
+
+/* What this thread's stream has still to do before anything else (nccl.h), each until it is true.
+ */
+inline std::deque<std::function<bool()>> &dn_host_pending()
+{
+    static thread_local std::deque<std::function<bool()>> pending;
+    return pending;
+}
+
+static inline cudaError_t cudaStreamQuery(cudaStream_t)
+{
+    dn_host_drain();
+    while (!dn_host_pending().empty()) {
+        if (!dn_host_pending().front()()) return cudaErrorNotReady;
+        dn_host_pending().pop_front();
+    }
     return cudaSuccess;
 }
 
