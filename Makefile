@@ -108,13 +108,15 @@ NCCL_AT   := $(if $(filter nccl,$(CUDA_NEEDS)),$(call cuda_find,nccl))
 CUDA_COMPILE = $(NVCC) -std=c++17 $(ARCH) -Isrc -Icuda $(if $(call on,DEBUG),-O0 -g,-O3) \
                -fmad=false --default-stream per-thread $(if $(call on,WERROR),-Werror all-warnings) \
                -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-missing-field-initializers \
-               $(if $(call on,NCCL),-DDN_NCCL) $(filter -isystem=%,$(CUBLAS_AT))
+               $(filter -isystem=%,$(CUBLAS_AT))
 CUDA_LIBS    = $(filter-out -isystem=%,$(CUDNN_AT) $(CUBLAS_AT)) $(filter -Wl%,$(NCCL_AT)) \
                $(shell $(NVCC) -dryrun none.cu 2>&1 | sed -n 's/^\#\$$ LIBRARIES= *//p') \
                -lcudart_static -lstdc++ -ldl -lrt
 LIBS        := $(CUDA_LIBS) $(LIBS)
-# One of the two implementations of cuda/conv.h, and of what cuda/half_conv.h leaves to cuDNN.
-CUDA_SOURCES := $(filter-out $(if $(cudnn),%_gemm.cu,%_cudnn.cu) $(if $(call on,NCCL),,%_nccl.cu),\
+# One of the two implementations of cuda/conv.h, of what cuda/half_conv.h leaves to cuDNN, and of
+# cuda/sums.h.
+CUDA_SOURCES := $(filter-out $(if $(cudnn),%_gemm.cu,%_cudnn.cu) \
+                $(if $(call on,NCCL),%_without.cu,%_nccl.cu),\
                 $(wildcard cuda/*.cu))
 LIB_OBJECTS := $(filter-out $(BUILD)/src/core/backend.o,$(LIB_OBJECTS)) $(CUDA)/backend.o \
                $(CUDA_SOURCES:%.cu=$(CUDA)/%.o)

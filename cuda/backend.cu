@@ -242,5 +242,5 @@ const dn_backend dn_cuda_backend = {
     cuda_synchronise,
     cuda_kernels,
     &dn_cuda_plan_device,
-    DN_CUDA_SUMS,
+    &dn_cuda_sums,
 };

@@ -165,4 +165,4 @@ static dn_status sum(void *summed, float *block, int64_t count, bool mean,
     return status;
 }
 
-const dn_device_sums dn_nccl_sums = {"NCCL", open_links, sum, close_link};
+const dn_device_sums dn_cuda_sums = {"NCCL", open_links, sum, close_link};

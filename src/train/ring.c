@@ -38,11 +38,12 @@ struct dn_ring {
 
 /* ---- meeting ---- */
 
-/* The thread's message, and whose it is. The first failure stays. */
-static void break_off(dn_ring *ring, const char *name, dn_status status)
+/* The thread's message, and whose it is. The first failure stays: is it this one? */
+static bool break_off(dn_ring *ring, const char *name, dn_status status)
 {
     pthread_mutex_lock(&ring->lock);
-    if (ring->failure == DN_OK) {
+    const bool first = ring->failure == DN_OK;
+    if (first) {
         ring->failure = status;
         if (name)
             snprintf(ring->message, sizeof ring->message, "%s: %s", name, dn_error_message());
@@ -51,18 +52,19 @@ static void break_off(dn_ring *ring, const char *name, dn_status status)
     }
     pthread_cond_broadcast(&ring->changed);
     pthread_mutex_unlock(&ring->lock);
-}
-
-static dn_status fail(dn_seat *seat, dn_status status)
-{
-    break_off(seat->ring, seat->name, status);
-    return status;
+    return first;
 }
 
 static dn_status failure_of(const dn_ring *ring)
 {
     if (ring->failure == DN_ERROR_CANCELLED) return dn_fail(ring->failure, "cancelled");
     return dn_fail(ring->failure, "%s", ring->message);
+}
+
+/* Behind another one's failure that is the reason, whatever went wrong here. */
+static dn_status fail(dn_seat *seat, dn_status status)
+{
+    return break_off(seat->ring, seat->name, status) ? status : failure_of(seat->ring);
 }
 
 /* Waits until all have come; fails as soon as one cannot any more. */
