@@ -154,10 +154,11 @@ def train(
 
     It validates on the way where the data file has a labelled valid set (validate=False: not).
     device as for Network, or several, as "cuda:0,1" or a list: each takes an equal share of every
-    batch, in as many parts as the cfg says. mixed="tf32" or "fp16" lets a GPU round what convolutions multiply, which
-    is faster; "fp16" scales the loss, since its range is small. backup is the folder for weights,
-    by default the data file's. resume goes on from <backup>/<cfg's base>_last.state. Ctrl-C saves,
-    then raises KeyboardInterrupt; what on_progress raises does the same.
+    batch, in as many parts as the cfg says. mixed="tf32" or "fp16" lets a GPU round what
+    convolutions multiply, which is faster; "fp16" scales the loss, since its range is small. backup
+    is the folder for weights, by default the data file's. resume goes on from
+    <backup>/<cfg's base>_last.state. Ctrl-C saves, then raises KeyboardInterrupt; what on_progress
+    raises does the same.
     """
     if stage is not None and stage not in STAGES:
         raise ValueError(f"stage {stage!r}: one of {', '.join(STAGES)}, or None")
