@@ -38,12 +38,11 @@ struct dn_ring {
 
 /* ---- meeting ---- */
 
-/* The thread's message, and whose it is. The first failure stays: is it this one? */
-static bool break_off(dn_ring *ring, const char *name, dn_status status)
+/* The thread's message, and whose it is. The first failure stays. */
+static void break_off(dn_ring *ring, const char *name, dn_status status)
 {
     pthread_mutex_lock(&ring->lock);
-    const bool first = ring->failure == DN_OK;
-    if (first) {
+    if (ring->failure == DN_OK) {
         ring->failure = status;
         if (name)
             snprintf(ring->message, sizeof ring->message, "%s: %s", name, dn_error_message());
@@ -52,7 +51,6 @@ static bool break_off(dn_ring *ring, const char *name, dn_status status)
     }
     pthread_cond_broadcast(&ring->changed);
     pthread_mutex_unlock(&ring->lock);
-    return first;
 }
 
 static dn_status failure_of(const dn_ring *ring)
@@ -61,10 +59,11 @@ static dn_status failure_of(const dn_ring *ring)
     return dn_fail(ring->failure, "%s", ring->message);
 }
 
-/* Behind another one's failure that is the reason, whatever went wrong here. */
+/* What all get: behind another one's failure that, whatever went wrong here. */
 static dn_status fail(dn_seat *seat, dn_status status)
 {
-    return break_off(seat->ring, seat->name, status) ? status : failure_of(seat->ring);
+    break_off(seat->ring, seat->name, status);
+    return failure_of(seat->ring);
 }
 
 /* Waits until all have come; fails as soon as one cannot any more. */
