@@ -26,7 +26,7 @@ extern "C" {
 /* cffi: begin */
 
 /* Changes whenever a declaration below does in a way that an old caller would misread. */
-enum { DN_ABI_VERSION = 5 };
+enum { DN_ABI_VERSION = 6 };
 DN_API int dn_abi_version(void); /* what the library was built with */
 
 typedef enum dn_status {
@@ -516,6 +516,11 @@ typedef struct dn_network_options {
     dn_precision precision;
     dn_products products;
     const char *calibration; /* a file of dn_calibrate, for int8; else NULL */
+    /* On the CPU, by a plan: measures which form of each convolution is fastest here, in the first
+     * pass of a size, and keeps that in this file ("": one of this processor in the user's cache);
+     * NULL: forms are estimated. Outputs agree within dn_precision's limits, but the last bits may
+     * depend on the file. */
+    const char *tune;
 } dn_network_options;
 
 typedef struct dn_network dn_network;
@@ -632,6 +637,9 @@ typedef struct dn_step_info {
     int32_t images, c, h, w;         /* live images or RoIs, and the shape of its output */
     int64_t flops;                   /* of all of them, as Darknet counts */
     double seconds;
+    double expected; /* seconds for which a convolution's form was chosen, as tuning measured them,
+                        else estimated for two idle cores of 3.5 GHz; 0: there was no choice */
+    bool tuned;
 } dn_step_info;
 
 /* How many there are; 0 before the first pass, and in networks that run layer by layer. */

@@ -54,6 +54,10 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     precisions = [name for name in PRECISIONS if name]
     group.add_argument("--precision", choices=precisions, help="how it computes (f32)")
     group.add_argument("--calibration", metavar="FILE", help="ranges for int8: calibrate's file")
+    group.add_argument(
+        "--tune", action="store_true", help="measure which way of each convolution is fastest here"
+    )
+    group.add_argument("--tune-file", metavar="FILE", help="so, and keep it there")
 
 
 def input_size(arguments: argparse.Namespace) -> tuple[int, int]:
@@ -83,6 +87,7 @@ def open_network(arguments: argparse.Namespace) -> Network:
         height=height,
         precision=arguments.precision,
         calibration=arguments.calibration,
+        tune=arguments.tune_file or arguments.tune,
     )
 
 
@@ -337,7 +342,8 @@ def export_main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, nargs="+", metavar="N", help="input: side, or w and h")
     arguments = parser.parse_args(argv)
     arguments.device, arguments.threads = "cpu", 0
-    arguments.precision = arguments.calibration = None
+    arguments.precision = arguments.calibration = arguments.tune_file = None
+    arguments.tune = False
 
     def export() -> int:
         with open_network(arguments) as network:

@@ -122,7 +122,9 @@ class Network:
     where that is faster on this machine, "fp16" (GPU; there it and "bf16" are fused steps in half
     precision), or "int8" (CPU), products in 8 bits where that is faster, with the ranges of the
     file `calibration`, which yolomask.calibrate writes; "bf16-everywhere" and "int8-everywhere"
-    (CPU) are the same on every machine, be they slower.
+    (CPU) are the same on every machine, be they slower. With tune the first image measures which
+    way of each convolution is fastest here (CPU, by fused steps); a file keeps that: one in the
+    user's cache or, where tune is a path, that one.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class Network:
         strict: bool = False,
         precision: str | None = None,
         calibration: str | os.PathLike | None = None,
+        tune: bool | str | os.PathLike = False,
     ) -> None:
         if precision not in PRECISIONS:
             allowed = ", ".join(name for name in PRECISIONS if name)
@@ -156,10 +159,12 @@ class Network:
         options.device = where = ffi.new("char[]", device.encode())
         ranges = None if calibration is None else ffi.new("char[]", encode_path(calibration))
         options.calibration = ffi.NULL if ranges is None else ranges
+        choices = ffi.new("char[]", encode_path(tune) if tune not in (False, True) else b"")
+        options.tune = choices if tune else ffi.NULL
         handle = ffi.new("dn_network **")
         check(lib.dn_network_create(encode_path(cfg), options, handle))
         self._handle = ffi.gc(handle[0], lib.dn_network_free)
-        del where, ranges
+        del where, ranges, choices
         self.device: str = ffi.string(lib.dn_network_device(self._handle)).decode()
         info = ffi.new("dn_network_info *")
         check(lib.dn_network_get_info(self._handle, info))
@@ -346,6 +351,7 @@ class Network:
             if options.on_device:
                 self._accept(handle, [one.rgb for one in loaded])
             check(lib.dn_network_predict_batch(handle, natives, len(alive), options, out))
+        self._warn_user()
         try:
             return [
                 Result.from_native(native, one.pixels, one.path, self.names, bgr, clip)

@@ -7,6 +7,7 @@
 #include "cli/data_sets.h"
 #include "cli/open_network.h"
 #include "cli/python.h"
+#include "core/network.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -105,6 +106,11 @@ int dn_command_demo(dn_arguments *arguments)
     add_pair(&words, "--threads", int_text(text[3], common.threads));
     add_pair(&words, "--size", int_text(text[4], common.width));
     add(&words, int_text(text[5], common.height));
+    if (common.precision != DN_PRECISION_DEFAULT)
+        add_pair(&words, "--precision", dn_precision_names[common.precision]);
+    add_pair(&words, "--calibration", common.calibration);
+    if (common.tune && !*common.tune) add(&words, "--tune");
+    if (common.tune && *common.tune) add_pair(&words, "--tune-file", common.tune);
     become_python(&words);
     return 1; /* not reached */
 }

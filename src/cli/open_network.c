@@ -84,6 +84,13 @@ static dn_precision take_precision(dn_arguments *arguments)
            name);
 }
 
+/* "-tune_file FILE" is "-tune" with a file of one's own. */
+static const char *take_tune(dn_arguments *arguments)
+{
+    const bool tune = dn_take_flag(arguments, "-tune");
+    return dn_take_text(arguments, "-tune_file", tune ? "" : NULL);
+}
+
 dn_common_arguments dn_take_common(dn_arguments *arguments)
 {
     dn_common_arguments common = {0};
@@ -93,6 +100,7 @@ dn_common_arguments dn_take_common(dn_arguments *arguments)
     common.seed = (uint64_t)dn_take_int(arguments, "-seed", 1, 0, INT64_MAX);
     common.precision = take_precision(arguments);
     common.calibration = dn_take_text(arguments, "-calibration", NULL);
+    common.tune = take_tune(arguments);
     common.strict = dn_take_flag(arguments, "-strict");
     common.quiet = dn_take_flag(arguments, "-quiet");
     take_device(arguments, &common);
@@ -127,6 +135,7 @@ dn_network *dn_open_network(const dn_arguments *arguments, const dn_common_argum
         .warn = dn_print_warning,
         .precision = common->precision,
         .calibration = common->calibration,
+        .tune = common->tune,
     };
     dn_network *network = NULL;
     if (common->gpus > 1)

@@ -13,6 +13,7 @@ typedef struct dn_common_arguments {
     char devices[512]; /* of dn_train_options: all that -gpus names */
     int32_t gpus;      /* in them */
     dn_precision precision;
+    const char *tune; /* dn_network_options.tune */
     const char *calibration;
     bool strict, quiet;
     uint64_t seed;

@@ -17,6 +17,8 @@ static void print_step(int32_t index, const dn_step_info *step)
             step->form, step->images, step->w, step->h, step->c, ms);
     if (step->flops > 0 && step->seconds > 0)
         fprintf(stderr, "  %7.1f", (double)step->flops / 1e9 / step->seconds);
+    if (step->expected > 0)
+        fprintf(stderr, "  %9.3f %s", 1e3 * step->expected, step->tuned ? "measured" : "estimated");
     fputc('\n', stderr);
 }
 
@@ -27,7 +29,7 @@ void dn_print_plan(const dn_network *network)
     if (!verbose || strcmp(verbose, "1") != 0 || count == 0) return;
     double seconds = 0;
     fprintf(stderr, "step  layers    kind        form                       output"
-                    "         ms  GFLOP/s\n");
+                    "         ms  GFLOP/s   chosen at ms\n");
     for (int32_t i = 0; i < count; i++) {
         dn_step_info step;
         dn_must(dn_network_get_step(network, i, &step));

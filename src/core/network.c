@@ -211,12 +211,22 @@ static dn_status take_calibration(dn_network *network)
     return path ? dn_calibration_read(network, path) : DN_OK;
 }
 
+/* The plan that asks for the file comes later. */
+static dn_status take_tune(dn_network *network)
+{
+    const char *path = network->options.tune;
+    network->options.tune = NULL;
+    if (path) network->tune = dn_strdup(path);
+    return path && !network->tune ? DN_ERROR_MEMORY : DN_OK;
+}
+
 static dn_status build(dn_network *network, const char *path)
 {
     DN_TRY(open_device(network));
     DN_TRY(check_precision(network));
     DN_TRY(outline(network, path));
     DN_TRY(take_calibration(network));
+    DN_TRY(take_tune(network));
     warn_of_work(network);
     DN_TRY(dn_host_create(network));
     DN_TRY(dn_network_plan(network));
@@ -314,6 +324,7 @@ void dn_network_free(dn_network *network)
     dn_cfg_free(network->cfg);
     dn_free(network->grad_writer);
     dn_free(network->ranges);
+    dn_free(network->tune);
     dn_free(network->layers);
     if (backend) {
         dn_input_scratch_free(backend, &network->scratch);

@@ -99,6 +99,7 @@ struct dn_network {
     uint64_t setups;          /* changes when the layers are set up: for another input size */
     bool host_layers;         /* some layer runs on the CPU while the network does not */
     dn_range *ranges; /* (layer_count): of the convolutions' inputs (calibration.h), or NULL */
+    char *tune;       /* options.tune: owned, or NULL */
     dn_companion companion;
     uint64_t seen;      /* images, as the weights file says */
     int32_t version[3]; /* header words of the weights file read */

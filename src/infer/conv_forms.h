@@ -16,6 +16,10 @@ typedef enum dn_conv_choice {
 dn_conv_choice dn_conv_choice_of(dn_precision precision);
 dn_conv_precision dn_conv_precision_of(dn_precision precision);
 
+/* The plan's forms are judged as if for two threads, however many there are: forms round
+ * differently, and results must not depend on the number of threads. */
+enum { DN_JUDGED_THREADS = 2 };
+
 /* The form with the lowest estimated time; NULL: none fits. */
 const dn_conv_form *dn_conv_form_choose(const dn_kernels *kernels, const dn_conv_problem *problem,
                                         dn_conv_choice choice, int32_t threads);

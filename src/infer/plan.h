@@ -8,6 +8,7 @@
  *
  * The files: plan_compile.c decides which way each layer goes, plan_layers.c makes its steps,
  * plan_conv.c those of convolutions, plan_pack.c packs weights, plan_chain.c joins convolutions,
+ * plan_tune.c has their forms measured,
  * plan_rois.c those of [roialign], plan_masks.c those of [mask] and the rounds of the mask branch,
  * plan_steps.c computes the others, plan_memory.c finds places for all tensors, plan_run.c runs the
  * steps on all threads, plan.c keeps the plan with its network.
@@ -112,6 +113,7 @@ struct dn_step {
     float *shift;
     dn_chain chain; /* of this step, a convolution, and of the links before it; length 0: none */
     double seconds; /* of the last pass */
+    double tuned;   /* seconds of the form as tuning measured them; 0: estimated */
 };
 
 /* Steps first..end-1 are done for some RoIs after the other, so that what lies between the layers
@@ -228,6 +230,9 @@ bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer);
 /* Makes chains of convolutions behind each other, where that pays: the last one's step does all,
  * the steps before become links, which say what to compute, write nothing and do nothing. */
 void dn_plan_join_chains(dn_plan *plan, const dn_plan_layer *layers);
+
+/* Gives convolutions the forms that tuning finds fastest; links of chains keep theirs. */
+dn_status dn_plan_tune(dn_plan *plan);
 
 /* The first of the steps that a step does. */
 const dn_step *dn_plan_first_link(const dn_step *step);

@@ -181,5 +181,5 @@ dn_status dn_plan_compile(dn_plan *plan)
     }
     dn_free(layers);
     if (!whole) return DN_ERROR_MEMORY;
-    return plan->device ? set_up_plain(plan) : DN_OK;
+    return plan->device ? set_up_plain(plan) : dn_plan_tune(plan);
 }

@@ -58,10 +58,6 @@ static dn_conv_problem problem_of(const dn_plan *plan, const dn_layer *layer,
     return problem;
 }
 
-/* Forms are judged as if for two threads, however many there are: forms round differently, and
- * results must not depend on the number of threads. */
-enum { DN_JUDGED_THREADS = 2 };
-
 static const dn_conv_form *choose(const dn_plan *plan, const dn_conv_problem *problem)
 {
     return dn_conv_form_choose(plan->kernels, problem, plan->choice, DN_JUDGED_THREADS);

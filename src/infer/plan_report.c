@@ -24,6 +24,14 @@ static const char *form_name(const dn_plan *plan, const dn_step *step)
     return plan->device && step->type == &dn_step_conv ? plan->device->form_name(plan, step) : "";
 }
 
+/* Of a convolution by itself: a chain's links have no time of their own. */
+static double expected(const dn_step *step)
+{
+    if (step->tuned > 0) return step->tuned;
+    if (!step->form || step->type != &dn_step_conv) return 0;
+    return 1e-6 * step->form->cost(&step->call.problem, DN_JUDGED_THREADS);
+}
+
 dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_info *info)
 {
     const dn_plan *plan = network->companion.data;
@@ -43,6 +51,8 @@ dn_status dn_network_get_step(const dn_network *network, int32_t index, dn_step_
         .w = out->w,
         .flops = flops_of(plan, step),
         .seconds = step->seconds,
+        .expected = expected(step),
+        .tuned = step->tuned > 0,
     };
     return DN_OK;
 }

@@ -3,7 +3,11 @@
 
 #include "darknet.h"
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +39,37 @@ const char *dn_isa_name(dn_isa isa)
     static const char *const names[] = {"plain",  "neon",       "avx2",
                                         "avx512", "avx512vnni", "avx512bf16"};
     return names[isa];
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+/* The name, 48 characters with blanks around them, and the number of family, model and stepping. */
+static void ask_name(char name[64])
+{
+    unsigned int words[12] = {0}, number[4] = {0};
+    for (unsigned int i = 0; i < 3; ++i) {
+        unsigned int *w = words + 4 * i;
+        if (!__get_cpuid(0x80000002u + i, w, w + 1, w + 2, w + 3)) return;
+    }
+    __get_cpuid(1, number, number + 1, number + 2, number + 3);
+    const char *from = (const char *)words;
+    int length = (int)strnlen(from, sizeof words);
+    while (length > 0 && *from == ' ') ++from, --length;
+    while (length > 0 && from[length - 1] == ' ') --length;
+    snprintf(name, 64, "%.*s %x", length, from, number[0]);
+}
+#else
+static void ask_name(char name[64])
+{
+    (void)name;
+}
+#endif
+
+const char *dn_cpu_name(void)
+{
+    static _Thread_local char name[64];
+    strcpy(name, "unknown");
+    ask_name(name);
+    return name;
 }
 
 /* Set once; every thread that races here finds the same value. Negative: not asked yet. */

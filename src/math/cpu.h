@@ -19,6 +19,9 @@ typedef enum dn_isa {
  * below) can lower it, never raise it; any other value is ignored. */
 dn_isa dn_cpu_isa(void);
 
+/* The processor's own name and number; where it does not say, "unknown". Until the thread ends. */
+const char *dn_cpu_name(void);
+
 /* "plain", "neon", "avx2", "avx512", "avx512vnni" or "avx512bf16". */
 const char *dn_isa_name(dn_isa isa);
 
