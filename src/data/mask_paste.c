@@ -1,19 +1,18 @@
 /* Pasting: from the branch's M x M probabilities to pixels of the original image.
  *
- * Pixel (x, y) has its centre at x + 0.5 and so lies at u = (x + 0.5 - x0) / (x1 - x0) * M - 0.5
- * among the mask's cells, v alike. The probability there is bilinear between the four nearest cell
- * centres, cells outside the mask being 0, and the pixel is set where it reaches the threshold.
- * Nothing is rounded to whole pixels or resampled before that. The box is continuous and may leave
- * the image.
+ * What a pixel's probability is: math/mask_paste.h. The pixel is set where it reaches the
+ * threshold. Nothing is rounded to whole pixels or resampled before that. The box is continuous and
+ * may leave the image.
  *
  * Method: along an image column the probability is a chain of at most M + 1 straight pieces from
  * one cell to the next, so the mask changes only in pieces whose cells lie on both sides of the
  * threshold, and a division tells where. Between the centres of two columns of cells most cells are
  * on one side in every image column; only the others are looked at in each. So the cost follows the
  * outline, not the area, and the runs come out directly. Where rounding could decide (a cell at the
- * threshold, a crossing at a pixel's centre) the pixels themselves are asked; their arithmetic is
- * double and monotone within a piece. So all of this equals testing every pixel.
+ * threshold, a crossing at a pixel's centre) the pixels themselves are asked. So all of this equals
+ * testing every pixel.
  */
+#include "math/mask_paste.h"
 #include "data/geometry.h"
 #include "data/rle.h"
 
@@ -23,47 +22,26 @@
 /* Image pixels along one axis, cut where they pass a cell centre: piece p holds the pixels
  * begin[p] .. begin[p + 1] - 1, which lie between the centres of cells p - 1 and p. */
 typedef struct dn_axis {
-    double from, to;                     /* of the box, image pixels */
-    int32_t side, pixels;                /* of the mask, of the image */
+    dn_paste_axis at;
+    int32_t pixels;                      /* of the image */
     int32_t begin[DN_MASK_SIDE_MAX + 2]; /* (side + 2) */
     double first[DN_MASK_SIDE_MAX + 1];  /* (side + 1): how far behind cell p - 1 a piece's first
                                             pixel lies, 0..1 */
     double length;                       /* of a piece, image pixels */
 } dn_axis;
 
-/* u = (x + 0.5 - x0) / (x1 - x0) * M - 0.5 */
-static inline double dn_cell_at(const dn_axis *axis, int32_t pixel)
-{
-    return (pixel + 0.5 - axis->from) / (axis->to - axis->from) * axis->side - 0.5;
-}
-
 static inline double dn_behind(const dn_axis *axis, int32_t piece, int32_t pixel)
 {
-    return dn_cell_at(axis, pixel) - (piece - 1);
-}
-
-/* The first pixel of low..pixels at or behind `cell`. */
-static int32_t dn_first_pixel(const dn_axis *axis, int32_t low, double cell)
-{
-    int32_t high = axis->pixels;
-    while (low < high) {
-        const int32_t middle = low + (high - low) / 2;
-        if (dn_cell_at(axis, middle) >= cell)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
+    return dn_paste_cell_at(axis->at, pixel) - (piece - 1);
 }
 
 static void dn_axis_make(dn_axis *axis, double from, double to, int32_t side, int32_t pixels)
 {
-    axis->from = from;
-    axis->to = to;
-    axis->side = side;
+    axis->at = (dn_paste_axis){from, to, side};
     axis->pixels = pixels;
     for (int32_t p = 0; p <= side + 1; p++)
-        axis->begin[p] = dn_first_pixel(axis, p > 0 ? axis->begin[p - 1] : 0, p - 1);
+        axis->begin[p] =
+            dn_paste_first_pixel(axis->at, p > 0 ? axis->begin[p - 1] : 0, pixels, p - 1);
     for (int32_t p = 0; p <= side; p++) axis->first[p] = dn_behind(axis, p, axis->begin[p]);
     axis->length = (to - from) / side;
 }
@@ -129,89 +107,71 @@ static inline double dn_value(const dn_column *column, int32_t cell)
     return column->strip->left[cell] + column->behind * column->strip->rise[cell];
 }
 
-/* What rounding may do to a probability, and to the pixel at which a line crosses the threshold,
- * is far less than these. */
-#define DN_NEAR_THRESHOLD 1e-9
-#define DN_NEAR_PIXEL     1e-6
+/* What rounding may do to the pixel at which a line crosses the threshold is far less than this. */
+#define DN_NEAR_PIXEL 1e-6
 
 /* Not so for lines that are nearly level, and for pieces longer than any image wants. */
 #define DN_LEVEL 1e-3
 #define DN_LONG  1e4
 
-static inline bool dn_is_surely_inside(double value, double threshold)
-{
-    return value >= threshold + DN_NEAR_THRESHOLD && value <= 2;
-}
-
-static inline bool dn_is_surely_outside(double value, double threshold)
-{
-    return value <= threshold - DN_NEAR_THRESHOLD && value >= -1;
-}
-
-static bool dn_is_set(const dn_column *column, int32_t piece, int32_t pixel)
-{
-    const double a = dn_value(column, piece), b = dn_value(column, piece + 1);
-    return a + dn_behind(column->rows, piece, pixel) * (b - a) >= column->strip->threshold;
-}
-
-/* The first pixel of a piece that is not as its first ones, which are `set`; else its end. */
-static int32_t dn_search_turn(const dn_column *column, int32_t piece, bool set)
-{
-    int32_t low = column->rows->begin[piece], high = column->rows->begin[piece + 1];
-    while (low < high) {
-        const int32_t middle = low + (high - low) / 2;
-        if (dn_is_set(column, piece, middle) == set)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The same of a piece whose cells lie on both sides, the first one `set`. */
-static int32_t dn_find_turn(const dn_column *column, int32_t piece, bool set)
+static dn_paste_piece dn_piece_of(const dn_column *column, int32_t p)
 {
     const dn_axis *rows = column->rows;
-    const int32_t begin = rows->begin[piece], end = rows->begin[piece + 1];
-    const double a = dn_value(column, piece), b = dn_value(column, piece + 1);
-    const double crossing = (column->strip->threshold - a) / (b - a); /* behind the first cell */
-    const double at = (crossing - rows->first[piece]) * rows->length;
-    if (!(fabs(b - a) >= DN_LEVEL && rows->length <= DN_LONG))
-        return dn_search_turn(column, piece, set);
-    if (at < -DN_NEAR_PIXEL) return begin;
+    return (dn_paste_piece){.axis = rows->at,
+                            .index = p,
+                            .begin = rows->begin[p],
+                            .end = rows->begin[p + 1],
+                            .a = dn_value(column, p),
+                            .b = dn_value(column, p + 1),
+                            .threshold = column->strip->threshold};
+}
+
+/* dn_paste_search_turn of a piece whose cells lie on both sides, the first one `set`. */
+static int32_t dn_find_turn(const dn_column *column, int32_t index, bool set)
+{
+    const dn_axis *rows = column->rows;
+    const dn_paste_piece piece = dn_piece_of(column, index);
+    const double rise = piece.b - piece.a;
+    const double crossing = (piece.threshold - piece.a) / rise; /* behind the first cell */
+    const double at = (crossing - rows->first[index]) * rows->length;
+    if (!(fabs(rise) >= DN_LEVEL && rows->length <= DN_LONG))
+        return dn_paste_search_turn(&piece, set);
+    if (at < -DN_NEAR_PIXEL) return piece.begin;
     const int32_t whole = (int32_t)at;
     const double rest = at - whole;
     if (!(rest > DN_NEAR_PIXEL && rest < 1 - DN_NEAR_PIXEL))
-        return dn_search_turn(column, piece, set);
-    return whole < end - begin ? begin + whole + 1 : end;
+        return dn_paste_search_turn(&piece, set);
+    return whole < piece.end - piece.begin ? piece.begin + whole + 1 : piece.end;
 }
 
 /* Looks at every piece, where rounding may decide. */
 static dn_status dn_paste_piece_by_piece(dn_pen *pen, const dn_column *column)
 {
     const dn_axis *rows = column->rows;
-    for (int32_t p = 0; p <= rows->side; p++) {
-        if (rows->begin[p] == rows->begin[p + 1]) continue;
-        const bool set = dn_is_set(column, p, rows->begin[p]);
-        if (set != pen->inside) DN_TRY(dn_turn(pen, rows->begin[p]));
-        const int32_t turn = dn_search_turn(column, p, set);
-        if (turn < rows->begin[p + 1]) DN_TRY(dn_turn(pen, turn));
+    const int32_t side = rows->at.side;
+    for (int32_t p = 0; p <= side; p++) {
+        const dn_paste_piece piece = dn_piece_of(column, p);
+        if (piece.begin == piece.end) continue;
+        const bool set = dn_paste_is_set(&piece, piece.begin);
+        if (set != pen->inside) DN_TRY(dn_turn(pen, piece.begin));
+        const int32_t turn = dn_paste_search_turn(&piece, set);
+        if (turn < piece.end) DN_TRY(dn_turn(pen, turn));
     }
-    return pen->inside ? dn_turn(pen, rows->begin[rows->side + 1]) : DN_OK;
+    return pen->inside ? dn_turn(pen, rows->begin[side + 1]) : DN_OK;
 }
 
 static dn_status dn_paste_column(dn_pen *pen, const dn_column *column)
 {
     const dn_strip *strip = column->strip;
-    const int32_t words = (column->rows->side + 1) / DN_WORD + 1;
+    const int32_t words = (column->rows->at.side + 1) / DN_WORD + 1;
     uint64_t inside[DN_WORDS];
     bool sure = true;
     memcpy(inside, strip->inside, sizeof inside);
     for (int32_t k = 0; k < strip->open_count; k++) {
         const int32_t cell = strip->open[k];
         const double value = dn_value(column, cell);
-        const bool set = dn_is_surely_inside(value, strip->threshold);
-        sure &= set | dn_is_surely_outside(value, strip->threshold);
+        const bool set = dn_paste_surely_inside(value, strip->threshold);
+        sure &= set | dn_paste_surely_outside(value, strip->threshold);
         inside[cell / DN_WORD] |= (uint64_t)set << cell % DN_WORD;
     }
     if (!sure) return dn_paste_piece_by_piece(pen, column);
@@ -240,12 +200,12 @@ static bool dn_strip_make(dn_strip *strip, const float *mask, int32_t side, int3
         const double left = p > 0 ? (double)row[p - 1] : 0, right = p < side ? (double)row[p] : 0;
         strip->left[i] = left;
         strip->rise[i] = right - left;
-        if (dn_is_surely_outside(left, strip->threshold) &&
-            dn_is_surely_outside(right, strip->threshold))
+        if (dn_paste_surely_outside(left, strip->threshold) &&
+            dn_paste_surely_outside(right, strip->threshold))
             continue;
         any = true;
-        if (dn_is_surely_inside(left, strip->threshold) &&
-            dn_is_surely_inside(right, strip->threshold))
+        if (dn_paste_surely_inside(left, strip->threshold) &&
+            dn_paste_surely_inside(right, strip->threshold))
             strip->inside[i / DN_WORD] |= (uint64_t)1 << i % DN_WORD;
         else
             strip->open[strip->open_count++] = i;
@@ -272,7 +232,7 @@ static dn_status dn_paste(const dn_canvas *canvas, const float *mask /* (side, s
     return DN_OK;
 }
 
-static dn_status dn_check_paste(int32_t side, dn_box box, float threshold)
+dn_status dn_paste_check(int32_t side, dn_box box, float threshold)
 {
     if (side < 1 || side > DN_MASK_SIDE_MAX)
         return dn_fail(DN_ERROR_ARGUMENT, "paste: mask side %d is out of range 1..%d", (int)side,
@@ -289,7 +249,7 @@ static dn_status dn_check_paste(int32_t side, dn_box box, float threshold)
 dn_status dn_mask_paste(dn_rle *out, const float *mask, int32_t side, dn_box box, int32_t height,
                         int32_t width, float threshold)
 {
-    DN_TRY(dn_check_paste(side, box, threshold));
+    DN_TRY(dn_paste_check(side, box, threshold));
     dn_rle_builder builder;
     DN_TRY(dn_rle_begin(&builder, height, width));
     const dn_canvas canvas = {.runs = &builder, .height = height, .width = width};
@@ -301,7 +261,7 @@ dn_status dn_mask_paste(dn_rle *out, const float *mask, int32_t side, dn_box box
 dn_status dn_mask_paste_dense(uint8_t *out, const float *mask, int32_t side, dn_box box,
                               int32_t height, int32_t width, float threshold)
 {
-    DN_TRY(dn_check_paste(side, box, threshold));
+    DN_TRY(dn_paste_check(side, box, threshold));
     DN_TRY(dn_rle_check_size("paste", height, width));
     const dn_canvas canvas = {.bytes = out, .height = height, .width = width};
     memset(out, 0, (size_t)height * (size_t)width);

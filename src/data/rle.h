@@ -33,6 +33,9 @@ typedef struct dn_rle_builder {
 /* Fails on sizes that no mask can have. `place` opens the message. */
 dn_status dn_rle_check_size(const char *place, int32_t height, int32_t width);
 
+/* Fails on what dn_mask_paste cannot paste. */
+dn_status dn_paste_check(int32_t side, dn_box box, float threshold);
+
 /* Starts a mask; the size is checked. After success dn_rle_finish must follow. */
 dn_status dn_rle_begin(dn_rle_builder *builder, int32_t height, int32_t width);
 

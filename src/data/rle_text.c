@@ -1,43 +1,20 @@
 /* COCO's compressed strings of runs, as in "counts" of its JSON files.
- *
- * Every run is one number; from the fourth on the difference to the run two places before, which
- * is the last one of the same value. A number is cut into groups of five bits, low ones first,
- * until the rest repeats the sign; a group is the character 48 + bits, + 32 where more follow.
+ * How a number is written: math/rle_text.h.
  */
+#include "math/rle_text.h"
 #include "core/memory.h"
 #include "data/rle.h"
 
 #include <string.h>
 
-enum {
-    DN_GROUP_MASK = 31,
-    DN_GROUP_SIGN = 16,
-    DN_GROUP_MORE = 32,
-    DN_GROUP_ZERO = 48, /* the character of the group 0 */
-    DN_GROUPS_MAX = DN_RLE_TEXT_OF_RUN,
-    DN_DELTA_FROM = 3, /* first run that is stored as a difference */
-};
-
-/* Writes the groups of `number` where `text` is not NULL; returns how many there are. */
-static size_t dn_put_number(char *text, int64_t number)
-{
-    size_t length = 0;
-    for (bool more = true; more; length++) {
-        const int group = (int)(number & DN_GROUP_MASK);
-        /* Floor division: a right shift of a negative number is not defined by C. */
-        number = (number - group) / (DN_GROUP_MASK + 1);
-        more = group & DN_GROUP_SIGN ? number != -1 : number != 0;
-        if (text) text[length] = (char)(DN_GROUP_ZERO + group + (more ? DN_GROUP_MORE : 0));
-    }
-    return length;
-}
+enum { DN_GROUPS_MAX = DN_RLE_TEXT_OF_RUN };
 
 size_t dn_rle_string(const dn_rle *rle, char *text)
 {
     size_t length = 0;
     for (int64_t i = 0; i < rle->run_count; i++) {
         const int64_t before = i >= DN_DELTA_FROM ? rle->runs[i - 2] : 0;
-        length += dn_put_number(text ? text + length : NULL, rle->runs[i] - before);
+        length += dn_rle_put_number(text ? text + length : NULL, rle->runs[i] - before);
     }
     if (text) text[length] = '\0';
     return length;
