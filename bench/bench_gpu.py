@@ -6,9 +6,10 @@
 
 Forward passes of yolov3, yolov4-tiny and the shipped segmenter, in float32 and in half precision;
 yolomask's branch for 20 and 100 boxes; photos through the segmenter, from decoded pixels to boxes
-and masks; training steps of yolov3; steps of the mask stage of yolomask. Random weights (the
-segmenter's own where they are found). Each figure is the median of as many rounds as fit into
---seconds, at least three (one of slow things), behind two that are not counted; every round ends
+and masks; training steps of yolov3; steps of the mask stage of yolomask and of the segmenter, on as
+many boxes and objects as images have (mask_stage.py). Random weights (the segmenter's own where
+they are found). Each figure is the median of as many rounds as fit into --seconds, at least three
+(one of slow things), behind two that are not counted; every round ends
 when the device has finished. Our input comes from host memory, PyTorch's lies on the device. What
 is not done after --limit seconds in all is left out. --steps prints what each step of yolov3's plan
 took, with the operations a second that it reached.
@@ -35,6 +36,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from mask_stage import MaskStage, load_weights
 from steps import ROOT, check, ffi, lib, make_network, our_step, quiet_heads
 
 Step = Callable[[], object]
@@ -114,12 +116,6 @@ def measure(what: str, batch: int, makers: dict[str, Callable[[], Step]], second
 
 def images_of(batch: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).random((batch, 3, size, size), np.float32)
-
-
-def load_weights(network, weights: str) -> None:
-    if weights:
-        read = ffi.new("dn_weights_report *")
-        check(lib.dn_network_load_weights(network, weights.encode(), read))
 
 
 PRECISIONS = {
@@ -268,11 +264,6 @@ def training(batch: int, size: int, device: str, products: int = lib.DN_PRODUCTS
     return our_step(ROOT / "cfg/yolov3.cfg", images_of(batch, size), **options)
 
 
-def mask_stage(batch: int, size: int, device: str) -> Step:
-    options = {"device": device, "stage": lib.DN_STAGE_MASK}
-    return our_step(ROOT / "cfg/yolomask.cfg", images_of(batch, size), **options)
-
-
 def torch_training(batch: int, size: int, device: str, amp: bool) -> Step:
     import torch
     from bench_training import torch_step
@@ -280,6 +271,17 @@ def torch_training(batch: int, size: int, device: str, amp: bool) -> Step:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
     return torch_step(ROOT / "cfg/yolov3.cfg", images_of(batch, size), device, amp)
+
+
+def measure_mask_stage(cfg: str, weights: str, options) -> None:
+    """As much to learn from as images have: MaskStage says how much that is."""
+    batch, what = 8, f"{cfg}-{options.size} mask stage"
+    try:
+        stage = MaskStage(ROOT / f"cfg/{cfg}.cfg", weights, batch, options.size, options.device)
+    except Exception as error:
+        failed(what, "ours", batch, error)
+        return
+    measure(f"{what}, {stage.words}", batch, {"ours": lambda: stage.step}, options.seconds)
 
 
 def measure_part(part: str, options) -> None:
@@ -298,8 +300,8 @@ def measure_part(part: str, options) -> None:
             }
             measure("yolomask-v4-tiny, photo to masks", batch, make, seconds)
     elif name == "masks":
-        make = {"ours": lambda: mask_stage(8, size, device)}
-        measure(f"yolomask-{size} mask stage", 8, make, seconds)
+        for cfg, weights in (("yolomask", ""), ("yolomask-v4-tiny", find_weights())):
+            measure_mask_stage(cfg, weights, options)
     else:
         images = int(batch)
         make = {"ours": lambda: training(images, size, device)}

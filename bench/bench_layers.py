@@ -23,6 +23,7 @@ from steps import (
     ffi,
     lib,
     make_truth,
+    middle_objects,
     quiet_heads,
 )  # first: it knows where the next ones lie
 
@@ -62,7 +63,7 @@ def trained(cfg: str | Path, device: str, rois: list[dict] | None = None, **opti
     info = net.info
     shape = (info.batch, info.channels, info.height, info.width)
     images = np.random.default_rng(0).random(shape, np.float32)
-    truth = make_truth(info.batch, info.height, info.width)
+    truth = make_truth(middle_objects(info.batch, info.height, info.width))
     data = ffi.from_buffer("float[]", images)
     check(lib.dn_network_train_forward(net.handle, data, info.batch, truth[0], 0))
     net._input = images, truth  # which the network goes on reading

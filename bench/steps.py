@@ -1,7 +1,7 @@
 """Our training step for benchmarks: forward, backward and update of a cfg on made-up images.
 
-Every image has one object of class 1 in its middle, with a mask, so that every head and the mask
-branch have something to learn from.
+Unless others are given, every image has one object of class 1 in its middle, with a mask, so that
+every head and the mask branch have something to learn from.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def make_network(path: Path, **options):
     return ffi.gc(out[0], lib.dn_network_free)
 
 
-def quiet_heads(network) -> None:
-    """Lowers the objectness of every [yolo] layer, so that random weights find few boxes, as a
-    trained detector does, and not all of them."""
+def quiet_heads(network, objectness: float = -7) -> None:
+    """Sets the bias of the objectness of every [yolo] layer: lowers it, so that random weights find
+    few boxes, as a trained detector does, and not all of them."""
     info, layer = ffi.new("dn_network_info *"), ffi.new("dn_layer_info *")
     param, classes = ffi.new("dn_param_info *"), lib.dn_network_classes(network)
     check(lib.dn_network_get_info(network, info))
@@ -42,35 +42,45 @@ def quiet_heads(network) -> None:
             check(lib.dn_network_get_param(network, index - 1, k, param))
             if ffi.string(param.name) == b"biases":
                 biases = np.frombuffer(ffi.buffer(param.data, 4 * param.count), np.float32)
-                biases.reshape(-1, 5 + classes)[:, 4] = -7
+                biases.reshape(-1, 5 + classes)[:, 4] = objectness
     lib.dn_network_touch(network)
 
 
-def make_truth(batch: int, height: int, width: int):
-    """(what the library reads, what must live as long)."""
+def make_object(box: tuple[int, int, int, int], class_id: int, height: int, width: int) -> dict:
+    """An object of an image of that size, whose mask is its whole box."""
+    left, top, right, bottom = box
     pixels = np.zeros((height, width), np.uint8)
-    top, left = height * 3 // 10, width * 3 // 10
-    pixels[top : height - top, left : width - left] = 1
+    pixels[top:bottom, left:right] = 1
     rle = ffi.new("dn_rle *")
     data = ffi.from_buffer("uint8_t[]", pixels)
     check(lib.dn_rle_from_mask(rle, data, height, width, lib.DN_ROW_MAJOR))
     rle = ffi.gc(rle, lib.dn_rle_free)
-    box = (left, top, width - left, height - top)
-    shape = {"box": box, "class_id": 1, "mask": rle, "net_to_image": (1, 1, 0, 0)}
-    objects = ffi.new("dn_truth_object[]", [shape])
-    truth = ffi.new("dn_truth[]", [{"object_count": 1, "objects": objects}] * batch)
-    return truth, (rle, objects)
+    return {"box": box, "class_id": class_id, "mask": rle, "net_to_image": (1, 1, 0, 0)}
 
 
-def our_step(path: Path, images: np.ndarray, **options):
-    """A function that runs one training step of the cfg on `images` (n, c, h, w)."""
+def middle_objects(batch: int, height: int, width: int) -> list[list[dict]]:
+    """One of class 1 in the middle of each image."""
+    top, left = height * 3 // 10, width * 3 // 10
+    return [[make_object((left, top, width - left, height - top), 1, height, width)]] * batch
+
+
+def make_truth(objects: list[list[dict]]):
+    """(what the library reads, what must live as long) of the objects of each image."""
+    kept = [ffi.new("dn_truth_object[]", some) for some in objects]
+    fields = [{"object_count": len(some), "objects": some} for some in kept]
+    return ffi.new("dn_truth[]", fields), (kept, objects)
+
+
+def our_step(path: Path, images: np.ndarray, prepare=quiet_heads, objects=None, **options):
+    """A function that runs one training step of the cfg on `images` (n, c, h, w). `prepare` is told
+    the network; objects: of each image, by default one in its middle."""
     batch, _, height, width = images.shape
     sizes = {"training": True, "batch": batch, "width": width, "height": height, "seed": 1}
     network, optimizer = make_network(path, **sizes | options), ffi.new("dn_optimizer **")
-    quiet_heads(network)
+    prepare(network)
     check(lib.dn_optimizer_create(network, optimizer))
     optimizer = ffi.gc(optimizer[0], lib.dn_optimizer_free)
-    truth, keep = make_truth(batch, height, width)
+    truth, keep = make_truth(objects or middle_objects(batch, height, width))
     data = ffi.from_buffer("float[]", images)
 
     def step(_keep=keep):
@@ -78,4 +88,5 @@ def our_step(path: Path, images: np.ndarray, **options):
         check(lib.dn_network_backward(network, ffi.NULL))
         check(lib.dn_optimizer_step(optimizer, network, 1e-6, batch))
 
+    step.network = network
     return step
