@@ -5,6 +5,7 @@
 #include "half_conv.h"
 #include "letterbox.h"
 #include "optimizer.h"
+#include "paste.h"
 #include "sums.h"
 #include "suppress.h"
 
@@ -218,9 +219,30 @@ static dn_status wait_for_mark(void *mark)
 static const dn_marks cuda_marks = {make_mark, free_mark, set_mark, follow_mark, wait_for_mark};
 
 const dn_backend dn_cuda_backend = {
-    "cuda",         cuda_count,         cuda_select,       dn_cuda_describe,     cuda_room,
-    cuda_alloc,     cuda_free,          cuda_alloc_host,   cuda_free_host,       cuda_copy_in,
-    cuda_copy_out,  cuda_zero,          cuda_bring,        cuda_copy_out_runs,   cuda_copy,
-    dn_cuda_update, dn_cuda_square_sum, dn_cuda_letterbox, cuda_accept,          dn_cuda_detect,
-    &cuda_marks,    cuda_synchronise,   cuda_kernels,      &dn_cuda_plan_device, &dn_cuda_sums,
+    "cuda",
+    cuda_count,
+    cuda_select,
+    dn_cuda_describe,
+    cuda_room,
+    cuda_alloc,
+    cuda_free,
+    cuda_alloc_host,
+    cuda_free_host,
+    cuda_copy_in,
+    cuda_copy_out,
+    cuda_zero,
+    cuda_bring,
+    cuda_copy_out_runs,
+    cuda_copy,
+    dn_cuda_update,
+    dn_cuda_square_sum,
+    dn_cuda_letterbox,
+    cuda_accept,
+    dn_cuda_detect,
+    &cuda_marks,
+    cuda_synchronise,
+    cuda_kernels,
+    &dn_cuda_plan_device,
+    &dn_cuda_sums,
+    &dn_cuda_mask_device,
 };

@@ -743,6 +743,13 @@ typedef enum dn_fit {
     DN_FIT_CROP, /* its shape is kept, the input is filled, what sticks out is cut off */
 } dn_fit;
 
+/* How a result has its masks. */
+typedef enum dn_mask_form {
+    DN_MASKS_PROBABILITIES, /* dn_instance.mask */
+    DN_MASKS_RLE,           /* dn_result.rle; on a GPU made there, so that only strings travel */
+    DN_MASKS_ON_DEVICE,     /* dn_result.device_masks, in the memory of the network's GPU */
+} dn_mask_form;
+
 /* Zeroed: the defaults. */
 typedef struct dn_predict_options {
     float threshold; /* instances have larger scores; 0: .25 */
@@ -752,7 +759,10 @@ typedef struct dn_predict_options {
     int32_t max_objects; /* at most that many instances, the best ones; 0: all */
     bool on_device;      /* the images' data lie in the memory of the network's GPU */
     bool bgr;            /* of images on the device: they are BGR */
+    dn_mask_form masks;
 } dn_predict_options;
+
+typedef struct dn_device_masks dn_device_masks;
 
 /* One object: a box and one class it may have. */
 typedef struct dn_instance {
@@ -772,6 +782,11 @@ typedef struct dn_result {
     dn_instance *instances; /* (instance_count), by falling score */
     int32_t mask_size;      /* 0: the network has no mask branch */
     float *masks; /* those that instances have, one after the other in their order, or NULL */
+    char *rle;    /* by DN_MASKS_RLE, else NULL: the instances' masks cut at one half, as strings of
+                     dn_masks_encode in their order; an instance without a mask has an empty one */
+    size_t rle_bytes;
+    dn_device_masks *device_masks; /* by DN_MASKS_ON_DEVICE, else NULL: of all instances; who takes
+                                      it away sets NULL */
     double preprocess_ms, network_ms, postprocess_ms; /* of a batch: the mean over its images */
     double branch_ms; /* of network_ms in the mask branch; 0: there is none, or it is not known */
 } dn_result;
@@ -848,6 +863,60 @@ DN_API void dn_stream_stop(dn_stream *stream);
  * 2: the calling thread's own), 0: nothing to wait for. Before a prediction with on_device. */
 DN_API dn_status dn_network_accept(dn_network *network, const void *data, size_t bytes,
                                    uint64_t stream);
+
+/* ---- arrays on a GPU -----------------------------------------------------------------------
+ * Masks and arrays live as long as somebody holds them, also when the network is gone, and are
+ * freed in any thread. Masks are used by one thread at a time. What a call returns is there: nobody
+ * needs to wait for the GPU. */
+
+/* Puts masks into the memory of a GPU, as DN_MASKS_ON_DEVICE leaves them: (count, side, side)
+ * probabilities, NaN for an instance without a mask, and the box that each covers in an image of
+ * height x width. DN_ERROR_DEVICE for the CPU, and in a library without CUDA. */
+DN_API dn_status dn_device_masks_create(const char *device, const float *masks, int32_t side,
+                                        const dn_box *boxes, int32_t count, int32_t height,
+                                        int32_t width, dn_device_masks **out);
+DN_API void dn_device_masks_free(dn_device_masks *masks); /* NULL is allowed */
+
+/* masks, (count, side, side) in host memory. */
+DN_API dn_status dn_device_masks_read(const dn_device_masks *masks, float *out);
+
+/* What dn_masks_encode gives, made on the GPU. */
+DN_API dn_status dn_device_masks_encode(dn_device_masks *masks, float threshold, char **text,
+                                        size_t *length);
+
+typedef struct dn_device_array dn_device_array;
+
+/* What dn_mask_paste_dense gives, all masks on the GPU: (count, height, width) of bool. */
+DN_API dn_status dn_device_masks_paste(const dn_device_masks *masks, float threshold,
+                                       dn_device_array **out);
+
+typedef struct dn_device_array_info {
+    void *data;        /* in the memory of the GPU; row-major without gaps */
+    int32_t device;    /* the GPU's number */
+    char kind;         /* as NumPy names it: 'b' (bool), 'f', 'i', 'u' */
+    int32_t item_size; /* in bytes */
+    int32_t axes;      /* 1..3 */
+    int64_t shape[3];
+} dn_device_array_info;
+
+/* A copy of host memory; of `info` kind, item_size, axes and shape count. */
+DN_API dn_status dn_device_array_create(const char *device, const dn_device_array_info *info,
+                                        const void *values, dn_device_array **out);
+DN_API void dn_device_array_get(const dn_device_array *array, dn_device_array_info *info);
+
+/* Ends one hold of the array: the creator's. NULL is allowed. */
+DN_API void dn_device_array_release(dn_device_array *array);
+
+/* *managed = a DLManagedTensorVersioned of DLPack 1.0, or a DLManagedTensor: another hold, which
+ * its deleter ends. */
+DN_API dn_status dn_device_array_export(dn_device_array *array, bool versioned, void **managed);
+
+/* For Python alone, whose capsules carry exports: its PyCapsule_IsValid and PyCapsule_GetPointer,
+ * to be set once; and the destructor of a capsule, which ends the export that nobody has taken.
+ * (One in Python could not run while an exception is on its way.) */
+DN_API void dn_capsule_use(int (*is_valid)(void *capsule, const char *name),
+                           void *(*pointer)(void *capsule, const char *name));
+DN_API void dn_capsule_end(void *capsule);
 
 typedef struct dn_class_score {
     int32_t class_id;

@@ -137,6 +137,30 @@ def test_boxes_are_clipped_unless_asked_otherwise(network):
     assert np.array_equal(clipped[:, :4], np.clip(free[:, :4], 0, limits))
 
 
+def test_masks_as_strings(network):
+    """Everything that a result makes of them is as of probabilities, but for these."""
+    plain = network.predict(noise(1), **LOW)
+    text = network.predict(noise(1), **LOW, masks="rle")
+    assert text.masks.rle == plain.masks.rle and len(text) == len(text.masks) > 3
+    assert np.array_equal(text.mask_scores, plain.mask_scores)
+    assert np.array_equal(text.masks.data, plain.masks.data)
+    assert np.array_equal(text.masks.area, plain.masks.area)
+    assert text.to_coco(7) == plain.to_coco(7) and text.to_json() == plain.to_json()
+    assert np.array_equal(text.plot(), plain.plot())
+    for i in range(len(text)):
+        for found, wanted in zip(text.masks.crop(i), plain.masks.crop(i), strict=True):
+            assert np.array_equal(found, wanted)
+    some = plain.boxes.cls == plain.boxes.cls[0]
+    assert text[some].masks.rle == plain[some].masks.rle and text[1].masks.rle == [
+        plain.masks.rle[1]
+    ]
+    assert len(text[[]].masks.rle) == len(text[[]].masks.data) == 0
+    batch = network.predict([noise(1), noise(2)], **LOW, masks="rle")
+    assert batch[0].masks.rle == plain.masks.rle
+    with pytest.raises(ValueError, match="masks must be one of probabilities, rle, device"):
+        network.predict(noise(1), masks="runs")
+
+
 def test_stretch_is_what_a_square_image_gives(network):
     image = noise(5)
     square = cv2.resize(image, (64, 64))

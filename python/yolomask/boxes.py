@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._native import DeviceError
 from .arrays import Array, wrap
+from .gpu_arrays import GpuArray
 
 
 class Boxes:
@@ -12,15 +14,24 @@ class Boxes:
 
     id = None  # no tracking
 
-    def __init__(self, data: np.ndarray, shape: tuple[int, int]) -> None:
+    def __init__(self, data: np.ndarray, shape: tuple[int, int], device: str = "cpu") -> None:
         self.data: Array = wrap(data)  # (objects, 6) float32
         self.orig_shape = shape  # (height, width)
+        self.device = device  # of the network that found them
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index) -> Boxes:
-        return Boxes(self.data[index], self.orig_shape)
+        return Boxes(self.data[index], self.orig_shape, self.device)
+
+    def on_device(self) -> GpuArray:
+        """`data` in the memory of the network's GPU, for torch.from_dlpack or cupy.asarray."""
+        if self.device == "cpu":
+            raise DeviceError(
+                "boxes.on_device() needs a network on a GPU; the one that found these is on the CPU"
+            )
+        return GpuArray.copy_of(self.data.numpy(), self.device)
 
     @property
     def xyxy(self) -> Array:

@@ -36,6 +36,13 @@ PRECISIONS = {
 }
 
 
+MASK_FORMS = {
+    "probabilities": lib.DN_MASKS_PROBABILITIES,
+    "rle": lib.DN_MASKS_RLE,
+    "device": lib.DN_MASKS_ON_DEVICE,
+}
+
+
 class DarknetWarning(UserWarning):
     """What the library accepted but did not like, in a sentence."""
 
@@ -85,8 +92,10 @@ def _batches(items: Iterable, size: int) -> Iterator[list]:
             iterator.close()
 
 
-def _predict_options(conf: float, iou: float, max_det: int, stretch: bool) -> object:
+def _predict_options(conf: float, iou: float, max_det: int, stretch: bool, masks: str) -> object:
     """dn_predict_options of what users say."""
+    if masks not in MASK_FORMS:
+        raise ValueError(f"masks must be one of {', '.join(MASK_FORMS)}, not {masks!r}")
     if not (0 <= conf <= 1 and 0 <= iou <= 1):
         raise ValueError(f"conf and iou must be 0 to 1, not {conf} and {iou}")
     if max_det < 0:
@@ -96,6 +105,7 @@ def _predict_options(conf: float, iou: float, max_det: int, stretch: bool) -> ob
     options.nms = max(iou, 1e-30)
     options.fit = lib.DN_FIT_STRETCH if stretch else lib.DN_FIT_LETTERBOX
     options.max_objects = max_det
+    options.masks = MASK_FORMS[masks]
     return options
 
 
@@ -236,6 +246,7 @@ class Network:
         bgr: bool = False,
         stretch: bool = False,
         clip: bool = True,
+        masks: str = "probabilities",
     ) -> Result | list[Result]:
         """The objects of an image file or array, or of a list of them (a list of results then).
 
@@ -243,23 +254,26 @@ class Network:
         GPU may be a batch, (images, height, width, 3), which gives a list. Objects have scores
         above conf, overlap others of their class by at most iou, and are the best max_det (0: all).
         stretch fills the network's input with the image instead of keeping its shape; clip cuts
-        the boxes at the image's border.
+        the boxes at the image's border. masks is how result.masks keeps them: as the branch's
+        "probabilities"; as COCO's strings, "rle", which a GPU makes by itself; or in the memory of
+        the network's GPU, "device".
         """
+        asked = (bgr, conf, iou, max_det, stretch, clip, masks)
         if isinstance(source, list | tuple):
             results = []
             for i in range(0, len(source), self.batch):
                 some = self._load(source[i : i + self.batch], bgr)
-                results += self._predict(some, bgr, conf, iou, max_det, stretch, clip)
+                results += self._predict(some, *asked)
             return results
         there = self._load_there(source)
         if there is not None and not (there and there[0].pixels.index is None):  # a batch
             results = []
             for i in range(0, len(there), self.batch):
                 some = there[i : i + self.batch]
-                results += self._predict(some, bgr, conf, iou, max_det, stretch, clip)
+                results += self._predict(some, *asked)
             return results
         some = there or [images.load(source, bgr)]
-        return self._predict(some, bgr, conf, iou, max_det, stretch, clip)[0]
+        return self._predict(some, *asked)[0]
 
     def _load_there(self, source: object) -> list[images.Loaded] | None:
         """Images of an array on the network's GPU, where they are; None: they come to the host."""
@@ -281,6 +295,7 @@ class Network:
         *,
         bgr: bool = False,
         stretch: bool = False,
+        masks: str = "probabilities",
     ) -> Iterator[Result]:
         """One result after another, of a folder, a pattern, a list of images or arrays, a video
         file, a stream's address or a camera's number. Frames of videos are BGR, as cv2 has them.
@@ -299,7 +314,7 @@ class Network:
                 video = True
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
         items = images.frames_of(images.open_video(source)[0]) if video else source
-        options = _predict_options(conf, iou, max_det, stretch)
+        options = _predict_options(conf, iou, max_det, stretch, masks)
         # frames of a camera would age
         files = not video and not isinstance(items, Iterator)
         for result in self._stream(items, options, bgr or video, None if files else AHEAD):
@@ -340,9 +355,9 @@ class Network:
         del alive
         return [(self.names[best.class_id], best.score) for best in out]
 
-    def _predict(self, loaded, bgr, conf, iou, max_det, stretch, clip) -> list[Result]:
+    def _predict(self, loaded, bgr, conf, iou, max_det, stretch, clip, masks) -> list[Result]:
         """At most a batch of images."""
-        options = _predict_options(conf, iou, max_det, stretch)
+        options = _predict_options(conf, iou, max_det, stretch, masks)
         natives = ffi.new("dn_image[]", len(loaded))
         alive = [images.point_at(natives[i], one.rgb) for i, one in enumerate(loaded)]
         options.on_device, options.bgr = loaded[0].on_device, bgr
@@ -354,7 +369,7 @@ class Network:
         self._warn_user()
         try:
             return [
-                Result.from_native(native, one.pixels, one.path, self.names, bgr, clip)
+                Result.from_native(native, one.pixels, one.path, self.names, bgr, clip, self.device)
                 for native, one in zip(out, loaded, strict=True)
             ]
         finally:

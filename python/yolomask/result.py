@@ -15,7 +15,7 @@ from . import drawing
 from ._native import ffi
 from .boxes import Boxes
 from .images import OnDevice
-from .masks import Masks
+from .masks import Masks, MasksOnDevice, StringMasks
 
 # COCO's category ids of the 80 classes, in order: 1 to 90 without these ten.
 COCO_IDS = [i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}]
@@ -38,6 +38,25 @@ def _instance_type() -> np.dtype:
 INSTANCE = _instance_type()
 
 TOLERANCE = 1.0  # pixels that outlines in text files may be off, for a seventh of the points
+
+
+def _masks(native, rows: np.ndarray, shape: tuple[int, int], device: str) -> Masks:
+    """A dn_result's, in the form that it has."""
+    count, side = native.instance_count, native.mask_size
+    boxes = rows["mask_box"].copy()
+    if native.device_masks:
+        handle, native.device_masks = native.device_masks, ffi.NULL
+        return MasksOnDevice(handle, side, boxes, shape, device)
+    if native.rle:
+        text = bytes(ffi.buffer(native.rle, native.rle_bytes)).decode("ascii")
+        return StringMasks(text.split("\0")[:count], boxes, shape, device)
+    cells = np.full((count, side, side), np.nan, np.float32)
+    there = rows["mask"] != 0  # the masks of these lie one after the other
+    size = 4 * side * side * int(np.count_nonzero(there))
+    if size > 0:
+        buffer = ffi.buffer(native.masks, size)
+        cells[there] = np.frombuffer(buffer, np.float32).reshape(-1, side, side)
+    return Masks(cells, boxes, shape, device)
 
 
 class Result:
@@ -76,8 +95,9 @@ class Result:
         return self._pixels
 
     @classmethod
-    def from_native(cls, native, pixels, path, names, bgr, clip) -> Result:
-        """Copies what a dn_result holds."""
+    def from_native(cls, native, pixels, path, names, bgr, clip, device="cpu") -> Result:
+        """Copies what a dn_result of a network on `device` holds, but for masks on a GPU, which are
+        taken away."""
         shape = (native.height, native.width)
         count, side = native.instance_count, native.mask_size
         rows = np.frombuffer(ffi.buffer(native.instances, count * INSTANCE.itemsize), INSTANCE)
@@ -89,20 +109,14 @@ class Result:
         data[:, 4], data[:, 5] = rows["score"], rows["class_id"]
         masks = None
         if side > 0:
-            cells = np.full((count, side, side), np.nan, np.float32)
-            there = rows["mask"] != 0  # the masks of these lie one after the other
-            size = 4 * side * side * int(np.count_nonzero(there))
-            if size > 0:
-                buffer = ffi.buffer(native.masks, size)
-                cells[there] = np.frombuffer(buffer, np.float32).reshape(-1, side, side)
-            masks = Masks(cells, rows["mask_box"].copy(), shape)
+            masks = _masks(native, rows, shape, device)
         speed = {
             "preprocess": native.preprocess_ms,
             "inference": native.network_ms,
             "postprocess": native.postprocess_ms,
         }
         scores = rows["mask_score"].copy()
-        return cls(pixels, path, names, Boxes(data, shape), masks, scores, speed, bgr)
+        return cls(pixels, path, names, Boxes(data, shape, device), masks, scores, speed, bgr)
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -76,8 +76,9 @@ class Stream:
         except Exception as error:  # of this image; the next ones have theirs
             return error
         try:
+            network, pixels = self.network, self._pixels(one, out)
             return Result.from_native(
-                out.result, self._pixels(one, out), one.path, self.network.names, self.bgr, True
+                out.result, pixels, one.path, network.names, self.bgr, True, network.device
             )
         finally:
             lib.dn_result_free(out.result)

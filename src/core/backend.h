@@ -39,6 +39,7 @@ extern "C" {
 enum { DN_SUM_SCRATCH = 1 << 20 };
 
 typedef struct dn_plan_device dn_plan_device;
+typedef struct dn_mask_device dn_mask_device;
 
 /* Marks in the work that threads ask a device for. */
 typedef struct dn_marks {
@@ -141,6 +142,9 @@ typedef struct dn_backend {
 
     /* NULL: blocks of several devices are added up by the host. */
     const dn_device_sums *sums;
+
+    /* What it does with masks (mask_device.h); NULL: the host does it. */
+    const dn_mask_device *masks;
 } dn_backend;
 
 /* "cpu" (also NULL and ""), "cuda", "cuda:1" or "auto" (the first GPU, or the CPU where none can be

@@ -5,6 +5,7 @@
 
 #include "core/calibration.h"
 #include "core/host.h"
+#include "core/mask_device.h"
 #include "core/memory.h"
 #include "core/params.h"
 #include "math/threads.h"
@@ -327,6 +328,7 @@ void dn_network_free(dn_network *network)
     dn_free(network->tune);
     dn_free(network->layers);
     if (backend) {
+        if (backend->masks) backend->masks->free(network->paster);
         dn_input_scratch_free(backend, &network->scratch);
         if (network->behind) backend->marks->free(network->behind);
         backend->free(network->params);

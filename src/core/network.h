@@ -33,6 +33,7 @@ typedef struct dn_mask_statistics {
 } dn_mask_statistics;
 
 typedef struct dn_host dn_host;             /* host.h */
+typedef struct dn_paster dn_paster;         /* mask_device.h */
 typedef struct dn_param_file dn_param_file; /* params.c */
 
 /* Darknet's losses are sums, whose gradients are some tens at first: below half precision's 65,504.
@@ -101,6 +102,7 @@ struct dn_network {
     dn_range *ranges; /* (layer_count): of the convolutions' inputs (calibration.h), or NULL */
     char *tune;       /* options.tune: owned, or NULL */
     dn_companion companion;
+    dn_paster *paster;  /* where masks become strings on the device (mask_device.h), or NULL */
     uint64_t seen;      /* images, as the weights file says */
     int32_t version[3]; /* header words of the weights file read */
 };

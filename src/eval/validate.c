@@ -198,6 +198,7 @@ static void fill_defaults(dn_validate_options *options)
     if (options->predict.threshold <= 0) options->predict.threshold = DN_THRESHOLD;
     if (options->predict.nms <= 0) options->predict.nms = DN_OVERLAP;
     if (options->predict.max_objects <= 0) options->predict.max_objects = DN_OBJECTS;
+    options->predict.masks = DN_MASKS_PROBABILITIES; /* they are pasted one by one */
 }
 
 static void choose_masks(dn_validation *validation)

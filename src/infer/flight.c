@@ -85,8 +85,11 @@ static dn_status find(dn_flight *flight, dn_network *network, const dn_input_rul
         dn_result *result = flight->results[i];
         const dn_letterbox letterbox = dn_input_letterbox(rule, result->width, result->height);
         DN_TRY(dn_predict_find(network, i, &letterbox, options, result));
-        if (layer) DN_TRY(dn_masks_place(layer, i, &letterbox, result, &flight->lists[i]));
+        if (layer && options->masks == DN_MASKS_PROBABILITIES)
+            DN_TRY(dn_masks_place(layer, i, &letterbox, result, &flight->lists[i]));
     }
+    if (options->masks != DN_MASKS_PROBABILITIES) /* strings and scores are waited for */
+        return dn_give_masks(network, 0, flight->count, options, flight->results);
     if (!layer) return DN_OK;
     return can_wait(flight, layer) ? bring_masks(flight, layer)
                                    : take_masks(flight, network, layer);

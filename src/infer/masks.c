@@ -7,8 +7,10 @@
  */
 #include "infer/predict.h"
 
+#include "core/mask_device.h"
 #include "core/memory.h"
 #include "layers/mask.h"
+#include "math/mask_paste.h"
 
 /* The first RoI of the image, and how many it has. */
 static int32_t rois_of_image(const dn_roi_set *set, int32_t image, int32_t *count)
@@ -19,18 +21,6 @@ static int32_t rois_of_image(const dn_roi_set *set, int32_t image, int32_t *coun
     while (last < set->count && set->rois[last].image == image) last++;
     *count = last - first;
     return first;
-}
-
-static float mean_above_half(const float *mask, int32_t cells)
-{
-    float sum = 0.0f;
-    int32_t count = 0;
-    for (int32_t i = 0; i < cells; i++) {
-        if (mask[i] <= 0.5f) continue;
-        sum += mask[i];
-        count++;
-    }
-    return count ? sum / (float)count : 0.0f;
 }
 
 /* The RoI of an instance among roi_count ones from `first` on; -1: it has none. */
@@ -93,7 +83,7 @@ void dn_masks_score(dn_result *result)
         if (!instance->mask) continue;
         instance->mask_score =
             instance->score *
-            mean_above_half(instance->mask, result->mask_size * result->mask_size);
+            dn_mask_mean_above_half(instance->mask, result->mask_size * result->mask_size);
     }
 }
 
@@ -109,4 +99,23 @@ dn_status dn_attach_masks(const dn_network *network, int32_t image, const dn_let
     dn_free(list.requests);
     if (status == DN_OK) dn_masks_score(result);
     return status;
+}
+
+void dn_list_masks(const dn_layer *layer, int32_t image, const dn_letterbox *letterbox,
+                   dn_result *result, dn_mask_job *jobs)
+{
+    int32_t roi_count;
+    const int32_t first = rois_of_image(layer->rois, image, &roi_count);
+    result->mask_size = layer->out.w;
+    for (int32_t i = 0; i < result->instance_count; i++) {
+        dn_instance *instance = &result->instances[i];
+        const int32_t r = roi_of(layer->rois, first, roi_count, instance);
+        if (r >= 0)
+            instance->mask_box = dn_letterbox_to_image(letterbox, layer->rois->rois[r].expanded);
+        jobs[i] = (dn_mask_job){.roi = r,
+                                .class_id = instance->class_id,
+                                .box = instance->mask_box,
+                                .height = result->height,
+                                .width = result->width};
+    }
 }

@@ -74,7 +74,7 @@ dn_status dn_predict_find(dn_network *network, int32_t image, const dn_letterbox
     return DN_OK;
 }
 
-/* An image of width x height of the last pass. */
+/* An image of width x height of the last pass, but for its masks. */
 static dn_status fill_result(dn_network *network, int32_t image, int32_t width, int32_t height,
                              const dn_predict_options *options, dn_result *result)
 {
@@ -82,8 +82,7 @@ static dn_status fill_result(dn_network *network, int32_t image, int32_t width, 
     const dn_letterbox letterbox = dn_input_letterbox(&rule, width, height);
     result->width = width;
     result->height = height;
-    DN_TRY(dn_predict_find(network, image, &letterbox, options, result));
-    return dn_attach_masks(network, image, &letterbox, result);
+    return dn_predict_find(network, image, &letterbox, options, result);
 }
 
 /* Images of one pass: count <= the network's batch. */
@@ -99,6 +98,7 @@ static dn_status predict_pass(dn_network *network, const dn_image *images, int32
     const double ran = 1e3 * dn_now(), branch = 1e3 * network->branch_seconds;
     for (int32_t i = 0; i < count; i++)
         DN_TRY(fill_result(network, i, images[i].width, images[i].height, options, out[i]));
+    DN_TRY(dn_give_masks(network, 0, count, options, out));
     const double done = 1e3 * dn_now();
     for (int32_t i = 0; i < count; i++) {
         out[i]->preprocess_ms = (prepared - start) / count;
@@ -167,7 +167,8 @@ dn_status dn_network_get_result(dn_network *network, int32_t image, int32_t widt
     DN_TRY(dn_network_enter(network));
     dn_result *result = dn_alloc(sizeof *result);
     if (!result) return DN_ERROR_MEMORY;
-    const dn_status status = fill_result(network, image, width, height, &asked, result);
+    dn_status status = fill_result(network, image, width, height, &asked, result);
+    if (status == DN_OK) status = dn_give_masks(network, image, 1, &asked, &result);
     if (status == DN_OK)
         *out = result;
     else
@@ -180,5 +181,7 @@ void dn_result_free(dn_result *result)
     if (!result) return;
     dn_free(result->instances);
     dn_free(result->masks);
+    dn_free(result->rle);
+    dn_device_masks_free(result->device_masks);
     dn_free(result);
 }

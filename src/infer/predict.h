@@ -32,4 +32,19 @@ dn_predict_options dn_predict_defaults(const dn_predict_options *options);
 dn_status dn_predict_find(dn_network *network, int32_t image, const dn_letterbox *letterbox,
                           const dn_predict_options *options, dn_result *result);
 
+/* Lists them instead, one of each instance, jobs (instance_count), and fills mask_size and the
+ * instances' mask_box. */
+typedef struct dn_mask_job dn_mask_job;
+void dn_list_masks(const dn_layer *layer, int32_t image, const dn_letterbox *letterbox,
+                   dn_result *result, dn_mask_job *jobs);
+
+/* Gives a paster that holds the masks of a result to *out, which owns it from then on. */
+dn_status dn_device_masks_of(const dn_network *network, dn_paster *paster, const dn_result *result,
+                             dn_device_masks **out);
+
+/* Gives the instances of `count` images of the last pass, from image `first` on, their masks in the
+ * form that the options say, and their mask_box and mask_score; results: (count). */
+dn_status dn_give_masks(dn_network *network, int32_t first, int32_t count,
+                        const dn_predict_options *options, dn_result **results);
+
 #endif

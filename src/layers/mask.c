@@ -396,3 +396,13 @@ dn_status dn_masks_of(const dn_layer *layer, const dn_network *network,
     dn_free(starts);
     return status;
 }
+
+const float *dn_mask_values_of(const dn_layer *layer, const dn_network *network,
+                               const dn_mask_request *request, bool *logits)
+{
+    const dn_tensor *in = dn_input_shape(layer, network, 0);
+    *logits = !dn_mask_is_in_output(layer, request);
+    if (!*logits) return layer->out.data + request->roi * dn_tensor_size(&layer->out);
+    if (((const dn_mask *)layer->state)->in_planes) return NULL;
+    return in->data + plane_offset(in, request->roi, channel_of(layer, request->class_id));
+}

@@ -49,6 +49,11 @@ bool dn_mask_is_in_output(const dn_layer *layer, const dn_mask_request *request)
 dn_status dn_masks_of(const dn_layer *layer, const dn_network *network,
                       const dn_mask_request *requests, int32_t count, float *out);
 
+/* Where one of them lies, (h, w), in the memory of the network's device, behind the last pass:
+ * probabilities or *logits. NULL: it has to be asked for by dn_masks_of. */
+const float *dn_mask_values_of(const dn_layer *layer, const dn_network *network,
+                               const dn_mask_request *request, bool *logits);
+
 #ifdef __cplusplus
 }
 #endif

@@ -145,6 +145,25 @@ DN_HOST_EXPORT void dn_host_take(void *block)
     dn_host_free(block);
 }
 
+DN_HOST_EXPORT void dn_host_get(int device, void *bytes, const void *block, size_t count)
+{
+    const int before = dn_host_current();
+    dn_host_current() = device;
+    {
+        const dn_host_access open;
+        std::memcpy(bytes, block, count);
+    }
+    dn_host_current() = before;
+}
+
+/* How many there are. */
+DN_HOST_EXPORT long dn_host_blocks()
+{
+    dn_host_memory &memory = dn_host_all();
+    const std::lock_guard<std::mutex> guard(memory.lock);
+    return (long)memory.blocks.size();
+}
+
 DN_HOST_EXPORT long dn_host_copies()
 {
     return dn_host_to_host().count;

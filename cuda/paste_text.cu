@@ -1,0 +1,317 @@
+/* Masks on the device as COCO's strings of runs. See paste.h.
+ *
+ * Method: down the image's columns, one behind the other, a mask is a chain of turns: pixels that
+ * are not as the one before. A block takes a mask. Its threads take columns and count the turns of
+ * each, piece by piece as data/mask_paste.c does where rounding may decide; a scan over the columns
+ * and one over the masks say where each turn has its place, and a second walk writes them. Runs are
+ * differences of turns: their numbers' characters are counted, scanned and written in the same way.
+ * The order is that of pixels and masks, whatever the GPU; nothing is added atomically.
+ *
+ * Strings of all masks, with what says how long they are, come in one copy. There is room for those
+ * of usual masks, with two turns a column; where it was too little, more is made and all is done
+ * again.
+ */
+#include "paste.h"
+
+#include "math/rle_text.h"
+
+enum {
+    DN_TURNS_A_COLUMN = 4, /* that there is room for at first */
+    DN_TEXT_A_COLUMN = 8,  /* half of it comes in the first copy */
+    DN_TEXT_A_MASK = 16,
+    DN_MARGIN = 64
+};
+
+/* How much there is of all masks. */
+typedef struct dn_paste_totals {
+    int64_t turns, text;
+} dn_paste_totals;
+
+/* Pointers lead to device memory. */
+typedef struct dn_paste_work {
+    dn_paste_view view;
+    int32_t *begins;      /* (count, side + 2): the first row of each piece */
+    uint32_t *columns;    /* (columns): a mask's turns before each of them */
+    int64_t *turn_starts; /* (count + 1): a mask's turns are turns[start] .. */
+    int64_t *text_starts; /* (count + 1) */
+    uint32_t *turns;      /* (turn_room): pixels, column after column */
+    dn_paste_totals *totals;
+    char *text; /* (text_room) */
+    int64_t turn_room, text_room;
+} dn_paste_work;
+
+/* The sum of `value` over the block's threads before this one; *all: over all. All call it. */
+static __device__ int64_t scan_block(int64_t value, int64_t *all)
+{
+    __shared__ int64_t sums[2][DN_BLOCK];
+    const unsigned t = threadIdx.x;
+    unsigned now = 0;
+    __syncthreads(); /* the scan before may still be read */
+    sums[0][t] = value;
+    for (unsigned step = 1; step < blockDim.x; step *= 2) {
+        __syncthreads();
+        sums[1 - now][t] = sums[now][t] + (t >= step ? sums[now][t - step] : 0);
+        now = 1 - now;
+    }
+    __syncthreads();
+    *all = sums[now][blockDim.x - 1];
+    return sums[now][t] - value;
+}
+
+/* values[0 .. count - 1] become the sums of those before them, values[count] and *total that of
+ * all. */
+static __global__ void scan_starts(int64_t *values, int64_t count, int64_t *total)
+{
+    DN_BLOCK_STRIDE(b, 1)
+    {
+        int64_t carry = 0;
+        for (int64_t first = 0; first < count; first += blockDim.x) {
+            const int64_t i = first + threadIdx.x;
+            int64_t all;
+            const int64_t before = scan_block(i < count ? values[i] : 0, &all);
+            if (i < count) values[i] = carry + before;
+            carry += all;
+        }
+        if (threadIdx.x == 0) *total = values[count] = carry;
+    }
+}
+
+/* ---- Turns ---- */
+
+/* Calls turn(row) at every turn of an image column of mask k, from the top. */
+template <typename Turn>
+static __device__ void walk_column(const dn_paste_work &w, int64_t k, int32_t x, Turn turn)
+{
+    const dn_paste_view &v = w.view;
+    const dn_paste_item &item = v.items[k];
+    const int32_t *begins = w.begins + k * (v.side + 2);
+    const float *mask = v.masks + k * v.side * v.side;
+    const dn_paste_spot column = dn_paste_spot_of(item.across, x);
+    bool inside = x > 0 && dn_paste_pixel(v, k, x - 1, item.height - 1);
+    if (inside && (column.piece < 0 || begins[0] > 0)) {
+        turn(0);
+        inside = false;
+    }
+    if (column.piece < 0) return;
+    dn_paste_piece piece = {item.down, 0, 0, begins[0], 0.0, 0.0, v.threshold};
+    for (int32_t p = 0; p <= v.side; p++) {
+        piece.index = p;
+        piece.begin = piece.end;
+        piece.end = begins[p + 1];
+        piece.a = piece.b;
+        piece.b = dn_paste_cell(mask, v.side, p, column);
+        if (piece.begin == piece.end) continue;
+        int32_t end = piece.end;
+        bool set = dn_paste_surely_inside(piece.a, v.threshold) &&
+                   dn_paste_surely_inside(piece.b, v.threshold);
+        if (!set && !(dn_paste_surely_outside(piece.a, v.threshold) &&
+                      dn_paste_surely_outside(piece.b, v.threshold))) {
+            set = dn_paste_is_set(&piece, piece.begin);
+            end = dn_paste_search_turn(&piece, set);
+        }
+        if (set != inside) turn(piece.begin);
+        if (end < piece.end) turn(end);
+        inside = end < piece.end ? !set : set;
+    }
+    if (inside && piece.end < item.height) turn(piece.end);
+}
+
+/* begins, and turns of the columns and of the masks. */
+static __global__ void count_turns(dn_paste_work w)
+{
+    const int32_t pieces = w.view.side + 2;
+    DN_BLOCK_STRIDE(k, w.view.count)
+    {
+        const dn_paste_item &item = w.view.items[k];
+        int32_t *begins = w.begins + k * pieces;
+        int64_t carry = 0;
+        for (int32_t p = (int32_t)threadIdx.x; p < pieces && item.columns > 0;
+             p += (int32_t)blockDim.x)
+            begins[p] = dn_paste_first_pixel(item.down, 0, item.height, p - 1);
+        __syncthreads();
+        for (int32_t first = 0; first < item.columns; first += (int32_t)blockDim.x) {
+            const int32_t column = first + (int32_t)threadIdx.x;
+            int64_t turns = 0, all;
+            if (column < item.columns)
+                walk_column(w, k, item.first + column, [&turns](int32_t) { turns++; });
+            const int64_t before = scan_block(turns, &all);
+            if (column < item.columns) w.columns[item.start + column] = (uint32_t)(carry + before);
+            carry += all;
+        }
+        if (threadIdx.x == 0) w.turn_starts[k] = carry;
+    }
+}
+
+/* ---- Text ---- */
+
+/* Run i of n + 1 as its number in the string. */
+static __device__ int64_t number_of(const uint32_t *turns, int64_t n, uint32_t pixels, int64_t i)
+{
+    const int64_t end = i < n ? turns[i] : pixels, begin = i > 0 ? turns[i - 1] : 0;
+    const int64_t run = end - begin;
+    if (i < DN_DELTA_FROM) return run;
+    return run - ((int64_t)turns[i - 2] - (int64_t)turns[i - 3]);
+}
+
+/* The characters of mask k, without its NUL, by the threads of a block; written where `text` is not
+ * NULL. */
+static __device__ int64_t spell(const dn_paste_work &w, int64_t k, char *text)
+{
+    const dn_paste_item &item = w.view.items[k];
+    const uint32_t *turns = w.turns + w.turn_starts[k];
+    const int64_t n = w.turn_starts[k + 1] - w.turn_starts[k];
+    const uint32_t pixels = (uint32_t)item.height * (uint32_t)item.width;
+    int64_t carry = 0;
+    for (int64_t first = 0; first <= n; first += blockDim.x) {
+        const int64_t i = first + threadIdx.x;
+        const int64_t number = i <= n ? number_of(turns, n, pixels, i) : 0;
+        int64_t all;
+        const int64_t length = i <= n ? (int64_t)dn_rle_put_number(nullptr, number) : 0;
+        const int64_t before = scan_block(length, &all);
+        if (text && i <= n) dn_rle_put_number(text + carry + before, number);
+        carry += all;
+    }
+    return carry;
+}
+
+static __global__ void write_turns(dn_paste_work w)
+{
+    if (w.turn_starts[w.view.count] > w.turn_room) return;
+    DN_BLOCK_STRIDE(k, w.view.count)
+    {
+        const dn_paste_item &item = w.view.items[k];
+        for (int32_t column = (int32_t)threadIdx.x; column < item.columns;
+             column += (int32_t)blockDim.x) {
+            uint32_t *turns = w.turns + w.turn_starts[k] + w.columns[item.start + column];
+            const uint32_t top = (uint32_t)(item.first + column) * (uint32_t)item.height;
+            walk_column(w, k, item.first + column,
+                        [&turns, top](int32_t row) { *turns++ = top + (uint32_t)row; });
+        }
+        __syncthreads(); /* all turns of the mask are there */
+        const int64_t length = spell(w, k, nullptr);
+        if (threadIdx.x == 0) w.text_starts[k] = length + 1;
+    }
+}
+
+static __global__ void write_text(dn_paste_work w)
+{
+    if (w.turn_starts[w.view.count] > w.turn_room || w.text_starts[w.view.count] > w.text_room)
+        return;
+    DN_BLOCK_STRIDE(k, w.view.count)
+    {
+        char *text = w.text + w.text_starts[k];
+        const int64_t length = spell(w, k, text);
+        if (threadIdx.x == 0) text[length] = '\0';
+    }
+}
+
+/* ---- Memory ---- */
+
+/* Takes so many bytes behind *at. */
+static char *part(char **at, int64_t bytes)
+{
+    char *begin = *at;
+    *at += (bytes + 15) / 16 * 16;
+    return begin;
+}
+
+/* Totals, means, text lie behind each other in what comes back. */
+static size_t means_at()
+{
+    return sizeof(dn_paste_totals);
+}
+
+static size_t text_at(const dn_paster *paster)
+{
+    return means_at() + (size_t)paster->count * sizeof(float);
+}
+
+static size_t lay_out(const dn_paster *paster, char *block, dn_paste_work *w)
+{
+    const int64_t count = paster->count;
+    char *at = block;
+    w->turn_starts = (int64_t *)(void *)part(&at, (count + 1) * 8);
+    w->text_starts = (int64_t *)(void *)part(&at, (count + 1) * 8);
+    w->begins = (int32_t *)(void *)part(&at, count * (paster->side + 2) * 4);
+    w->columns = (uint32_t *)(void *)part(&at, paster->columns * 4);
+    w->turns = (uint32_t *)(void *)part(&at, w->turn_room * 4);
+    return (size_t)(at - block);
+}
+
+static dn_status reserve(dn_paster *paster, float threshold, dn_paste_work *w)
+{
+    const int64_t turns = paster->columns * DN_TURNS_A_COLUMN + DN_MARGIN;
+    const int64_t text =
+        paster->columns * DN_TEXT_A_COLUMN + (int64_t)paster->count * DN_TEXT_A_MASK + DN_MARGIN;
+    if (turns > paster->turn_room) paster->turn_room = turns;
+    if (text > paster->text_room) paster->text_room = text;
+    *w = dn_paste_work();
+    w->view = dn_paste_view_of(paster, threshold);
+    w->turn_room = paster->turn_room;
+    w->text_room = paster->text_room;
+    DN_TRY(dn_room_reserve(&paster->scratch, lay_out(paster, nullptr, w)));
+    lay_out(paster, paster->scratch.block, w);
+    DN_TRY(dn_staging_begin(&paster->found, text_at(paster) + (size_t)w->text_room));
+    w->totals = (dn_paste_totals *)(void *)paster->found.block;
+    w->text = paster->found.block + text_at(paster);
+    return DN_OK;
+}
+
+static dn_status launch(const dn_paste_work &w)
+{
+    const int64_t count = w.view.count;
+    DN_LAUNCH_BLOCKS(count_turns, count, w);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_LAUNCH_BLOCKS(scan_starts, 1, w.turn_starts, count, &w.totals->turns);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_LAUNCH_BLOCKS(write_turns, count, w);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_LAUNCH_BLOCKS(scan_starts, 1, w.text_starts, count, &w.totals->text);
+    DN_CUDA_TRY(cudaGetLastError());
+    DN_LAUNCH_BLOCKS(write_text, count, w);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
+/* Brings totals, means and as much text as usual masks have. */
+static dn_status bring(dn_paster *paster, const dn_paste_work &w, size_t *brought)
+{
+    const size_t text = (size_t)(paster->columns * (DN_TEXT_A_COLUMN / 2) +
+                                 (int64_t)paster->count * DN_TEXT_A_MASK);
+    *brought = text_at(paster) + (text < (size_t)w.text_room ? text : (size_t)w.text_room);
+    DN_TRY(dn_staging_bring(&paster->found, 0, *brought));
+    return dn_staging_wait(&paster->found);
+}
+
+/* Makes all text, if there is room for it. */
+static dn_status try_once(dn_paster *paster, float threshold, bool *fits, size_t *length)
+{
+    dn_paste_work w;
+    size_t brought;
+    DN_TRY(reserve(paster, threshold, &w));
+    DN_TRY(dn_paste_means(&w.view, (float *)(void *)(paster->found.block + means_at())));
+    DN_TRY(launch(w));
+    DN_TRY(bring(paster, w, &brought));
+    const dn_paste_totals totals = *(const dn_paste_totals *)(const void *)paster->found.host;
+    *fits = totals.turns <= w.turn_room && totals.text <= w.text_room;
+    if (totals.turns > w.turn_room)
+        paster->turn_room = 2 * totals.turns;
+    else if (totals.text > w.text_room)
+        paster->text_room = 2 * totals.text;
+    if (!*fits) return DN_OK;
+    *length = (size_t)totals.text;
+    const size_t all = text_at(paster) + *length;
+    if (all <= brought) return DN_OK;
+    DN_TRY(dn_staging_bring(&paster->found, brought, all - brought));
+    return dn_staging_wait(&paster->found);
+}
+
+dn_status dn_paste_encode(dn_paster *paster, float threshold, const char **text, size_t *length,
+                          const float **means)
+{
+    bool fits = false;
+    while (!fits) DN_TRY(try_once(paster, threshold, &fits, length));
+    *text = paster->found.host + text_at(paster);
+    *means = (const float *)(const void *)(paster->found.host + means_at());
+    return DN_OK;
+}
