@@ -7,8 +7,8 @@ Steps, each timed, limited in time, and of no consequence for the others:
   build      GPU=1 and GPU=1 CUDNN=1, by make with the variables given, e.g. DEPS=build/deps
   tests      tests/test_cuda_*.py with both libraries; then, alone on the GPU, test_cuda_memory.py
              and the slow ones of test_cuda_plan.py
-  sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers and of the detector's
-             way to boxes and RoIs (SANITIZER=<pytest's -k>)
+  sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers, of the detector's way
+             to boxes and RoIs and of pasted masks (SANITIZER=<pytest's -k>)
   bench      bench/bench_gpu.py with both libraries, PyTorch beside the second; then
              bench/bench_layers.py: kernels that move and pool, and the layers of whole networks
 Tests and sanitizer run at the same time, the benchmark alone. The report is a page of markdown; it
@@ -40,7 +40,9 @@ FOLDER = ROOT / "build/gpu-check"
 SITE = FOLDER / "site"
 LIBRARIES = {"cuBLAS": FOLDER / "libdarknet.so", "cuDNN": FOLDER / "cudnn/libdarknet.so"}
 PARTS = ["wheels", "build", "tests", "sanitizer", "bench"]
-SANITIZER = "against_cpu or two_heads_three_images or test_activations or test_mask_branch"
+SANITIZER = (
+    "against_cpu or two_heads_three_images or test_activations or test_mask_branch or test_pasting"
+)
 
 
 @dataclass
@@ -173,7 +175,7 @@ def tests(kind: str) -> None:
 
 def memory(kind: str) -> None:
     command = pytest(marks="slow", files="tests/test_cuda_memory.py")
-    run(f"memory, {kind}", command, f"memory-{kind.lower()}", 90, tests_words,
+    run(f"memory, {kind}", command, f"memory-{kind.lower()}", 150, tests_words,
         YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
 
 
