@@ -5,7 +5,7 @@
  * For each, each form runs each problem that it fits; an output may differ by a share of the sum
  * of the products' sizes (Winograd's by a larger one).
  * Inputs and weights are whole multiples of UNIT that int8 and bfloat16 hold without rounding, so
- * one sum is the truth for forms of every precision.
+ * one sum is the truth for forms of every precision. Beside that, what low precision is given.
  */
 #include "darknet.h"
 #include "math/activation.h"
@@ -168,6 +168,53 @@ static void check(instruction_set *set, int problem, arrays *a)
     }
 }
 
+/* What a network that allows a precision gets; "": any form of float32. */
+static const struct {
+    const char *isa;
+    dn_precision precision;
+    const char *strided, *winograd; /* of a 3x3 convolution with stride 2, with stride 1 */
+} choices[] = {
+    {"plain", DN_PRECISION_INT8, "", ""},
+    {"plain", DN_PRECISION_BF16, "", ""},
+    {"neon", DN_PRECISION_INT8, "", ""},
+    {"neon", DN_PRECISION_BF16, "", ""},
+    {"avx2", DN_PRECISION_INT8, "int8", ""},
+    {"avx2", DN_PRECISION_BF16, "", ""},
+    {"avx512", DN_PRECISION_INT8, "", ""},
+    {"avx512", DN_PRECISION_BF16, "", ""},
+    {"avx512vnni", DN_PRECISION_INT8, "int8", "int8"},
+    {"avx512vnni", DN_PRECISION_BF16, "", ""},
+    {"avx512bf16", DN_PRECISION_INT8, "int8", "int8"},
+    {"avx512bf16", DN_PRECISION_BF16, "bf16", ""},
+};
+
+static void check_choice(instruction_set *set, int row, int stride, const char *wanted)
+{
+    const int out = 26 / stride;
+    const dn_test_conv_form_args p = {
+        .conv = {1, 1, 512, 256, 26, 26, 3, stride, stride, 1, 1, out, out, "leaky", false, 2},
+        .after_add = "linear",
+        .in_scale = UNIT,
+        .in_zero = ZERO};
+    if (!*wanted) wanted = dn_test_conv_choice(&p, DN_PRECISION_F32);
+    const char *found = dn_test_conv_choice(&p, choices[row].precision);
+    if (strcmp(found, wanted) == 0) {
+        ++set->passed;
+        return;
+    }
+    ++set->failed;
+    printf("%s: row %d, stride %d: %s, not %s\n", set->name, row, stride, found, wanted);
+}
+
+static void check_choices(instruction_set *set)
+{
+    for (int i = 0; i < (int)(sizeof choices / sizeof *choices); ++i) {
+        if (strcmp(choices[i].isa, set->name) != 0) continue;
+        check_choice(set, i, 2, choices[i].strided);
+        check_choice(set, i, 1, choices[i].winograd);
+    }
+}
+
 static bool is_asked_for(const char *isa, int count, char **names)
 {
     for (int i = 0; i < count; ++i)
@@ -186,6 +233,8 @@ int main(int count, char **names)
         present[i] = is_asked_for(sets[i].name, count - 1, names + 1) && dn_test_isa(sets[i].name);
         checked += present[i];
     }
+    for (int i = 0; i < SETS; ++i)
+        if (present[i] && dn_test_isa(sets[i].name)) check_choices(&sets[i]);
     for (int problem = 0; problem < PROBLEMS; ++problem) {
         arrays a = make_arrays(&problems[problem].conv);
         for (int i = 0; i < SETS; ++i)
