@@ -90,6 +90,32 @@ def test_what_is_missing_and_how_it_is_installed(tmp_path, nowhere):
     assert f"{python} -m pip install nvidia-cudnn-cu13," in second
 
 
+def test_nccl_is_used_where_it_is(tmp_path, nowhere):
+    """Its wheel's place becomes a run path, and nothing is linked with it; without it sums are the
+    host's; NCCL=1 insists."""
+    if Path("/usr/include/nccl.h").exists():
+        pytest.skip("this system has NCCL, which comes before wheels")
+    wheel = tmp_path / "site/nvidia/nccl"
+    command = ("make", "-n", "GPU=1", "ARCH=", "all")
+
+    def build(*words) -> str:
+        given = {f"{key}={value}" for key, value in nowhere.items()}
+        return run(*command, f"BUILD={tmp_path}/build", *given, *words).stdout
+
+    assert "sums_without" in build() and "sums_nccl" not in build()
+    touch(wheel / "include/nccl.h", wheel / "lib/libnccl.so.2")
+    assert find("nccl", nowhere) == [
+        f"-isystem={wheel}/include", f"{wheel}/lib/libnccl.so.2", f"-Wl,-rpath,{wheel}/lib"
+    ]  # fmt: skip
+    made = build()
+    assert "sums_nccl" in made and "sums_without" not in made
+    assert f"-Wl,-rpath,{wheel}/lib" in made and f"{wheel}/lib/libnccl" not in made
+    assert "sums_without" in build("NCCL=0")
+    done = run("tools/needs.sh", "nccl", **nowhere | {"PYTHON": "false"})
+    assert done.returncode == 1
+    assert "NCCL=1 needs NCCL 2" in done.stderr and "nvidia-nccl-cu13," in done.stderr
+
+
 def test_cudnn_needs_the_gpu():
     done = run("make", "-n", "CUDNN=1", "GPU=0", "all")
     assert done.returncode != 0 and "CUDNN=1 and CUDNN_HALF=1 need GPU=1" in done.stderr
