@@ -43,14 +43,17 @@ def image(net: Net, count: int, seed: int = 0) -> np.ndarray:
 
 
 def scatter(net: Net) -> None:
-    """Biases and statistics that change something."""
+    """Biases and statistics that change something, and masks that are not all next to 1/2."""
     rng = np.random.default_rng(11)
+    types = kinds(net)
     for i in range(net.info.layer_count):
         for name, values in net.params(i).items():
             if name in ("biases", "mean"):
                 values[:] = rng.normal(0, 0.1, values.size)
             elif name in ("scales", "variance"):
                 values[:] = rng.uniform(0.5, 1.5, values.size)
+            elif types[i + 1 : i + 2] == ["mask"]:
+                values[:] = rng.normal(0, 1, values.size)
     lib.dn_network_touch(net.handle)
 
 
@@ -102,6 +105,7 @@ def test_every_cfg(name):
     nets = pair(path, width=64, height=96, batch=2)
     for net in nets:
         if "roialign" in kinds(net):
+            scatter(net)
             place_boxes(net, 2)
     agree(*nets, image(nets[0], 2))
 
