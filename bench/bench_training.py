@@ -108,7 +108,22 @@ def torch_forward(path: Path, images: np.ndarray, device: str, half: bool):
     layout = torch.channels_last if half else torch.contiguous_format
     model = model.to(device, kind, memory_format=layout)
     x = torch.from_numpy(images).to(device, kind, memory_format=layout)
-    return graphed(lambda: model.head_inputs(x), half)
+    return graphed(lambda: model.head_inputs(x), half and device != "cpu")
+
+
+def fastest_product(device: str, side: int):
+    """Products of square matrices in float16, and the operations of each."""
+    for n in (side // 2, side):
+        a, b = (torch.rand(n, n, device=device, dtype=torch.float16) for _ in range(2))
+        out = torch.empty_like(a)
+        yield lambda a=a, b=b, out=out: torch.matmul(a, b, out=out), 2 * n**3
+
+
+def fastest_copy(device: str, count: int):
+    """A copy on the device, and the bytes that it reads and writes."""
+    a = torch.ones(count // 4, device=device)
+    b = torch.empty_like(a)
+    return lambda: b.copy_(a), 2 * 4 * (count // 4)
 
 
 def graphed(forward, graph: bool):
@@ -131,13 +146,16 @@ def graphed(forward, graph: bool):
     return captured.replay
 
 
-def torch_branch(rois: int, device: str):
-    """The mask branch of cfg/yolomask.cfg behind its pooled boxes, in float16, channels last, as a
-    CUDA graph; with torchvision's pooling of three maps where that is installed."""
-    layers = []
+def torch_branch(path: Path, rois: int, device: str):
+    """The mask branch of cfg/yolomask.cfg behind its pooled boxes, with as many channels as the
+    cfg's, in float16, channels last, as a CUDA graph; with torchvision's pooling of three maps
+    where that is installed."""
+    last = [s for s in read_sections(path) if s.name == "deconvolutional"][-1]
+    layers, width = [], last.number("filters", 1)
     for _ in range(4):
-        layers += [nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True)]
-    layers += [nn.ConvTranspose2d(256, 256, 2, 2), nn.ReLU(inplace=True), nn.Conv2d(256, 80, 1)]
+        layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True)]
+    layers += [nn.ConvTranspose2d(width, width, 2, 2), nn.ReLU(inplace=True)]
+    layers.append(nn.Conv2d(width, 80, 1))
     model = nn.Sequential(*layers, nn.Sigmoid()).eval()
     model = model.to(device, torch.float16, memory_format=torch.channels_last)
 
@@ -148,9 +166,9 @@ def torch_branch(rois: int, device: str):
     try:
         from torchvision.ops import roi_align
     except ImportError:
-        x = tensor(rois, 256, 14, 14)
-        return graphed(lambda: model(x), True)
-    maps = [tensor(1, 256, side, side) for side in (13, 26, 52)]
+        x = tensor(rois, width, 14, 14)
+        return graphed(lambda: model(x), device != "cpu")
+    maps = [tensor(1, width, side, side) for side in (13, 26, 52)]
     corners = torch.rand((rois, 2), device=device, dtype=torch.float16) * 200
     boxes = torch.cat([torch.zeros_like(corners[:, :1]), corners, corners + 150], 1)
 
@@ -160,7 +178,7 @@ def torch_branch(rois: int, device: str):
         ]
         return model(sum(bins))
 
-    return graphed(forward, True)
+    return graphed(forward, device != "cpu")
 
 
 def torch_step(path: Path, images: np.ndarray, device: str = "cpu", amp: bool = False):

@@ -338,7 +338,7 @@ def main() -> int:
         torch = ["--torch"] if importlib.util.find_spec("torch") else []
         for kind in built:
             last = kind == built[-1]
-            beside = [*torch, "--steps", "--limit", "200"] if last else ["--batches", "64"]
+            beside = [*torch, "--limit", "200"] if last else ["--batches", "64"]
             bench(kind, beside)
         if built:
             layers("kernels", built[-1])
