@@ -68,7 +68,7 @@ def torch_forward(cfg: str, batch: int, options) -> Step:
 def measure_forward(options) -> None:
     for cfg in ("yolov3", "yolov4-tiny", "yolomask-v4-tiny"):
         weights = find_weights(options) if cfg == "yolomask-v4-tiny" else ""
-        for batch in (1, 32, 8):
+        for batch in options.inference:
             makers: dict[str, Callable[[], Step]] = {
                 who: lambda c=cfg, b=batch, w=weights, p=who: forward(c, b, options, w, p)
                 for who in PRECISIONS
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--limit", type=float, default=90)
     parser.add_argument("--batches", default="8,16,32,64", help="of trainings")
+    parser.add_argument("--inference", default="1,32,8", help="batches of inference")
     parser.add_argument("--size", type=int, default=416)
     parser.add_argument("--parts", default=",".join([*PARTS, "training"]))
     parser.add_argument("--cfgs", type=Path, default=ROOT / "cfg", help="a folder of cfg files")
@@ -235,6 +236,7 @@ def main() -> None:
     parser.add_argument("--torch-device", default="cuda")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.inference = [int(batch) for batch in options.inference.split(",")]
     if options.part:
         rows.file = options.json
         measure_part(options.part, options)

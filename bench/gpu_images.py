@@ -113,7 +113,7 @@ def stream(
 
 def measure_images(options) -> None:
     for cfg in ("yolomask", "yolomask-v4-tiny"):
-        for batch in (1, 8):
+        for batch in (b for b in options.inference if b <= 8):
             makers = {
                 who: lambda c=cfg, b=batch, w=who: photo(c, b, options, w)
                 for who in ("ours", "ours, fp16")

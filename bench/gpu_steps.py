@@ -58,7 +58,7 @@ def print_steps(options) -> None:
     """What the steps of yolov3's plan take, alone and one behind the other: not a graph."""
     limits = ceilings(options) if options.torch else None
     sections = read_sections(options.cfgs / "yolov3.cfg")[1:]
-    for batch in (1, 32):
+    for batch in options.inference[:2]:
         network = forward("yolov3", batch, options, who="ours, fp16").network
         info, seconds, least = ffi.new("dn_step_info *"), 0.0, 0.0
         for i in range(lib.dn_network_step_count(network)):

@@ -30,20 +30,30 @@ def cfgs(tmp_path):
     folder.mkdir()
     for name in ("yolov3", "yolov4-tiny"):
         (folder / f"{name}.cfg").write_text(PLAIN_CFG)
-    for name in ("yolomask", "yolomask-v4-tiny"):
-        (folder / f"{name}.cfg").write_text(MASK_CFG.replace("max_rois=40", "max_rois=100"))
+    for name, rois in (("yolomask", 100), ("yolomask-v4-tiny", 3)):
+        cfg = MASK_CFG.replace("max_rois=40", f"max_rois={rois}")
+        (folder / f"{name}.cfg").write_text(cfg)
     return folder
 
 
-def run(cfgs, out, *words: str) -> tuple[list[dict], str]:
+def run(cfgs, out, *words: str, torch: bool = True) -> tuple[list[dict], str]:
     command = [sys.executable, ROOT / "bench/bench_gpu.py", "--json", out, "--cfgs", cfgs]
-    command += ["--size", "64", "--seconds", "0.01", "--batches", "2", *words]
-    if TORCH:
+    command += ["--size", "64", "--seconds", "0.01", "--batches", "2"]
+    command += ["--inference", "1,2", "--limit", "300", *words]
+    if TORCH and torch:
         command += ["--torch", "--torch-device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(out.read_text()), done.stdout + done.stderr
 
 
+def test_the_branch_gives_its_figures(cfgs, tmp_path):
+    rows, text = run(cfgs, tmp_path / "rows.json", "--parts", "branch", torch=False)
+    assert [(row["who"], row["rounds"] > 0) for row in rows] == [
+        ("ours, fp16", True), ("ours, bf16", True),
+    ] * 2, text  # fmt: skip
+
+
+@pytest.mark.slow  # a dozen processes, with PyTorch in each: half a minute
 def test_every_part_gives_its_figures(cfgs, tmp_path):
     rows, text = run(cfgs, tmp_path / "rows.json")
     assert [row for row in rows if "error" in row] == [], text
@@ -52,15 +62,15 @@ def test_every_part_gives_its_figures(cfgs, tmp_path):
     half = "ours, fp16"
     for wanted in (
         ("yolov3-64 forward", half, 1),
-        ("yolov3-64 forward", half, 32),
+        ("yolov3-64 forward", half, 2),
         ("yolov4-tiny-64 forward", "ours", 1),
         ("yolomask-v4-tiny-64 forward", "ours, bf16", 1),
         ("yolomask-64 mask branch, 20 boxes", half, 1),
         ("yolomask-64 mask branch, 100 boxes", half, 1),
         ("yolomask-64, image to boxes and RLE masks", half, 1),
-        ("yolomask-v4-tiny-64, image to boxes and RLE masks", "ours", 8),
+        ("yolomask-v4-tiny-64, image to boxes and RLE masks", "ours", 2),
         ("yolomask-64, stream from image to RLE masks", half, 1),
-        ("yolomask-64, stream from file to RLE masks", half, 8),
+        ("yolomask-64, stream from file to RLE masks", half, 2),
         ("yolov3-64 steps alone, their sum", half, 1),
         ("yolov3-64 training", "ours fp16", 2),
     ):
@@ -74,8 +84,9 @@ def test_every_part_gives_its_figures(cfgs, tmp_path):
         assert "% of the limit" in text
 
 
+@pytest.mark.slow
 def test_figures_stay_when_time_is_up(cfgs, tmp_path):
-    words = ["--parts", "forward,masks", "--limit", "6", "--seconds", "1"]
+    words = ["--parts", "forward,masks", "--limit", "25", "--seconds", "5"]
     rows, text = run(cfgs, tmp_path / "rows.json", *words)
     assert rows[0]["what"] == "yolov3-64 forward" and rows[0]["ms"] > 0, text
     stopped = [row for row in rows if "stopped after" in row.get("error", "")]
