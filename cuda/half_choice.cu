@@ -230,19 +230,13 @@ static dn_status time_form(const dn_half_conv *conv, dn_half_form form,
 }
 
 /* The fastest of the first `count`; what does not run is passed over. */
-static dn_status measure(const dn_half_conv *conv, const dn_half_workspace *workspace,
-                         const dn_candidate_form *list, int32_t count, dn_half_form *form,
-                         double *seconds)
+static void measure_all(const dn_half_conv *trial, const dn_half_workspace *workspace,
+                        const dn_candidate_form *list, int32_t count, const cudaEvent_t events[2],
+                        dn_half_form *form, double *seconds)
 {
-    cudaEvent_t start, end;
-    dn_half_conv trial;
-    void *block = make_trial(conv, &trial);
-    if (!block) return DN_OK;
-    DN_CUDA_TRY(cudaEventCreate(&start));
-    DN_CUDA_TRY(cudaEventCreate(&end));
     for (int32_t i = 0; i < count; i++) {
         double took = 0.0;
-        if (time_form(&trial, list[i].form, workspace, start, end, &took) != DN_OK) {
+        if (time_form(trial, list[i].form, workspace, events[0], events[1], &took) != DN_OK) {
             cudaGetLastError();
             continue;
         }
@@ -250,10 +244,25 @@ static dn_status measure(const dn_half_conv *conv, const dn_half_workspace *work
         *seconds = took;
         *form = list[i].form;
     }
-    cudaEventDestroy(start);
-    cudaEventDestroy(end);
+}
+
+/* Without memory or events *form stays what the rules say. */
+static void measure(const dn_half_conv *conv, const dn_half_workspace *workspace,
+                    const dn_candidate_form *list, int32_t count, dn_half_form *form,
+                    double *seconds)
+{
+    cudaEvent_t events[2];
+    dn_half_conv trial;
+    int32_t made = 0;
+    void *block = make_trial(conv, &trial);
+    if (!block) return;
+    while (made < 2 && cudaEventCreate(&events[made]) == cudaSuccess) made++;
+    if (made == 2)
+        measure_all(&trial, workspace, list, count, events, form, seconds);
+    else
+        cudaGetLastError();
+    for (int32_t i = 0; i < made; i++) cudaEventDestroy(events[i]);
     cudaFree(block);
-    return DN_OK;
 }
 
 static bool is_named(const dn_half_conv *conv, dn_half_form form, const char *asked)
@@ -286,7 +295,7 @@ dn_status dn_half_choose(const dn_half_conv *conv, const dn_half_workspace *work
     }
     for (int32_t i = 0; i < count && !measured; i++)
         if (is_named(conv, list[i].form, asked_for())) *form = list[i].form;
-    if (measured) DN_TRY(measure(conv, workspace, list, count, form, seconds));
+    if (measured) measure(conv, workspace, list, count, form, seconds);
     keep(of, *form, *seconds);
     return DN_OK;
 }
