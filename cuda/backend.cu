@@ -237,6 +237,7 @@ const dn_backend dn_cuda_backend = {
     dn_cuda_update,
     dn_cuda_square_sum,
     dn_cuda_letterbox,
+    dn_cuda_to_pixels,
     cuda_accept,
     dn_cuda_detect,
     &cuda_marks,

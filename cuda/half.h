@@ -58,6 +58,17 @@ template <class T> static __device__ inline void dn_store_eight(const float valu
     *(uint4 *)(void *)to = raw;
 }
 
+/* Four; `to` lies at a multiple of 8 bytes. */
+template <class T> static __device__ inline void dn_store_four(const float values[4], T *to)
+{
+    uint2 raw;
+    T narrow[4];
+    DN_UNROLL
+    for (int k = 0; k < 4; k++) narrow[k] = dn_narrow<T>(values[k]);
+    memcpy(&raw, narrow, sizeof raw);
+    *(uint2 *)(void *)to = raw;
+}
+
 /* The rare ones, once in a program. */
 #ifdef __CUDACC__
 #define DN_APART static __device__ __noinline__

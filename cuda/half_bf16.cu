@@ -1,4 +1,4 @@
-/* The kernels of half_tile.h for bfloat16. */
-#include "half_tile.h"
+/* The convolution's kernels for bfloat16. */
+#include "half_forms.h"
 
 DN_HALF_TILES(__nv_bfloat16, bf16)

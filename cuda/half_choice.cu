@@ -14,10 +14,10 @@
 #ifndef DN_MEASURED_RUNS
 #define DN_MEASURED_RUNS 6
 #endif
-enum { DN_MEASURED_FORMS = 10 };
+enum { DN_MEASURED_FORMS = 10, DN_CHOICE_KEYS = 25 };
 
 typedef struct dn_half_choice {
-    int32_t of[24];
+    int32_t of[DN_CHOICE_KEYS];
     dn_half_form form;
     double seconds;
     struct dn_half_choice *next;
@@ -45,9 +45,9 @@ static int32_t hash_of(const char *text)
     return (int32_t)hash;
 }
 
-static void fill(const dn_half_conv *conv, int device, int32_t of[24])
+static void fill(const dn_half_conv *conv, int device, int32_t of[DN_CHOICE_KEYS])
 {
-    const int32_t all[24] = {
+    const int32_t all[DN_CHOICE_KEYS] = {
         conv->bf16,
         conv->images,
         conv->groups,
@@ -66,7 +66,8 @@ static void fill(const dn_half_conv *conv, int device, int32_t of[24])
         conv->enlargement,
         conv->activation,
         conv->after_add,
-        conv->planar_in,
+        conv->depthwise,
+        conv->pixels_in,
         conv->planar_out,
         conv->add != NULL,
         (int32_t)conv->in_pixel,
@@ -76,7 +77,7 @@ static void fill(const dn_half_conv *conv, int device, int32_t of[24])
     memcpy(of, all, sizeof all);
 }
 
-static bool recall(const int32_t of[24], dn_half_form *form, double *seconds)
+static bool recall(const int32_t of[DN_CHOICE_KEYS], dn_half_form *form, double *seconds)
 {
     const std::lock_guard<std::mutex> lock(mutex);
     for (const dn_half_choice *choice = choices; choice; choice = choice->next) {
@@ -89,7 +90,7 @@ static bool recall(const int32_t of[24], dn_half_form *form, double *seconds)
 }
 
 /* Without memory it is chosen anew another time. */
-static void keep(const int32_t of[24], dn_half_form form, double seconds)
+static void keep(const int32_t of[DN_CHOICE_KEYS], dn_half_form form, double seconds)
 {
     dn_half_choice *made = (dn_half_choice *)malloc(sizeof *made);
     if (!made) return;
@@ -192,10 +193,10 @@ static size_t rounded(int64_t bytes) /* to what cudaMalloc aligns */
 /* The call in memory of its own, all zeros; NULL where there is none. */
 static void *make_trial(const dn_half_conv *conv, dn_half_conv *trial)
 {
-    const int64_t n = conv->images, in = n * conv->h * conv->w, out = n * conv->out_h * conv->out_w;
+    const int64_t n = conv->images, out = n * conv->out_h * conv->out_w;
     const int32_t filters = conv->groups * conv->filters;
     const int64_t enlarged = out * conv->enlargement * conv->enlargement;
-    const size_t in_bytes = rounded(conv->planar_in ? in * conv->c * 4 : in * conv->in_pixel * 2);
+    const size_t in_bytes = rounded(n * conv->in_image * 2);
     const size_t out_bytes =
         rounded(conv->planar_out ? out * filters * 4 : enlarged * conv->out_pixel * 2);
     const size_t add_bytes = conv->add ? rounded(out * conv->add_pixel * 2) : 0;
@@ -277,7 +278,7 @@ dn_status dn_half_choose(const dn_half_conv *conv, const dn_half_workspace *work
 {
     dn_candidate_form list[64 + 1];
     dn_gpu gpu;
-    int32_t of[24];
+    int32_t of[DN_CHOICE_KEYS];
     DN_TRY(look_at_gpu(&gpu));
     fill(conv, gpu.device, of);
     if (recall(of, form, seconds)) return DN_OK;

@@ -7,6 +7,11 @@
 
 #include <stdio.h>
 
+bool dn_half_is_depthwise(const dn_conv_problem *problem)
+{
+    return problem->groups > 1 && problem->geometry.c == 1 && problem->filters == 1;
+}
+
 bool dn_half_conv_fits(const dn_conv_problem *problem)
 {
     const dn_conv_geometry *g = &problem->geometry;
@@ -14,8 +19,8 @@ bool dn_half_conv_fits(const dn_conv_problem *problem)
     const int64_t taps = (int64_t)g->size * g->size;
     if (pixels > INT32_MAX || (int64_t)g->h * g->w > INT32_MAX || taps * (g->c + 7) > INT32_MAX)
         return false;
-    /* of a planar input every value is looked up by itself: for the few channels of a picture */
-    if (problem->planar_in) return problem->groups == 1 && g->c <= 4;
+    if (dn_half_is_depthwise(problem)) return !problem->planar_in && !problem->planar_out;
+    if (problem->planar_in) return problem->groups == 1; /* pixels of the network's input */
     return problem->groups == 1 || (g->c % 8 == 0 && problem->filters % 8 == 0);
 }
 
@@ -27,12 +32,20 @@ static int32_t rounded(int32_t channels)
 int32_t dn_half_conv_k(const dn_conv_problem *problem)
 {
     const int32_t c = problem->geometry.c, taps = problem->geometry.size * problem->geometry.size;
+    if (dn_half_is_depthwise(problem)) return taps;
     return problem->planar_in ? rounded(taps * c) : taps * rounded(c);
+}
+
+int64_t dn_half_conv_values(const dn_half_conv *conv)
+{
+    return (int64_t)conv->k * (conv->depthwise ? conv->c : conv->groups * conv->filters);
 }
 
 dn_half_tiles dn_half_tiles_of(const dn_half_conv *conv)
 {
-    if (conv->planar_in) return conv->bf16 ? dn_half_first_bf16 : dn_half_first_fp16;
+    if (conv->depthwise) return dn_half_depthwise_of(conv);
+    if (dn_half_first_fits(conv)) return conv->bf16 ? dn_half_first_bf16 : dn_half_first_fp16;
+    if (conv->pixels_in) return conv->bf16 ? dn_half_pixels_bf16 : dn_half_pixels_fp16;
     return conv->bf16 ? dn_half_tiles_bf16 : dn_half_tiles_fp16;
 }
 
@@ -98,6 +111,33 @@ static __global__ void pack(dn_weight_order o, const float *weights, dn_fold fol
     }
 }
 
+/* packed (taps, c), from (filters, taps) */
+template <class T>
+static __global__ void pack_depthwise(dn_weight_order o, const float *weights, dn_fold fold,
+                                      T *packed, int64_t count)
+{
+    DN_GRID_STRIDE(i, count) {
+        const int32_t tap = (int32_t)(i / o.c), c = (int32_t)(i - (int64_t)tap * o.c);
+        float value = 0.0f;
+        if (c < o.filters) value = weights[(int64_t)c * o.taps + tap] * factor_of(&fold, c);
+        packed[i] = dn_narrow<T>(value);
+    }
+}
+
+template <class T>
+static dn_status pack_as(const dn_half_conv *conv, const dn_weight_order *order,
+                         const float *weights, const dn_fold *fold)
+{
+    const int64_t count = dn_half_conv_values(conv);
+    T *packed = (T *)const_cast<void *>(conv->weights);
+    if (conv->depthwise)
+        DN_LAUNCH(pack_depthwise<T>, count, *order, weights, *fold, packed, count);
+    else
+        DN_LAUNCH(pack<T>, count, *order, weights, *fold, packed, count);
+    DN_CUDA_TRY(cudaGetLastError());
+    return DN_OK;
+}
+
 static __global__ void make_shifts(dn_fold fold, int32_t filters, int32_t channels, float *shift,
                                    int64_t count)
 {
@@ -118,19 +158,14 @@ dn_status dn_half_conv_pack(const dn_half_conv *conv, const dn_half_source *sour
     const dn_fold fold = {source->biases, source->scales, source->mean, source->variance};
     dn_weight_order o = {};
     o.channels = source->channels;
-    o.c = conv->planar_in ? source->channels : conv->c;
+    o.c = conv->pixels_in ? source->channels : conv->c;
     o.taps = conv->size * conv->size;
     o.enlargement = conv->enlargement * conv->enlargement;
     o.filters = conv->groups * conv->filters;
     o.k = conv->k;
-    const int64_t count = (int64_t)o.filters * o.k, shifts = (int64_t)o.filters + 7;
-    if (conv->bf16)
-        DN_LAUNCH(pack<__nv_bfloat16>, count, o, source->weights, fold,
-                  (__nv_bfloat16 *)const_cast<void *>(conv->weights), count);
-    else
-        DN_LAUNCH(pack<__half>, count, o, source->weights, fold,
-                  (__half *)const_cast<void *>(conv->weights), count);
-    DN_CUDA_TRY(cudaGetLastError());
+    const int64_t shifts = (int64_t)o.filters + 7;
+    DN_TRY(conv->bf16 ? pack_as<__nv_bfloat16>(conv, &o, source->weights, &fold)
+                      : pack_as<__half>(conv, &o, source->weights, &fold));
     DN_LAUNCH(make_shifts, shifts, fold, o.filters, o.filters / o.enlargement,
               const_cast<float *>(conv->shift), shifts);
     DN_CUDA_TRY(cudaGetLastError());

@@ -19,20 +19,22 @@ extern "C" const dn_plan_device dn_cuda_plan_device;
 typedef struct dn_half_conv {
     bool bf16;
     int32_t images, groups;
-    int32_t c, h, w; /* of one group of the input; c is a multiple of 8 unless planar_in */
+    int32_t c, h, w; /* of one group of the input; c is a multiple of 8 unless pixels_in */
     int32_t size, stride_x, stride_y, pad, dilation, out_h, out_w;
     int32_t filters;     /* of one group */
     int32_t enlargement; /* n: filter (y * n + x) * (filters / n^2) + f of a pixel is filter f of
                             pixel (y, x) of the n x n that it becomes; 1: none */
     dn_activation activation, after_add;
-    bool planar_in;  /* the input is float (images, c, h, w) */
-    bool planar_out; /* so is the output */
-    int32_t k;       /* values of a filter: taps x channels, a multiple of 8 */
-    const void *in;  /* (images, h, w, in_pixel), at its first channel */
-    const void *add; /* (images, out_h, out_w, add_pixel), or NULL */
-    void *out;       /* (images, out_h, out_w, out_pixel) */
-    int64_t in_pixel, add_pixel, out_pixel; /* values from one pixel to the next */
-    const void *weights;                    /* (groups * filters, k) */
+    bool depthwise;   /* filter f reads channel f alone; groups is 1, k counts the taps */
+    bool pixels_in;   /* the input is the network's, as pixels (dn_input_form) */
+    bool planar_out;  /* the output is float (images, filters, out_h, out_w) */
+    int32_t k;        /* values of a filter: taps x channels, a multiple of 8 */
+    const void *in;   /* (images, h, w, in_pixel), at its first channel */
+    const void *add;  /* (images, out_h, out_w, add_pixel), or NULL */
+    void *out;        /* (images, out_h, out_w, out_pixel) */
+    int64_t in_image; /* values from one image to the next */
+    int64_t in_pixel, add_pixel, out_pixel; /* from one pixel to the next */
+    const void *weights;                    /* (groups * filters, k); depthwise: (k, c) */
     const float *shift;                     /* (groups * filters, and 7 zeros) */
 } dn_half_conv;
 
@@ -65,15 +67,26 @@ typedef struct dn_half_tiles {
 } dn_half_tiles;
 
 /* Of the call's type and kind of input (half_fp16.cu, half_bf16.cu). */
-extern const dn_half_tiles dn_half_tiles_fp16, dn_half_tiles_bf16, dn_half_first_fp16,
-    dn_half_first_bf16;
+extern const dn_half_tiles dn_half_tiles_fp16, dn_half_tiles_bf16, dn_half_pixels_fp16,
+    dn_half_pixels_bf16, dn_half_first_fp16, dn_half_first_bf16;
 dn_half_tiles dn_half_tiles_of(const dn_half_conv *conv);
+
+/* The forms of a depthwise one (half_depthwise.cu). */
+dn_half_tiles dn_half_depthwise_of(const dn_half_conv *conv);
+
+/* Whether half_first.h computes it: 3 x 3 taps of RGB pixels. */
+static inline bool dn_half_first_fits(const dn_half_conv *conv)
+{
+    return conv->pixels_in && conv->size == 3 && conv->c == 3;
+}
 
 /* Whether some form computes it. */
 bool dn_half_conv_fits(const dn_conv_problem *problem);
+bool dn_half_is_depthwise(const dn_conv_problem *problem);
 
-/* Values of a filter as they are packed. */
+/* Values of a filter as they are packed; of all filters. */
 int32_t dn_half_conv_k(const dn_conv_problem *problem);
+int64_t dn_half_conv_values(const dn_half_conv *conv);
 
 /* A layer's parameters in device memory. */
 typedef struct dn_half_source {

@@ -1,4 +1,4 @@
-/* The kernels of half_tile.h for half precision. */
-#include "half_tile.h"
+/* The convolution's kernels for half precision. */
+#include "half_forms.h"
 
 DN_HALF_TILES(__half, fp16)

@@ -62,9 +62,9 @@ static __device__ inline void add_bin(const dn_roi_pool *pool, const dn_roi_grid
 
 template <class T>
 static __global__ void pool_bins(dn_roi_table table, dn_roi_pool pool, dn_half_map_list<T> list,
-                                 const int32_t *live, T *out, int64_t out_pixel, int64_t count)
+                                 const dn_half_live *live, T *out, int64_t out_pixel, int64_t count)
 {
-    const int32_t eights = (pool.channels + 7) / 8, bins = pool.size * pool.size, rois = *live;
+    const int32_t eights = (pool.channels + 7) / 8, bins = pool.size * pool.size, rois = live->rois;
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, eights, bins); /* channels, bin, box */
         const int32_t r = (int32_t)at.map, channel = at.x * 8;
@@ -88,7 +88,7 @@ static __global__ void pool_bins(dn_roi_table table, dn_roi_pool pool, dn_half_m
 
 template <class T>
 static dn_status pool_of(const dn_roi_table *table, const dn_roi_pool *pool,
-                         const dn_half_maps *maps, const int32_t *live, const dn_blocked *out,
+                         const dn_half_maps *maps, const dn_half_live *live, const dn_blocked *out,
                          int32_t rois)
 {
     const int64_t bins = (int64_t)pool->size * pool->size;
@@ -110,7 +110,7 @@ static dn_status pool_of(const dn_roi_table *table, const dn_roi_pool *pool,
 }
 
 dn_status dn_half_rois(bool bf16, const dn_roi_table *table, const dn_roi_pool *pool,
-                       const dn_half_maps *maps, const int32_t *live, const dn_blocked *out,
+                       const dn_half_maps *maps, const dn_half_live *live, const dn_blocked *out,
                        int32_t rois)
 {
     return bf16 ? pool_of<__nv_bfloat16>(table, pool, maps, live, out, rois)

@@ -34,10 +34,33 @@ typedef struct dn_half_maps {
     dn_blocked maps[DN_HALF_MAPS];
 } dn_half_maps;
 
-/* The bins of `rois` boxes, of which *live (on the device) are there; others become 0. Maps behind
- * the first few add to what is there. */
+/* What a pass has, on the device, where graphs find it. */
+typedef struct dn_half_live {
+    int32_t rois; /* boxes */
+    const int32_t *extra_starts;
+    const dn_roi_extra *extras; /* of dn_roi_table */
+    float *extra_planes;        /* (extras, h, w) */
+} dn_half_live;
+
+/* The bins of `rois` boxes, of which live->rois are there; others become 0. Maps behind the first
+ * few add to what is there. */
 dn_status dn_half_rois(bool bf16, const dn_roi_table *table, const dn_roi_pool *pool,
-                       const dn_half_maps *maps, const int32_t *live, const dn_blocked *out,
+                       const dn_half_maps *maps, const dn_half_live *live, const dn_blocked *out,
                        int32_t rois);
+
+/* Masks: the logistic of a 1x1 convolution's filter of each box's class, and of its extras'. */
+typedef struct dn_half_masks {
+    int32_t c, cells; /* channels, a multiple of 8; of a plane */
+    bool one;         /* filter for all classes */
+    const void *in;
+    int64_t in_pixel;
+    const void *weights; /* (classes, c) */
+    const float *biases;
+    const dn_roi *rois;
+    const dn_half_live *live;
+    float *out; /* (rois, cells) */
+} dn_half_masks;
+
+dn_status dn_half_mask_planes(bool bf16, const dn_half_masks *call, int32_t rois);
 
 #endif

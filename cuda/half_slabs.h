@@ -54,8 +54,7 @@ typedef struct dn_window {
     int64_t image; /* in values; -1: no such pixel */
 } dn_window;
 
-static __device__ inline dn_window dn_window_of(const dn_half_conv *p, int64_t pixel,
-                                                int64_t image_values)
+static __device__ inline dn_window dn_window_of(const dn_half_conv *p, int64_t pixel)
 {
     const int32_t plane = p->out_h * p->out_w;
     dn_window window = {0, 0, -1};
@@ -64,17 +63,18 @@ static __device__ inline dn_window dn_window_of(const dn_half_conv *p, int64_t p
     const int32_t rest = (int32_t)pixel - image * plane, y = rest / p->out_w;
     window.y = y * p->stride_y - p->pad;
     window.x = (rest - y * p->out_w) * p->stride_x - p->pad;
-    window.image = image * image_values;
+    window.image = image * p->in_image;
     return window;
 }
 
-/* Eight values of a window from a planar float input, in the order tap, channel. */
+/* Eight values of a window of pixels, in the order tap, channel. */
 template <class T>
-static __device__ inline void dn_planar_piece(const dn_half_conv *p, dn_window window, int32_t k,
-                                              T *to)
+static __device__ inline void dn_pixel_piece(const dn_half_conv *p, dn_window window, int32_t k,
+                                             T *to)
 {
-    const float *in = (const float *)p->in;
-    float values[8];
+    const T *in = (const T *)p->in;
+    uint4 raw;
+    T values[8];
     DN_UNROLL
     for (int32_t e = 0; e < 8; e++) {
         const int32_t tap = (k + e) / p->c, c = k + e - tap * p->c, row = tap / p->size;
@@ -82,13 +82,15 @@ static __device__ inline void dn_planar_piece(const dn_half_conv *p, dn_window w
         const int32_t x = window.x + (tap - row * p->size) * p->dilation;
         const bool there = window.image >= 0 && row < p->size && (uint32_t)y < (uint32_t)p->h &&
                            (uint32_t)x < (uint32_t)p->w;
-        values[e] = there ? in[window.image + ((int64_t)c * p->h + y) * p->w + x] : 0.0f;
+        values[e] =
+            there ? in[window.image + (int64_t)(y * p->w + x) * DN_PIXEL + c] : dn_narrow<T>(0.0f);
     }
-    dn_store_eight(values, to);
+    memcpy(&raw, values, sizeof raw);
+    *(uint4 *)(void *)to = raw;
 }
 
 /* Copies the slabs of both factors, one after the other. */
-template <class T, class S, bool PLANAR> struct dn_slab_copier {
+template <class T, class S, bool PIXELS> struct dn_slab_copier {
     const dn_half_conv *p;
     dn_tap tap;
     int32_t k; /* of the piece, in the sum */
@@ -100,13 +102,11 @@ template <class T, class S, bool PLANAR> struct dn_slab_copier {
         : p(conv), tap(), group(group_), first_column(column)
     {
         const int32_t piece = (int32_t)threadIdx.x % DN_PIECES;
-        const int64_t image =
-            PLANAR ? (int64_t)p->c * p->h * p->w : (int64_t)p->h * p->w * p->in_pixel;
         k = slab * DN_SLAB + piece * 8;
-        if (!PLANAR) tap = dn_tap_at(p, k / 8);
+        if (!PIXELS) tap = dn_tap_at(p, k / 8);
         DN_UNROLL
         for (int i = 0; i < S::PIECES_OF_ROWS; i++)
-            windows[i] = dn_window_of(p, first_row + row_of(i), image);
+            windows[i] = dn_window_of(p, first_row + row_of(i));
     }
 
     static __device__ int row_of(int i)
@@ -121,8 +121,8 @@ template <class T, class S, bool PLANAR> struct dn_slab_copier {
         DN_UNROLL
         for (int i = 0; i < S::PIECES_OF_ROWS; i++) {
             T *piece = to + row_of(i) * DN_PITCH + (int)threadIdx.x % DN_PIECES * 8;
-            if (PLANAR) {
-                dn_planar_piece(p, windows[i], k, piece);
+            if (PIXELS) {
+                dn_pixel_piece(p, windows[i], k, piece);
                 continue;
             }
             const int32_t y = windows[i].y + down, x = windows[i].x + right;
@@ -153,7 +153,7 @@ template <class T, class S, bool PLANAR> struct dn_slab_copier {
         rows(stage);
         columns(stage + S::ROWS * DN_PITCH);
         k += DN_SLAB;
-        if (!PLANAR) dn_tap_advance(p, &tap);
+        if (!PIXELS) dn_tap_advance(p, &tap);
     }
 };
 

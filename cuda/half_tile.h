@@ -44,7 +44,7 @@ static __device__ inline void dn_multiply_slab(const T *stage, dn_warp_sums<S> *
 /* ---- The kernel ---- */
 
 /* sums = the block's part of the sum. */
-template <class T, class S, bool PLANAR>
+template <class T, class S, bool PIXELS>
 static __device__ inline void dn_multiply(const dn_half_conv *p, T *stages, int64_t first_row,
                                           int32_t first_column, int32_t group,
                                           dn_warp_sums<S> *sums)
@@ -54,7 +54,7 @@ static __device__ inline void dn_multiply(const dn_half_conv *p, T *stages, int6
     const int32_t begin = (int32_t)blockIdx.z * share;
     const int32_t end = begin + share < slabs ? begin + share : slabs;
     const int stage_values = (int)(S::STAGE / sizeof(T));
-    dn_slab_copier<T, S, PLANAR> copier(p, first_row, group, first_column, begin);
+    dn_slab_copier<T, S, PIXELS> copier(p, first_row, group, first_column, begin);
     DN_UNROLL
     for (int i = 0; i < dn_warp_sums<S>::DOWN; i++) DN_UNROLL
     for (int j = 0; j < dn_warp_sums<S>::RIGHT; j++)
@@ -78,7 +78,7 @@ static __device__ inline void dn_multiply(const dn_half_conv *p, T *stages, int6
 }
 
 /* Grid: tiles of rows, tiles of columns of all groups, parts of the sum. */
-template <class T, class S, bool PLANAR>
+template <class T, class S, bool PIXELS>
 static __global__ void __launch_bounds__(S::THREADS)
     dn_half_multiply(const __grid_constant__ dn_half_conv conv,
                      const __grid_constant__ dn_half_workspace workspace)
@@ -90,7 +90,7 @@ static __global__ void __launch_bounds__(S::THREADS)
         const int32_t first_column = ((int32_t)blockIdx.y - group * across) * S::COLUMNS;
         const int64_t first_row = (int64_t)blockIdx.x * S::ROWS;
         dn_warp_sums<S> sums;
-        dn_multiply<T, S, PLANAR>(&conv, (T *)(void *)shared, first_row, first_column, group,
+        dn_multiply<T, S, PIXELS>(&conv, (T *)(void *)shared, first_row, first_column, group,
                                   &sums);
         if (gridDim.z > 1) {
             const int64_t tile = (int64_t)blockIdx.y * gridDim.x + blockIdx.x;
@@ -104,7 +104,7 @@ static __global__ void __launch_bounds__(S::THREADS)
     }
 }
 
-template <class T, class S, bool PLANAR>
+template <class T, class S, bool PIXELS>
 static dn_status dn_half_launch(const dn_half_conv *conv, int32_t splits,
                                 const dn_half_workspace *workspace)
 {
@@ -113,18 +113,18 @@ static dn_status dn_half_launch(const dn_half_conv *conv, int32_t splits,
     const dim3 grid((unsigned)((pixels + S::ROWS - 1) / S::ROWS), (unsigned)(across * conv->groups),
                     (unsigned)splits);
     if (S::BYTES > 48 << 10)
-        DN_CUDA_TRY(cudaFuncSetAttribute((const void *)dn_half_multiply<T, S, PLANAR>,
+        DN_CUDA_TRY(cudaFuncSetAttribute((const void *)dn_half_multiply<T, S, PIXELS>,
                                          cudaFuncAttributeMaxDynamicSharedMemorySize,
                                          (int)S::BYTES));
-    DN_LAUNCH_TILES((dn_half_multiply<T, S, PLANAR>), grid, S::THREADS, S::BYTES, *conv,
+    DN_LAUNCH_TILES((dn_half_multiply<T, S, PIXELS>), grid, S::THREADS, S::BYTES, *conv,
                     *workspace);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
 
-#define DN_TILE(T, planar, name, shape)                                                            \
+#define DN_TILE(T, pixels, name, shape)                                                            \
     {name,         shape::ROWS,  shape::COLUMNS,                                                   \
-     shape::WARPS, shape::BYTES, dn_half_launch<T, shape, planar>}
+     shape::WARPS, shape::BYTES, dn_half_launch<T, shape, pixels>}
 
 typedef dn_tile_shape<128, 128, 64, 32, 4> dn_tile_128_128;
 typedef dn_tile_shape<128, 64, 64, 32, 4> dn_tile_128_64;
@@ -132,23 +132,5 @@ typedef dn_tile_shape<64, 128, 32, 64, 4> dn_tile_64_128;
 typedef dn_tile_shape<64, 64, 32, 32, 4> dn_tile_64_64;
 typedef dn_tile_shape<128, 32, 32, 32, 4> dn_tile_128_32;
 typedef dn_tile_shape<32, 64, 16, 32, 4> dn_tile_32_64;
-
-/* Both lists of a type. */
-#define DN_HALF_TILES(T, type)                                                                     \
-    static const dn_half_tile tiles_##type[] =                                                     \
-        {                                                                                          \
-            DN_TILE(T, false, "128x128", dn_tile_128_128),                                         \
-            DN_TILE(T, false, "128x64", dn_tile_128_64),                                           \
-            DN_TILE(T, false, "64x128", dn_tile_64_128),                                           \
-            DN_TILE(T, false, "64x64", dn_tile_64_64),                                             \
-            DN_TILE(T, false, "128x32", dn_tile_128_32),                                           \
-            DN_TILE(T, false, "32x64", dn_tile_32_64),                                             \
-    };                                                                                             \
-    static const dn_half_tile first_##type[] = {                                                   \
-        DN_TILE(T, true, "128x64", dn_tile_128_64),                                                \
-        DN_TILE(T, true, "128x32", dn_tile_128_32),                                                \
-    };                                                                                             \
-    const dn_half_tiles dn_half_tiles_##type = {6, tiles_##type};                                  \
-    const dn_half_tiles dn_half_first_##type = {2, first_##type};
 
 #endif

@@ -1,10 +1,12 @@
-/* An image into a network's input: what cuda/backend.cu puts into its table. */
+/* Images into a network's input: what cuda/backend.cu puts into its table. */
 #ifndef DN_CUDA_LETTERBOX_H
 #define DN_CUDA_LETTERBOX_H
 
 #include "core/backend.h"
 
 dn_status dn_cuda_letterbox(const uint8_t *pixels, const dn_letterbox *letterbox, bool bgr,
-                            float *out);
+                            dn_input_form form, float *out);
+dn_status dn_cuda_to_pixels(const float *planar, int32_t images, int32_t c, int64_t plane,
+                            dn_input_form form, float *out);
 
 #endif

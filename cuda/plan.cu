@@ -17,6 +17,7 @@ static void close(dn_plan *plan)
     dn_plan_forget_graphs(own);
     for (int32_t i = 0; i < own->event_count; i++) cudaEventDestroy(own->events[i]);
     cudaFree(own->packed);
+    cudaFree(own->extra_planes);
     cudaFree(own->workspace.parts);
     dn_free(own->segments);
     dn_free(own->convs);
@@ -34,6 +35,14 @@ static dn_status check_gpu(const dn_plan *plan, bool bf16)
                        "%s: precision bf16 needs a GPU of compute capability 8.0; fp16 is allowed",
                        plan->network->cfg->name);
     return DN_OK;
+}
+
+/* The step of [mask] where it is one of the launched, or NULL. */
+static const dn_step *masks_of(const dn_plan *plan)
+{
+    for (int32_t s = 0; s < plan->step_count; s++)
+        if (plan->steps[s].type == &dn_step_masks) return &plan->steps[s];
+    return nullptr;
 }
 
 /* Runs of steps that are launched. */
@@ -60,12 +69,12 @@ static void find_segments(dn_plan *plan, dn_cuda_plan *own)
 static dn_status reserve(dn_plan *plan, dn_cuda_plan *own)
 {
     const size_t counters = DN_HALF_COUNTERS * sizeof(int32_t);
-    const size_t bytes = DN_HALF_WORKSPACE + counters + sizeof(int32_t);
+    const size_t bytes = DN_HALF_WORKSPACE + counters + sizeof *own->live;
     void *block = nullptr;
     DN_TRY(plan->network->backend->alloc(bytes, &block)); /* zeros */
     own->workspace.parts = (float *)block;
     own->workspace.counters = (int32_t *)(void *)((char *)block + DN_HALF_WORKSPACE);
-    own->live = own->workspace.counters + DN_HALF_COUNTERS;
+    own->live = (dn_half_live *)(void *)(own->workspace.counters + DN_HALF_COUNTERS);
     for (; own->event_count < 4; own->event_count++)
         DN_CUDA_TRY(cudaEventCreate(&own->events[own->event_count]));
     return DN_OK;
@@ -84,8 +93,9 @@ static dn_status open(dn_plan *plan)
     DN_TRY(check_gpu(plan, own->bf16));
     find_segments(plan, own);
     for (int32_t s = 0; s < plan->step_count; s++)
-        if (plan->steps[s].type == &dn_step_conv)
+        if (dn_plan_has_weights(&plan->steps[s]))
             dn_plan_fill_conv(plan, &plan->steps[s], &own->convs[s].call);
+    own->masks = masks_of(plan);
     return reserve(plan, own);
 }
 

@@ -30,14 +30,17 @@ typedef struct dn_plan_conv {
 
 typedef struct dn_cuda_plan {
     bool bf16;
-    dn_plan_conv *convs;       /* (step_count): of the steps that are convolutions */
+    dn_plan_conv *convs;       /* (step_count): of the steps that have weights */
     dn_plan_segment *segments; /* (segment_count) */
     int32_t segment_count;
     dn_half_workspace workspace; /* one block, with `live` */
-    int32_t *live;               /* on the device: boxes of this pass */
+    dn_half_live *live;          /* on the device: of this pass */
     void *packed;                /* weights and shifts */
     int32_t rois;                /* places that the branch runs with: boxes, rounded up */
     const dn_roi_table *table;
+    const dn_step *masks; /* [mask]'s, which computes single planes; or NULL */
+    float *extra_planes;  /* of that, (extra_room, h, w) */
+    int32_t extra_room;
     cudaEvent_t events[4]; /* begin and end: of a step that is timed, of the mask branch */
     int32_t event_count;
 } dn_cuda_plan;
@@ -62,7 +65,8 @@ dn_status dn_plan_choose(const dn_plan *plan, const dn_step *step, int32_t image
 
 /* ---- plan_weights.cu ---- */
 
-/* Fills the convolutions' calls but for weights, when tensors are placed. */
+/* Fills the calls of steps with weights but for these, when tensors are placed. */
+bool dn_plan_has_weights(const dn_step *step);
 void dn_plan_fill_conv(const dn_plan *plan, const dn_step *step, dn_half_conv *call);
 dn_status dn_cuda_plan_pack(dn_plan *plan);
 

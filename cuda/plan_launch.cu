@@ -45,6 +45,25 @@ static dn_status launch_rois(const dn_plan *plan, const dn_step *step, int32_t i
     return DN_OK;
 }
 
+static dn_status launch_masks(const dn_plan *plan, const dn_step *step, int32_t images)
+{
+    const dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    const dn_half_conv *conv = &own->convs[step - plan->steps].call;
+    const dn_tensor *out = &step->layer->out;
+    dn_half_masks call = {};
+    call.c = conv->c;
+    call.cells = out->h * out->w;
+    call.one = conv->filters == 1;
+    call.in = step->in[0].data;
+    call.in_pixel = step->in[0].image_stride / call.cells;
+    call.weights = conv->weights;
+    call.biases = conv->shift;
+    call.rois = own->table->rois;
+    call.live = own->live;
+    call.out = out->data;
+    return dn_half_mask_planes(own->bf16, &call, images);
+}
+
 static float *planar_of(const dn_plan *plan, const dn_step *step)
 {
     return step->layer ? step->layer->out.data : plan->network->input.data;
@@ -57,6 +76,7 @@ dn_status dn_plan_launch(const dn_plan *plan, const dn_step *step, int32_t image
     if (images == 0) return DN_OK;
     if (step->type == &dn_step_conv) return launch_conv(plan, step, images);
     if (step->type == &dn_step_rois) return launch_rois(plan, step, images);
+    if (step->type == &dn_step_masks) return launch_masks(plan, step, images);
     if (step->type == &dn_step_to_blocked)
         return dn_half_from_planar(bf16, planar_of(plan, step), out, images);
     if (step->type == &dn_step_to_planar)

@@ -13,6 +13,7 @@
 #include "plan.h"
 
 #include "core/memory.h"
+#include "layers/mask.h"
 
 static void free_graph(dn_plan_graph *graph)
 {
@@ -148,9 +149,9 @@ static dn_status run_segment(dn_plan *plan, dn_plan_segment *segment, const dn_p
 
 /* ---- Layers that run as they are ---- */
 
-static __global__ void set_live(int32_t *live, int32_t rois, int64_t one)
+static __global__ void set_live(dn_half_live *live, dn_half_live now, int64_t one)
 {
-    DN_GRID_STRIDE(i, one) live[i] = rois;
+    DN_GRID_STRIDE(i, one) live[i] = now;
 }
 
 /* Places for so many boxes. */
@@ -166,12 +167,34 @@ static int32_t places_for(int32_t rois, int32_t capacity)
     return places < capacity ? places : capacity;
 }
 
+/* What [mask]'s step needs when the boxes are known. */
+static dn_status begin_masks(dn_cuda_plan *own, const dn_pass *pass)
+{
+    dn_layer *layer = own->masks->layer;
+    const int32_t extras = layer->rois->extra_count;
+    DN_TRY(dn_mask_check_rois(layer, pass));
+    if (extras > own->extra_room) {
+        const size_t plane = (size_t)dn_tensor_size(&layer->out) * sizeof(float);
+        cudaFree(own->extra_planes);
+        own->extra_planes = nullptr;
+        own->extra_room = 0;
+        DN_CUDA_TRY(cudaMalloc((void **)&own->extra_planes, 2 * (size_t)extras * plane));
+        own->extra_room = 2 * extras;
+    }
+    dn_mask_set_extras(layer, own->extra_planes);
+    layer->loss = 0;
+    return DN_OK;
+}
+
 static dn_status choose_boxes(dn_plan *plan, dn_layer *layer, const dn_pass *pass)
 {
     dn_cuda_plan *own = dn_cuda_plan_of(plan);
     DN_TRY(dn_roi_boxes(layer, pass, &own->table));
     own->rois = places_for(layer->rois->count, layer->rois->capacity);
-    DN_LAUNCH(set_live, 1, own->live, layer->rois->count, 1);
+    if (own->masks) DN_TRY(begin_masks(own, pass));
+    const dn_half_live now = {layer->rois->count, own->table->extra_starts, own->table->extras,
+                              own->extra_planes};
+    DN_LAUNCH(set_live, 1, own->live, now, 1);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

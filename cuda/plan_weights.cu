@@ -6,15 +6,35 @@ static int64_t pixel_of(const dn_blocked *view)
     return view->image_stride / ((int64_t)view->h * view->w);
 }
 
+static int32_t in_eights(int32_t channels)
+{
+    return (channels + 7) / 8 * 8;
+}
+
+/* Of [mask]: what packing asks of the convolution before it. */
+static void fill_masks(const dn_plan *plan, const dn_step *step, dn_half_conv *call)
+{
+    call->bf16 = dn_cuda_plan_of(plan)->bf16;
+    call->groups = call->size = call->enlargement = 1;
+    call->c = call->k = in_eights(step->in[0].c);
+    call->filters = step->logits->out.c;
+}
+
+bool dn_plan_has_weights(const dn_step *step)
+{
+    return step->type == &dn_step_conv || step->type == &dn_step_masks;
+}
+
 void dn_plan_fill_conv(const dn_plan *plan, const dn_step *step, dn_half_conv *call)
 {
     const dn_conv_problem *problem = &step->call.problem;
     const dn_conv_geometry *g = &problem->geometry;
-    const dn_layer *layer = &plan->network->layers[step->first_layer];
     *call = {};
+    if (step->type == &dn_step_masks) return fill_masks(plan, step, call);
     call->bf16 = dn_cuda_plan_of(plan)->bf16;
-    call->groups = problem->groups;
-    call->c = problem->planar_in ? g->c : (g->c + 7) / 8 * 8;
+    call->depthwise = dn_half_is_depthwise(problem);
+    call->groups = call->depthwise ? 1 : problem->groups;
+    call->c = problem->planar_in ? g->c : in_eights(call->depthwise ? problem->groups : g->c);
     call->h = g->h;
     call->w = g->w;
     call->size = g->size;
@@ -24,18 +44,20 @@ void dn_plan_fill_conv(const dn_plan *plan, const dn_step *step, dn_half_conv *c
     call->dilation = g->dilation;
     call->out_h = g->out_h;
     call->out_w = g->out_w;
-    call->filters = problem->filters;
+    call->filters = call->depthwise ? problem->groups : problem->filters;
     call->enlargement = step->enlargement > 0 ? step->enlargement : 1;
     call->activation = problem->activation;
     call->after_add = problem->after_add;
-    call->planar_in = problem->planar_in;
+    call->pixels_in = problem->planar_in;
     call->planar_out = problem->planar_out;
     call->k = dn_half_conv_k(problem);
     if (problem->planar_in) {
-        const int32_t from = layer->inputs[0];
-        call->in = from < 0 ? plan->network->input.data : plan->network->layers[from].out.data;
+        call->in = plan->network->input.data;
+        call->in_image = 2 * dn_tensor_size(&plan->network->input);
+        call->in_pixel = DN_PIXEL;
     } else {
         call->in = step->in[0].data;
+        call->in_image = step->in[0].image_stride;
         call->in_pixel = pixel_of(&step->in[0]);
     }
     if (problem->adds) {
@@ -56,15 +78,15 @@ static size_t lay_out(const dn_plan *plan, char *block)
 {
     size_t bytes = 0;
     for (int32_t s = 0; s < plan->step_count; s++) {
-        if (plan->steps[s].type != &dn_step_conv) continue;
+        if (!dn_plan_has_weights(&plan->steps[s])) continue;
         dn_half_conv *call = &dn_cuda_plan_of(plan)->convs[s].call;
         const size_t filters = (size_t)call->groups * (size_t)call->filters;
+        const size_t weights = rounded((size_t)dn_half_conv_values(call) * 2);
         if (block) {
             call->weights = block + bytes;
-            call->shift =
-                (const float *)(void *)(block + bytes + rounded(filters * (size_t)call->k * 2));
+            call->shift = (const float *)(void *)(block + bytes + weights);
         }
-        bytes += rounded(filters * (size_t)call->k * 2) + rounded((filters + 7) * sizeof(float));
+        bytes += weights + rounded((filters + 7) * sizeof(float));
     }
     return bytes;
 }
@@ -74,7 +96,7 @@ static dn_half_source source_of(const dn_plan *plan, const dn_step *step)
     const dn_param *weights;
     const dn_output_stage *stage = dn_plan_stage(plan, step, &weights);
     dn_half_source source = {};
-    source.channels = step->call.problem.geometry.c;
+    source.channels = step->type == &dn_step_masks ? step->in[0].c : step->call.problem.geometry.c;
     source.weights = weights->data;
     source.biases = stage->biases->data;
     if (!stage->batch_normalize) return source;
@@ -92,7 +114,7 @@ dn_status dn_cuda_plan_pack(dn_plan *plan)
         lay_out(plan, (char *)own->packed);
     }
     for (int32_t s = 0; s < plan->step_count; s++) {
-        if (plan->steps[s].type != &dn_step_conv) continue;
+        if (!dn_plan_has_weights(&plan->steps[s])) continue;
         const dn_half_source source = source_of(plan, &plan->steps[s]);
         DN_TRY(dn_half_conv_pack(&own->convs[s].call, &source));
     }

@@ -1,7 +1,7 @@
 /* See roi_table.h. */
 #include "roi_table.h"
 
-#include "suppress.h"
+#include "roi_extras.h"
 
 #include "core/memory.h"
 #include "core/roi_sampling.h"
@@ -16,6 +16,7 @@ void dn_roi_memory_free(dn_roi_memory *memory)
 {
     if (!memory) return;
     dn_staging_free(&memory->staging);
+    dn_staging_free(&memory->extras);
     cudaFree(memory->table.places);
     dn_free(memory);
 }
@@ -138,6 +139,7 @@ dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer, const 
     DN_TRY(dn_staging_send(&memory->staging, rois_bytes(count)));
     DN_LAUNCH(find_starts, count + 1, *table, count);
     DN_CUDA_TRY(cudaGetLastError());
+    if (layer->rois->lists_extras) DN_TRY(dn_roi_extras_send(memory, layer->rois));
     return place_all(table, layer, pass, count);
 }
 
@@ -211,16 +213,20 @@ static dn_roi_rule rule_of(const dn_layer *layer, const dn_network *network)
     return rule;
 }
 
-/* layer->rois from the copy; false: there is none. */
-static bool take_rois(const dn_roi_memory *memory, const dn_layer *layer)
+/* layer->rois from the copy; not *taken: it has none. */
+static dn_status take_rois(dn_roi_memory *memory, const dn_layer *layer, bool *taken)
 {
+    dn_roi_set *set = layer->rois;
     const dn_roi_table host = table_at(&memory->table, memory->staging.host);
     const int32_t count = host.starts[host.batch];
-    if (count < 0) return false;
-    layer->rois->count = count;
-    layer->rois->extra_count = 0;
-    memcpy(layer->rois->rois, host.rois, rois_bytes(count));
-    return true;
+    *taken = count >= 0;
+    if (!*taken) return DN_OK;
+    set->extra_count = 0;
+    if (set->lists_extras) DN_TRY(dn_roi_extras_take(memory, set, count, taken));
+    if (!*taken) return DN_OK;
+    set->count = count;
+    memcpy(set->rois, host.rois, rois_bytes(count));
+    return DN_OK;
 }
 
 dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass,
@@ -231,7 +237,6 @@ dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, cons
     dn_suppressor *suppressor;
     *chosen = false;
     if (dn_roialign_assigns(layer) && layer->input_count > DN_CHOICE_MAPS) return DN_OK;
-    if (layer->rois->lists_extras) return DN_OK;
     DN_TRY(dn_suppress(pass->network, &asked, layer->index, &suppressor));
     if (!suppressor) return DN_OK;
     const dn_suppression *d = &suppressor->now;
@@ -242,9 +247,9 @@ dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, cons
     DN_LAUNCH(choose, boxes, *d, *table, rule_of(layer, pass->network), boxes);
     DN_CUDA_TRY(cudaGetLastError());
     DN_TRY(dn_staging_bring(&memory->staging, 0, all_bytes(table)));
+    if (layer->rois->lists_extras) DN_TRY(dn_roi_extras_choose(memory, d));
     DN_TRY(place_all(table, layer, pass, table->capacity));
     DN_TRY(dn_suppress_list(suppressor)); /* for the result; comes while the branch runs */
     DN_TRY(dn_staging_wait(&memory->staging));
-    *chosen = take_rois(memory, layer);
-    return DN_OK;
+    return take_rois(memory, layer, chosen);
 }

@@ -16,15 +16,19 @@ typedef struct dn_roi_place {
 /* The pointers lead to device memory. */
 typedef struct dn_roi_table {
     int32_t capacity, batch, per_image;
-    dn_roi *rois;         /* (capacity): layer->rois */
-    dn_roi_place *places; /* (maps, capacity) */
-    int32_t *starts;      /* (batch + 1): an image's boxes are starts[n]..starts[n + 1]-1 */
+    dn_roi *rois;          /* (capacity): layer->rois */
+    dn_roi_place *places;  /* (maps, capacity) */
+    int32_t *starts;       /* (batch + 1): an image's boxes are starts[n]..starts[n + 1]-1 */
+    int32_t *extra_starts; /* (capacity + 1), of boxes in extras; NULL: nobody reads them */
+    dn_roi_extra *extras;  /* (extra_room): rois->extras */
+    int32_t extra_room;
 } dn_roi_table;
 
 /* What a layer keeps. */
 typedef struct dn_roi_memory {
     dn_roi_table table;
     dn_staging staging; /* rois, then starts */
+    dn_staging extras;  /* extra_starts, then extras */
 } dn_roi_memory;
 
 /* For as many boxes as the layer may have, to be freed with dn_roi_memory_free (NULL is allowed).
@@ -32,11 +36,11 @@ typedef struct dn_roi_memory {
 dn_status dn_roi_memory_make(const dn_layer *layer, dn_roi_memory **out);
 void dn_roi_memory_free(dn_roi_memory *memory);
 
-/* The boxes of this pass, layer->rois. */
+/* The boxes of this pass, layer->rois, and their extras where somebody reads them. */
 dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass);
 
 /* The same from what the heads found, without the host: it gets the boxes, for layer->rois, in one
- * small copy. Not *chosen: the host has to choose them. */
+ * small copy, and the extras in another. Not *chosen: the host has to choose them. */
 dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass,
                               bool *chosen);
 

@@ -15,7 +15,18 @@ import pytest
 from conftest import published_file
 from networks import Net
 from test_cuda_layers import NO_CUDA
-from test_plan import BRANCH, MIXED, image, kept, kinds, place_boxes, run, scatter
+from test_plan import (
+    BRANCH,
+    CLASSES,
+    MIXED,
+    image,
+    kept,
+    kinds,
+    place_boxes,
+    run,
+    scatter,
+    set_classes,
+)
 from yolomask import Network
 from yolomask._native import check, ffi, lib
 
@@ -30,10 +41,10 @@ TOLERANCE = {FP16: 1e-2, BF16: 8e-2}
 TILES = ["128x128", "128x64", "64x128", "64x64", "128x32", "32x64"]
 ACTIVATIONS = ["leaky", "mish", "swish", "relu", "logistic", "linear", "elu"]
 
-# Every convolution that the tiles must do: of a planar input, odd numbers of pixels, strides,
+# Every convolution that the tiles must do: of the network's pixels, odd numbers of pixels, strides,
 # dilation, groups, filters that end within a tile, an addend, and a planar output.
 CONVOLUTIONS = """[net]
-width=45
+width={width}
 height=33
 channels={channels}
 [convolutional]
@@ -113,9 +124,11 @@ def steps(net: Net) -> list[tuple[str, str]]:
     return found
 
 
-def convolutions(activation: str = "leaky", after: str = "linear", channels: int = 3) -> str:
+def convolutions(
+    activation: str = "leaky", after: str = "linear", channels: int = 3, width: int = 46
+) -> str:
     return CONVOLUTIONS.replace("groups=3", "groups=1").format(
-        activation=activation, after=after, channels=channels
+        activation=activation, after=after, channels=channels, width=width
     )
 
 
@@ -136,16 +149,79 @@ def test_activations(k):
     agree(plain, plan, image(plain, 1) - 0.5)
 
 
-@pytest.mark.parametrize("channels", [1, 4, 5, 16])
-def test_inputs(channels):
-    plain, plan = pair(convolutions(channels=channels))
-    agree(plain, plan, image(plain, 1))
-    assert (steps(plan)[0][0] == "conv") == (channels <= 4)
+@pytest.mark.parametrize(
+    ("channels", "width"), [(1, 46), (2, 46), (3, 45), (3, 46), (4, 45), (5, 46), (16, 46)]
+)
+def test_inputs(channels, width):
+    """Pixels of 16 bits where every image's begin at a multiple of 8 bytes, reorders else."""
+    plain, plan = pair(convolutions(channels=channels, width=width), batch=2)
+    agree(plain, plan, image(plain, 2))
+    pixels = channels in (2, 3, 4) and channels * width % 2 == 0
+    assert (steps(plan)[0][0] == "conv") == pixels
+
+
+FIRST = """[net]
+width=46
+height=34
+channels=3
+[convolutional]
+filters={filters}
+size=3
+pad={pad}
+stride={stride}
+dilation={dilation}
+activation=leaky
+{last}
+"""
+LAST = "[convolutional]\nfilters=16\nsize=1\nactivation=linear"
+HEAD = "\n[yolo]\nmask=0,1\nanchors=10,14, 23,27\nclasses=3\nnum=2"
+
+
+@pytest.mark.parametrize("precision", [FP16, BF16])
+@pytest.mark.parametrize("form", ["first 32", "first 64", "128x32"])
+@pytest.mark.parametrize(("stride", "pad", "dilation"), [(1, 1, 1), (2, 1, 1), (1, 0, 2)])
+def test_first_layer(monkeypatch, form, precision, stride, pad, dilation):
+    monkeypatch.setenv("DARKNET_CUDNN", form)
+    for filters, last in ((40, LAST), (29, "")):  # followed by more, or read as planar floats
+        cfg = FIRST.format(filters=filters, stride=stride, pad=pad, dilation=dilation, last=last)
+        plain, plan = pair(cfg, precision, batch=2)
+        agree(plain, plan, image(plain, 2), precision)
+        assert steps(plan)[0] == ("conv", form)
+
+
+def predict(net: Net, pixels: np.ndarray) -> np.ndarray:
+    """The last layer's output for an image."""
+    height, width = pixels.shape[:2]
+    picture = ffi.new("dn_image *", {"width": width, "height": height})
+    picture.data = ffi.cast("uint8_t *", ffi.from_buffer(pixels))
+    result = ffi.new("dn_result **")
+    check(lib.dn_network_predict(net.handle, picture, ffi.NULL, result))
+    lib.dn_result_free(result[0])
+    return kept(net)[-1].copy()
+
+
+@pytest.mark.parametrize("precision", [FP16, BF16])
+def test_images_become_pixels(monkeypatch, precision):
+    """The letterbox writes what the first convolution reads: the bits that its floats would be
+    rounded to, from the device's letterbox and from the host's, which has large images."""
+    monkeypatch.setenv("DARKNET_CUDNN", "rules")
+    cfg = FIRST.format(filters=24, stride=1, pad=1, dilation=1, last=LAST + HEAD)
+    plain, plan = pair(cfg, precision)
+    random = np.random.default_rng(3)
+    same = random.integers(0, 256, (34, 46, 3), np.uint8)
+    found = predict(plan, same)
+    run(plan, (same.transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32))
+    np.testing.assert_array_equal(found, kept(plan)[-1])
+    for height, width in ((20, 61), (150, 90)):
+        pixels = random.integers(0, 256, (height, width, 3), np.uint8)
+        wanted = predict(plain, pixels)
+        scale = np.sqrt((wanted.astype(np.float64) ** 2).mean())
+        assert np.abs(predict(plan, pixels) - wanted).max() <= TOLERANCE[precision] * scale
 
 
 def test_groups():
     cfg = CONVOLUTIONS.replace("filters=80", "filters=96").format(
-        activation="leaky", after="relu", channels=3
+        activation="leaky", after="relu", channels=3, width=46
     )
     plain, plan = pair(cfg, batch=2)
     agree(plain, plan, image(plain, 2))
@@ -180,6 +256,102 @@ def test_mask_branch(levels, pool):
             place_boxes(net, 2, boxes)
         agree(plain, plan, image(plain, 2, boxes))
     assert "plain" not in [kind for kind, _ in steps(plan)[:2]]
+
+
+DEPTHWISE = """[net]
+width=46
+height=34
+channels=3
+[convolutional]
+filters={filters}
+size=1
+activation=leaky
+[convolutional]
+filters={filters}
+groups={filters}
+size={size}
+stride={stride}
+padding={pad}
+dilation={dilation}
+batch_normalize=1
+activation=relu
+[convolutional]
+filters={filters}
+groups={filters}
+size=3
+pad=1
+activation=linear
+[shortcut]
+from=-2
+activation=leaky
+[convolutional]
+filters=12
+size=1
+activation=linear
+"""
+
+
+@pytest.mark.parametrize("precision", [FP16, BF16])
+@pytest.mark.parametrize("form", ["pixel", "4 pixels"])
+@pytest.mark.parametrize(
+    ("size", "stride", "dilation"), [(3, 1, 1), (3, 2, 1), (5, 1, 1), (5, 2, 1), (3, 1, 2)]
+)
+def test_depthwise(monkeypatch, form, precision, size, stride, dilation):
+    """Among them channels that fill no piece of eight, and a sum behind."""
+    monkeypatch.setenv("DARKNET_CUDNN", form)
+    for filters in (24, 21):
+        cfg = DEPTHWISE.format(
+            filters=filters, size=size, stride=stride, dilation=dilation, pad=dilation * size // 2
+        )
+        plain, plan = pair(cfg, precision, batch=2)
+        for net in (plain, plan):
+            scatter(net)
+        agree(plain, plan, image(plain, 2), precision)
+        forms = [form for kind, form in steps(plan) if kind == "conv"]
+        assert forms[1] == ("pixel" if dilation == 2 else form) and forms[2] == form
+        assert not {"plain", "to blocked"} & set(dict(steps(plan)))
+
+
+@pytest.mark.parametrize("precision", [FP16, BF16])
+@pytest.mark.parametrize(("batch", "size"), [(1, 5), (2, 5), (1, 9)])
+def test_masks_of_several_classes(batch, size, precision):
+    """As test_plan_branch.py has it of the CPU: of the last convolution only what is read, also
+    the masks of a box's other classes, whose list the device makes."""
+    plain, plan = pair(CLASSES.format(size=size), precision, batch=batch)
+    for _ in range(4):  # the last ones by graphs
+        results = []
+        for net in (plain, plan):
+            scatter(net)
+            net.params(-2)["weights"][:] = np.random.default_rng(2).normal(0, 0.5, 63)
+            lib.dn_network_touch(net.handle)
+            data = net._set_input(image(net, batch, seed=3))
+            check(lib.dn_network_forward(net.handle, data, batch, 0.2))
+            results.append([net.result(i, 64, 48) for i in range(batch)])
+        assert ("masks", "") in steps(plan)
+        for a, b in zip(*results, strict=True):
+            found = [masks_of(result, 4 * size**2) for result in (a, b)]
+            both = found[0].keys() & found[1].keys()
+            assert len(both) > 0.9 * len(found[0]) and len({box for box, _ in both}) < len(both)
+            for key in both:
+                assert np.abs(found[0][key] - found[1][key]).max() < 10 * TOLERANCE[precision]
+
+
+def masks_of(result, cells: int) -> dict[tuple[int, int], np.ndarray]:
+    instances = [result.instances[i] for i in range(result.instance_count)]
+    return {
+        (one.detection, one.class_id): np.frombuffer(ffi.buffer(one.mask, 4 * cells), np.float32)
+        for one in instances
+        if one.mask != ffi.NULL
+    }
+
+
+def test_given_boxes_have_masks_of_their_classes():
+    nets = pair(CLASSES.format(size=5))
+    for classes in ([0, 2, 1, 1, 0, 2, 2], [2, 2], [], [1] * 9):
+        for net in nets:
+            scatter(net)
+            set_classes(net, classes)
+        agree(*nets, image(nets[0], 1))
 
 
 def test_graphs_give_the_same_bits(monkeypatch):

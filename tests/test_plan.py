@@ -26,6 +26,48 @@ MIXED = (EMULATED / "mixed.cfg").read_text()
 BRANCH = (EMULATED / "branch.cfg").read_text()
 BRANCH = BRANCH.replace("levels=sum", "levels={levels}").replace("pool=max", "pool={pool}")
 
+# Three classes, whose masks differ.
+CLASSES = """[net]
+width=64
+height=48
+channels=3
+[convolutional]
+filters=24
+size=3
+stride=8
+pad=1
+activation=leaky
+[convolutional]
+filters=16
+size=1
+activation=linear
+[yolo]
+mask=0,1
+anchors=20,24, 37,33
+classes=3
+num=2
+[roialign]
+layers=0
+size={size}
+max_rois=100
+[convolutional]
+filters=19
+size=3
+pad=1
+activation=relu
+[deconvolutional]
+filters=21
+size=2
+stride=2
+activation=relu
+[convolutional]
+filters=3
+size=1
+activation=linear
+[mask]
+classes=3
+"""
+
 
 def make(cfg: str | Path, precision: int = lib.DN_PRECISION_F32, **options) -> Net:
     return Net(cfg, **({"keep_all": False, "precision": precision, "seed": 7} | options))
@@ -66,6 +108,18 @@ def place_boxes(net: Net, images: int, shares: int = 3) -> None:
         box = (x0, y0, x0 + 0.11 * (k + 1) * info.width, y0 + 0.3 * info.height)
         roi.box, roi.expanded = box, box
     check(lib.dn_test_set_rois(net.handle, rois, len(rois)))
+
+
+def set_classes(net: Net, classes: list[int]) -> None:
+    copies = ffi.new("dn_roi[]", len(classes))
+    for k, class_id in enumerate(classes):
+        x0, y0 = 5.0 + 3 * k, 4.0 + 2 * k
+        copies[k].box, copies[k].truth, copies[k].class_id = (
+            (x0, y0, x0 + 20, y0 + 17),
+            -1,
+            class_id,
+        )
+    check(lib.dn_test_set_rois(net.handle, copies, len(classes)))
 
 
 def run(net: Net, values: np.ndarray) -> None:

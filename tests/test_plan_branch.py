@@ -8,7 +8,18 @@ import pytest
 
 from networks import Net
 from roi_support import pool, set_rois
-from test_plan import agree, image, kept, make, pair, place_boxes, run, scatter
+from test_plan import (
+    CLASSES,
+    agree,
+    image,
+    kept,
+    make,
+    pair,
+    place_boxes,
+    run,
+    scatter,
+    set_classes,
+)
 from test_roialign import onnx_roialign, pooling_cfg, random_boxes
 from yolomask._native import check, ffi, lib
 
@@ -138,49 +149,6 @@ def test_sum_of_two_maps_equals_the_oracle(isa, kind, size, samples, channels):
         assert np.abs(found - wanted).max() <= 2e-5
 
 
-# Three classes, whose masks differ.
-CLASSES = """[net]
-width=64
-height=48
-channels=3
-[convolutional]
-filters=24
-size=3
-stride=8
-pad=1
-activation=leaky
-[convolutional]
-filters=16
-size=1
-activation=linear
-[yolo]
-mask=0,1
-anchors=20,24, 37,33
-classes=3
-num=2
-[roialign]
-layers=0
-size={size}
-max_rois=100
-[convolutional]
-filters=19
-size=3
-pad=1
-activation=relu
-[deconvolutional]
-filters=21
-size=2
-stride=2
-activation=relu
-[convolutional]
-filters=3
-size=1
-activation=linear
-[mask]
-classes=3
-"""
-
-
 @pytest.mark.parametrize(("batch", "size"), [(1, 5), (2, 5), (1, 36)])
 def test_masks_of_several_classes(isa, batch, size):
     """A box that is an instance of several classes has a mask of each, from its own filter; large
@@ -231,18 +199,6 @@ def test_given_boxes_have_masks_of_their_classes(isa):
     assert [np.array_equal(*pair) for pair in zip(before, kept(nets[1])[-1], strict=True)] == [
         True, False, False, False, True, False, False,
     ]  # fmt: skip
-
-
-def set_classes(net: Net, classes: list[int]) -> None:
-    copies = ffi.new("dn_roi[]", len(classes))
-    for k, class_id in enumerate(classes):
-        x0, y0 = 5.0 + 3 * k, 4.0 + 2 * k
-        copies[k].box, copies[k].truth, copies[k].class_id = (
-            (x0, y0, x0 + 20, y0 + 17),
-            -1,
-            class_id,
-        )
-    check(lib.dn_test_set_rois(net.handle, copies, len(classes)))
 
 
 # Boxes of more than a megabyte each: they go through the branch in rounds.

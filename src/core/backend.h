@@ -68,6 +68,13 @@ typedef struct dn_device_sums {
     void (*close)(void *link, bool broken);
 } dn_device_sums;
 
+/* How an image lies in its part of network->input.data, (c, h, w) floats: as such; or, for plans in
+ * half precision, as pixels, (h, w, DN_PIXEL) of 16 bits, whose first c values are the image's and
+ * whose others are 0. Those take no more room; what is behind them is not read. */
+typedef enum dn_input_form { DN_INPUT_PLANAR, DN_INPUT_FP16, DN_INPUT_BF16 } dn_input_form;
+
+enum { DN_PIXEL = 4 };
+
 typedef struct dn_backend {
     const char *name;
 
@@ -115,10 +122,14 @@ typedef struct dn_backend {
     dn_status (*square_sum)(const float *values, int64_t count, int32_t threads, void *scratch,
                             double *sum);
 
-    /* dn_image_to_input of pixels (image_h, image_w, 3), of BGR ones where `bgr`, into (3, net_h,
-     * net_w), both blocks; NULL: the host makes inputs. */
+    /* dn_image_to_input of pixels (image_h, image_w, 3), of BGR ones where `bgr`, into an image's
+     * part of the input, both blocks; NULL: the host makes inputs. */
     dn_status (*letterbox)(const uint8_t *pixels, const dn_letterbox *letterbox, bool bgr,
-                           float *out);
+                           dn_input_form form, float *out);
+
+    /* Planar floats (images, c, plane) as pixels; `planar` and `out` are blocks. */
+    dn_status (*to_pixels)(const float *planar, int32_t images, int32_t c, int64_t plane,
+                           dn_input_form form, float *out);
 
     /* dn_network_accept, of the device that is selected; NULL: there is none. */
     dn_status (*accept)(const void *data, size_t bytes, uint64_t stream);

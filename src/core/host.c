@@ -99,7 +99,7 @@ dn_status dn_host_output(const dn_layer *layer, const dn_pass *pass, const float
     return tensor(layer, pass, host ? &host->outs[layer->index] : NULL, layer->out.data, out);
 }
 
-dn_status dn_host_runs(const dn_layer *layer, const dn_network *network, const int64_t *starts,
+dn_status dn_host_runs(const dn_network *network, const float *block, const int64_t *starts,
                        int32_t count, int64_t floats, const float **out)
 {
     dn_host *host = network->host;
@@ -112,7 +112,7 @@ dn_status dn_host_runs(const dn_layer *layer, const dn_network *network, const i
         host->run_floats = 2 * count * floats;
     }
     *out = host->runs;
-    return network->backend->copy_out_runs(host->runs, layer->out.data, starts, count, floats);
+    return network->backend->copy_out_runs(host->runs, block, starts, count, floats);
 }
 
 dn_status dn_host_grad(const dn_layer *layer, const dn_pass *pass, const float **grad)

@@ -45,9 +45,9 @@ dn_status dn_network_enter(const dn_network *network);
  * only the live part of it counts. Valid until the next pass. */
 dn_status dn_host_output(const dn_layer *layer, const dn_pass *pass, const float **out);
 
-/* *out (count, floats) = runs of the output of a layer on a device that begin at `starts`, which
- * are to be of its live part. Valid until the next call. */
-dn_status dn_host_runs(const dn_layer *layer, const dn_network *network, const int64_t *starts,
+/* *out (count, floats) = runs of a device's block that begin at `starts`. Valid until the next
+ * call. */
+dn_status dn_host_runs(const dn_network *network, const float *block, const int64_t *starts,
                        int32_t count, int64_t floats, const float **out);
 
 /* dn_host_output of gradients: NULL where there is none. */

@@ -49,17 +49,22 @@ static int32_t insert(dn_roi *list, int32_t count, int32_t limit, dn_roi roi)
     return last + 1;
 }
 
+dn_status dn_roi_extras_reserve(dn_roi_set *set, int32_t count)
+{
+    if (count <= set->extra_capacity) return DN_OK;
+    const int32_t capacity = count < 32 ? 64 : 2 * count;
+    dn_roi_extra *grown = dn_alloc((size_t)capacity * sizeof *grown);
+    if (!grown) return DN_ERROR_MEMORY;
+    if (set->extra_count) memcpy(grown, set->extras, (size_t)set->extra_count * sizeof *grown);
+    dn_free(set->extras);
+    set->extras = grown;
+    set->extra_capacity = capacity;
+    return DN_OK;
+}
+
 static dn_status add_extra(dn_roi_set *set, dn_roi_extra extra)
 {
-    if (set->extra_count == set->extra_capacity) {
-        const int32_t capacity = set->extra_capacity ? 2 * set->extra_capacity : 64;
-        dn_roi_extra *grown = dn_alloc((size_t)capacity * sizeof *grown);
-        if (!grown) return DN_ERROR_MEMORY;
-        if (set->extra_count) memcpy(grown, set->extras, (size_t)set->extra_count * sizeof *grown);
-        dn_free(set->extras);
-        set->extras = grown;
-        set->extra_capacity = capacity;
-    }
+    DN_TRY(dn_roi_extras_reserve(set, set->extra_count + 1));
     set->extras[set->extra_count++] = extra;
     return DN_OK;
 }

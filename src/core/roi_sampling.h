@@ -23,6 +23,9 @@ dn_status dn_roi_from_detections(const dn_pass *pass, const dn_roi_rules *rules,
 dn_status dn_roi_extras_of_given(const dn_pass *pass, const dn_roi_rules *rules, int32_t before,
                                  dn_roi_set *set);
 
+/* Room for so many set->extras; those that are there stay. */
+dn_status dn_roi_extras_reserve(dn_roi_set *set, int32_t count);
+
 /* Training: of each image train_rois positive boxes, drawn from the detector's and the truth's. */
 dn_status dn_roi_from_truth(const dn_pass *pass, const dn_roi_rules *rules, int32_t before,
                             dn_roi_set *set);

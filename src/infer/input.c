@@ -8,6 +8,7 @@
 
 #include "core/host.h"
 #include "infer/forward.h"
+#include "infer/plan.h"
 
 dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_options *options)
 {
@@ -15,6 +16,7 @@ dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_optio
         .backend = network->backend,
         .elsewhere = network->host != NULL,
         .shape = network->input,
+        .form = dn_plan_input_form(network),
         .threads = network->options.threads,
         .fit = options->fit,
         .on_device = options->on_device,
@@ -77,21 +79,37 @@ static bool fits_device(const dn_input_rule *rule, size_t bytes)
     return rule->backend->letterbox && bytes <= 2 * input;
 }
 
+/* Inputs of the host to a device. */
+static dn_status send_floats(const dn_input_rule *rule, dn_input_scratch *scratch,
+                             const float *floats, int32_t count, float *out)
+{
+    const dn_backend *backend = rule->backend;
+    const dn_tensor *shape = &rule->shape;
+    const size_t bytes = (size_t)(count * dn_tensor_size(shape)) * sizeof *floats;
+    if (rule->form == DN_INPUT_PLANAR) return backend->copy_in(out, floats, bytes);
+    DN_TRY(reserve_pixels(backend, scratch, bytes));
+    float *planar = (float *)(void *)scratch->pixels;
+    DN_TRY(backend->copy_in(planar, floats, bytes));
+    return backend->to_pixels(planar, count, shape->c, (int64_t)shape->h * shape->w, rule->form,
+                              out);
+}
+
 static dn_status make_on_device(const dn_input_rule *rule, dn_input_scratch *scratch,
                                 const dn_image *image, const dn_letterbox *letterbox, float *out)
 {
     const dn_backend *backend = rule->backend;
     const size_t bytes = (size_t)image->width * (size_t)image->height * 3;
     const size_t size = (size_t)dn_tensor_size(&rule->shape);
-    if (rule->on_device) return backend->letterbox(image->data, letterbox, rule->bgr, out);
+    if (rule->on_device)
+        return backend->letterbox(image->data, letterbox, rule->bgr, rule->form, out);
     if (fits_device(rule, bytes)) {
         DN_TRY(reserve_pixels(backend, scratch, bytes));
         DN_TRY(backend->copy_in(scratch->pixels, image->data, bytes));
-        return backend->letterbox(scratch->pixels, letterbox, false, out);
+        return backend->letterbox(scratch->pixels, letterbox, false, rule->form, out);
     }
     DN_TRY(reserve_floats(backend, scratch, (int64_t)size));
     DN_TRY(dn_image_to_input(image, letterbox, rule->threads, scratch->floats));
-    return backend->copy_in(out, scratch->floats, size * sizeof *out);
+    return send_floats(rule, scratch, scratch->floats, 1, out);
 }
 
 dn_status dn_input_make(const dn_input_rule *rule, dn_input_scratch *scratch, const dn_image *image,
@@ -102,6 +120,16 @@ dn_status dn_input_make(const dn_input_rule *rule, dn_input_scratch *scratch, co
     if (rule->on_device)
         return dn_fail(DN_ERROR_DEVICE, "images on a GPU for a network on the CPU");
     return dn_image_to_input(image, &letterbox, rule->threads, out);
+}
+
+dn_status dn_input_set_floats(dn_network *network, const float *input, int32_t batch)
+{
+    const dn_predict_options options = {0};
+    const dn_input_rule rule = dn_input_rule_of(network, &options);
+    if (rule.form == DN_INPUT_PLANAR || batch < 1 || batch > network->batch)
+        return dn_network_set_input(network, input, batch);
+    DN_TRY(dn_network_enter(network));
+    return send_floats(&rule, &network->scratch, input, batch, network->input.data);
 }
 
 /* Of an image that the network runs on next, so its threads have time. */

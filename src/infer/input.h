@@ -11,6 +11,7 @@ typedef struct dn_input_rule {
     const dn_backend *backend;
     bool elsewhere; /* the backend is a device's */
     dn_tensor shape;
+    dn_input_form form; /* of the input */
     int32_t threads;
     dn_fit fit;
     bool on_device, bgr; /* the image: dn_predict_options */
@@ -21,8 +22,9 @@ dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_optio
 /* How an image of this size lies in the input. */
 dn_letterbox dn_input_letterbox(const dn_input_rule *rule, int32_t width, int32_t height);
 
-/* Makes the image an input at `out`, (channels, h, w) in memory of the backend, whose device is the
- * calling thread's. On a device the scratch grows as it is needed, and need not be waited for. */
+/* Makes the image an input at `out`, (channels, h, w) floats in memory of the backend, whose device
+ * is the calling thread's; on a device in the form that the rule says. On a device the scratch
+ * grows as it is needed, and need not be waited for. */
 dn_status dn_input_make(const dn_input_rule *rule, dn_input_scratch *scratch, const dn_image *image,
                         float *out);
 
@@ -33,5 +35,8 @@ dn_status dn_input_check(const dn_network *network, const dn_image *images, int3
 /* Checks the images (at most the network's batch) and makes them the input of the next pass. */
 dn_status dn_input_set(dn_network *network, const dn_image *images, int32_t count,
                        const dn_predict_options *options);
+
+/* dn_network_set_input, in the form that the network's plan reads. */
+dn_status dn_input_set_floats(dn_network *network, const float *input, int32_t batch);
 
 #endif

@@ -224,6 +224,10 @@ void dn_plan_place_rounds(dn_plan *plan);
 /* Images or RoIs of a layer's tensors, at most. */
 int32_t dn_plan_images(const dn_plan *plan, const dn_layer *layer);
 
+/* How images lie in the network's input: as pixels where nothing but convolutions of a device's
+ * plan reads them. */
+dn_input_form dn_plan_input_form(const dn_network *network);
+
 bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer);
 bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer);
 

@@ -74,9 +74,38 @@ bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer)
     return has_form(plan, &problem);
 }
 
+static bool reads_pixels(const dn_network *network, const dn_layer *layer)
+{
+    if (!dn_plan_is_convolution(layer)) return false;
+    const dn_convolutional_options *o = layer->options;
+    const dn_convolutional *state = layer->state;
+    const dn_conv_problem problem = {.geometry = state->geometry,
+                                     .images = layer->out.n,
+                                     .groups = o->groups,
+                                     .filters = o->filters / o->groups,
+                                     .planar_in = true};
+    return network->backend->plan->conv_fits(&problem);
+}
+
+dn_input_form dn_plan_input_form(const dn_network *network)
+{
+    const dn_tensor *in = &network->input;
+    if (!network->host || !dn_network_fuses(network)) return DN_INPUT_PLANAR;
+    /* every image's part has room for its pixels, and begins at a multiple of 8 bytes */
+    if (in->c < DN_PIXEL / 2 || in->c > DN_PIXEL || dn_tensor_size(in) % 2 != 0)
+        return DN_INPUT_PLANAR;
+    for (int32_t i = 0; i < network->run_count; i++) {
+        const dn_layer *layer = &network->layers[i];
+        for (int32_t k = 0; k < layer->input_count; k++)
+            if (layer->inputs[k] < 0 && !reads_pixels(network, layer)) return DN_INPUT_PLANAR;
+    }
+    return network->options.precision == DN_PRECISION_BF16 ? DN_INPUT_BF16 : DN_INPUT_FP16;
+}
+
 bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer)
 {
     if (!dn_plan_is_convolution(layer) || layer->inputs[0] >= 0) return false;
+    if (plan->device) return dn_plan_input_form(plan->network) != DN_INPUT_PLANAR;
     dn_conv_problem problem = problem_of(plan, layer, NULL);
     problem.planar_in = true;
     return has_form(plan, &problem);

@@ -28,8 +28,8 @@ bool dn_plan_masks_fit(const dn_plan *plan, const dn_layer *layer)
     const dn_convolutional_options *o = logits->options;
     const dn_convolutional *state = logits->state;
     const dn_conv_geometry *g = &state->geometry;
-    return !plan->device && o->groups == 1 && !state->stage.batch_normalize && g->size == 1 &&
-           g->stride_x == 1 && g->stride_y == 1 && g->pad == 0;
+    return o->groups == 1 && !state->stage.batch_normalize && g->size == 1 && g->stride_x == 1 &&
+           g->stride_y == 1 && g->pad == 0;
 }
 
 static dn_status masks_begin(dn_plan *plan, dn_step *step, const dn_pass *pass)
@@ -148,6 +148,7 @@ void dn_plan_find_rounds(dn_plan *plan, const dn_plan_layer *layers)
 {
     const dn_network *network = plan->network;
     int32_t first = -1, last = -1;
+    if (plan->device) return; /* whose memory is as fast for all of them */
     for (int32_t i = 0; i < plan->layer_count; i++) {
         if (network->layers[i].type == &dn_roialign_layer) first = i;
         if (network->layers[i].type == &dn_mask_layer && layers[i].way == DN_WAY_BLOCKED) last = i;

@@ -30,6 +30,7 @@ typedef struct dn_mask {
     bool in_planes; /* the last forward computed single planes, not the logits of all classes */
     float *extras;  /* (extra_capacity, h, w): see dn_mask_begin_extras; grows */
     int64_t extra_floats;
+    const float *extras_there; /* a device's, which keeps them itself */
 } dn_mask;
 
 #define S dn_mask_options
@@ -309,10 +310,18 @@ dn_status dn_mask_begin_extras(dn_layer *layer, float **extras)
     return DN_OK;
 }
 
-/* The plane of one of the extra classes; NULL: it was not asked for. */
-static const float *extra_plane(const dn_layer *layer, int32_t roi, int32_t class_id)
+void dn_mask_set_extras(dn_layer *layer, const float *extras)
+{
+    dn_mask *state = layer->state;
+    state->in_planes = true;
+    state->extras_there = extras;
+}
+
+/* Which of the extra classes it is; -1: it was not asked for. */
+static int32_t find_extra(const dn_layer *layer, const dn_mask_request *request)
 {
     const dn_roi_set *set = layer->rois;
+    const int32_t roi = request->roi, class_id = request->class_id;
     int32_t low = 0, high = set->extra_count;
     while (low < high) {
         const int32_t middle = low + (high - low) / 2;
@@ -324,8 +333,7 @@ static const float *extra_plane(const dn_layer *layer, int32_t roi, int32_t clas
     }
     const bool found = low < set->extra_count && set->extras[low].roi == roi &&
                        set->extras[low].class_id == class_id;
-    return found ? ((const dn_mask *)layer->state)->extras + low * dn_tensor_size(&layer->out)
-                 : NULL;
+    return found ? low : -1;
 }
 
 bool dn_mask_is_in_output(const dn_layer *layer, const dn_mask_request *request)
@@ -334,31 +342,39 @@ bool dn_mask_is_in_output(const dn_layer *layer, const dn_mask_request *request)
     return o->classes == 1 || request->class_id == layer->rois->rois[request->roi].class_id;
 }
 
-/* Other classes', from the logits before; *logits (count of them, h, w) where they come from a
- * device. `starts` (count) is scratch. */
+/* Where another class's plane begins: among the extras, or among the logits of all classes. */
+static dn_status find_start(const dn_layer *layer, const dn_tensor *in,
+                            const dn_mask_request *request, int64_t *start)
+{
+    if (!((const dn_mask *)layer->state)->in_planes) {
+        *start = plane_offset(in, request->roi, channel_of(layer, request->class_id));
+        return DN_OK;
+    }
+    const int32_t extra = find_extra(layer, request);
+    if (extra < 0)
+        return dn_fail(DN_ERROR_ARGUMENT, "box %d has no mask of class %d: its score is 0",
+                       request->roi, request->class_id);
+    *start = extra * dn_tensor_size(&layer->out);
+    return DN_OK;
+}
+
+/* starts (at most `count`) of other classes' planes in *planes; where these come from a device, in
+ * a copy of those that are wanted. */
 static dn_status fetch_others(const dn_layer *layer, const dn_network *network,
                               const dn_mask_request *requests, int32_t count, int64_t *starts,
-                              const float **logits)
+                              const float **planes)
 {
+    const dn_mask *state = layer->state;
     const dn_tensor *in = dn_input_shape(layer, network, 0);
+    const int64_t cells = dn_tensor_size(&layer->out);
     int32_t others = 0;
     for (int32_t i = 0; i < count; i++)
         if (!dn_mask_is_in_output(layer, &requests[i]))
-            starts[others++] =
-                plane_offset(in, requests[i].roi, channel_of(layer, requests[i].class_id));
-    if (!network->host || others == 0 || ((const dn_mask *)layer->state)->in_planes) return DN_OK;
-    return dn_host_runs(&network->layers[layer->inputs[0]], network, starts, others,
-                        (int64_t)in->h * in->w, logits);
-}
-
-/* One of the extra classes. */
-static dn_status give_extra(const dn_layer *layer, const dn_mask_request *request, float *out)
-{
-    const float *values = extra_plane(layer, request->roi, request->class_id);
-    if (!values)
-        return dn_fail(DN_ERROR_ARGUMENT, "box %d has no mask of class %d: its score is 0",
-                       request->roi, request->class_id);
-    memcpy(out, values, (size_t)dn_tensor_size(&layer->out) * sizeof *out);
+            DN_TRY(find_start(layer, in, &requests[i], &starts[others++]));
+    *planes = !state->in_planes ? in->data : network->host ? state->extras_there : state->extras;
+    if (!network->host || others == 0) return DN_OK;
+    DN_TRY(dn_host_runs(network, *planes, starts, others, cells, planes));
+    for (int32_t i = 0; i < others; i++) starts[i] = i * cells;
     return DN_OK;
 }
 
@@ -367,22 +383,20 @@ static dn_status give_masks(const dn_layer *layer, const dn_network *network,
                             float *out)
 {
     const int32_t cells = layer->out.h * layer->out.w;
-    const float *in = dn_input_shape(layer, network, 0)->data, *values, *logits = NULL;
-    int32_t others = 0;
+    const bool in_planes = ((const dn_mask *)layer->state)->in_planes;
+    const float *values, *planes;
     DN_TRY(dn_host_output(layer, &network->pass, &values));
-    DN_TRY(fetch_others(layer, network, requests, count, starts, &logits));
+    DN_TRY(fetch_others(layer, network, requests, count, starts, &planes));
     for (int32_t i = 0; i < count; i++, out += cells) {
         if (dn_mask_is_in_output(layer, &requests[i])) {
             memcpy(out, values + (int64_t)requests[i].roi * cells, (size_t)cells * sizeof *out);
             continue;
         }
-        if (((const dn_mask *)layer->state)->in_planes) {
-            DN_TRY(give_extra(layer, &requests[i], out));
-            continue;
-        }
-        const float *from = logits ? logits + (int64_t)others * cells : in + starts[others];
-        for (int32_t k = 0; k < cells; k++) out[k] = dn_logistic(from[k]);
-        others++;
+        const float *from = planes + *starts++; /* probabilities among the extras, or logits */
+        if (in_planes)
+            memcpy(out, from, (size_t)cells * sizeof *out);
+        else
+            for (int32_t k = 0; k < cells; k++) out[k] = dn_logistic(from[k]);
     }
     return DN_OK;
 }

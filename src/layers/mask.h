@@ -35,6 +35,9 @@ const dn_layer *dn_mask_layer_of(const dn_network *network);
  * layer->rois->extras, (extra_count, h, w), from which dn_masks_of reads until the next forward. */
 dn_status dn_mask_begin_extras(dn_layer *layer, float **extras);
 
+/* The same where they are made on a device, in a block that others own. */
+void dn_mask_set_extras(dn_layer *layer, const float *extras);
+
 /* A mask that is asked for: of an RoI of the last pass, in inference, for a class: the RoI's own,
  * one of layer->rois->extras, or any where the logits of all classes are there. */
 typedef struct dn_mask_request {

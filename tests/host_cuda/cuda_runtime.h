@@ -215,6 +215,9 @@ static inline int atomicAdd(int *value, int more)
 struct dim3 : dn_host_dim {
     dim3(unsigned x_, unsigned y_ = 1, unsigned z_ = 1) : dn_host_dim{x_, y_, z_} {}
 };
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
 struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
