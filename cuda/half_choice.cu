@@ -1,10 +1,11 @@
 /* Which form a convolution of half precision gets: see half_conv.h.
  *
- * Rules estimate the time of every form; the best of them are measured, once a process for each
- * shape and device, in memory of their own. The list of what was chosen is searched from its start:
- * a network has some dozens of shapes, and asks when it is made or meets a new number of boxes.
+ * Rules (half_rules.h) estimate the time of every form; the best of them are measured, once a
+ * process for each shape and device, in memory of their own. The list of what was chosen is
+ * searched from its start: a network has some dozens of shapes, and asks when it is made or meets a
+ * new number of boxes.
  */
-#include "half_conv.h"
+#include "half_rules.h"
 
 #include <mutex>
 #include <stdlib.h>
@@ -102,87 +103,6 @@ static void keep(const int32_t of[DN_CHOICE_KEYS], dn_half_form form, double sec
     choices = made;
 }
 
-/* ---- Rules ---- */
-
-typedef struct dn_gpu {
-    int device, processors, shared;
-} dn_gpu;
-
-typedef struct dn_candidate_form {
-    dn_half_form form;
-    double cost;
-} dn_candidate_form;
-
-static dn_status look_at_gpu(dn_gpu *gpu)
-{
-    DN_CUDA_TRY(cudaGetDevice(&gpu->device));
-    DN_CUDA_TRY(
-        cudaDeviceGetAttribute(&gpu->processors, cudaDevAttrMultiProcessorCount, gpu->device));
-    DN_CUDA_TRY(
-        cudaDeviceGetAttribute(&gpu->shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, gpu->device));
-    return DN_OK;
-}
-
-static int64_t divided_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
-/* Clock cycles, roughly: a processor does 600 products a cycle with large tiles, fewer with small
- * ones, which read more of shared memory for each; a block alone waits some 300 for each slab; what
- * begins and ends a block, and what joins parts, is added. */
-static double cost_of(const dn_half_tile *tile, int64_t blocks, int64_t share, int32_t splits,
-                      const dn_gpu *gpu)
-{
-    const double products = (double)tile->rows * tile->columns;
-    const double rate = 600.0 * products / (products + 4096.0);
-    const double busy =
-        (double)divided_up(blocks, gpu->processors) * (double)share * products * 32.0 / rate;
-    const double waits = 300.0 * (double)share;
-    const double joins = splits > 1 ? 1500.0 + products / 32.0 * splits : 0.0;
-    return (busy > waits ? busy : waits) + 1500.0 + joins;
-}
-
-/* The form and its cost; false where it cannot run here. */
-static bool weigh(const dn_half_conv *conv, int32_t t, int32_t splits, const dn_gpu *gpu,
-                  dn_candidate_form *candidate)
-{
-    const dn_half_tile *tile = &dn_half_tiles_of(conv).tiles[t];
-    const int64_t pixels = (int64_t)conv->images * conv->out_h * conv->out_w;
-    const int64_t across = divided_up(conv->filters, tile->columns) * conv->groups;
-    const int64_t tiles = divided_up(pixels, tile->rows) * across;
-    const int64_t slabs = divided_up(conv->k, 32), share = divided_up(slabs, splits);
-    const int64_t bytes = tiles * splits * tile->rows * tile->columns * (int64_t)sizeof(float);
-    if (tile->shared > (size_t)gpu->shared || across > 65535) return false;
-    if (splits > 1 && (bytes > DN_HALF_WORKSPACE || tiles > DN_HALF_COUNTERS || share < 4 ||
-                       share * (splits - 1) >= slabs || tiles * splits > 4 * gpu->processors))
-        return false;
-    candidate->form.tile = t;
-    candidate->form.splits = splits;
-    candidate->cost = cost_of(tile, tiles * splits, share, splits, gpu);
-    return true;
-}
-
-static int by_cost(const void *a, const void *b)
-{
-    const dn_candidate_form *left = (const dn_candidate_form *)a;
-    const dn_candidate_form *right = (const dn_candidate_form *)b;
-    return (left->cost > right->cost) - (left->cost < right->cost);
-}
-
-/* All of our own forms that can run, cheapest first. */
-static int32_t list_forms(const dn_half_conv *conv, const dn_gpu *gpu, dn_candidate_form list[64])
-{
-    static const int32_t splits[] = {1, 2, 3, 4, 6, 8, 12, 16};
-    const int32_t tiles = dn_half_tiles_of(conv).count;
-    int32_t count = 0;
-    for (int32_t t = 0; t < tiles; t++)
-        for (const int32_t split : splits)
-            if (count < 64 && weigh(conv, t, split, gpu, &list[count])) count++;
-    qsort(list, (size_t)count, sizeof *list, by_cost);
-    return count;
-}
-
 /* ---- Measurement ---- */
 
 static size_t rounded(int64_t bytes) /* to what cudaMalloc aligns */
@@ -232,7 +152,7 @@ static dn_status time_form(const dn_half_conv *conv, dn_half_form form,
 
 /* The fastest of the first `count`; what does not run is passed over. */
 static void measure_all(const dn_half_conv *trial, const dn_half_workspace *workspace,
-                        const dn_candidate_form *list, int32_t count, const cudaEvent_t events[2],
+                        const dn_half_candidate *list, int32_t count, const cudaEvent_t events[2],
                         dn_half_form *form, double *seconds)
 {
     for (int32_t i = 0; i < count; i++) {
@@ -249,7 +169,7 @@ static void measure_all(const dn_half_conv *trial, const dn_half_workspace *work
 
 /* Without memory or events *form stays what the rules say. */
 static void measure(const dn_half_conv *conv, const dn_half_workspace *workspace,
-                    const dn_candidate_form *list, int32_t count, dn_half_form *form,
+                    const dn_half_candidate *list, int32_t count, dn_half_form *form,
                     double *seconds)
 {
     cudaEvent_t events[2];
@@ -276,13 +196,13 @@ static bool is_named(const dn_half_conv *conv, dn_half_form form, const char *as
 dn_status dn_half_choose(const dn_half_conv *conv, const dn_half_workspace *workspace,
                          dn_half_form *form, double *seconds)
 {
-    dn_candidate_form list[64 + 1];
-    dn_gpu gpu;
-    int32_t of[DN_CHOICE_KEYS];
-    DN_TRY(look_at_gpu(&gpu));
-    fill(conv, gpu.device, of);
+    dn_half_candidate list[DN_HALF_FORMS + 1];
+    int32_t of[DN_CHOICE_KEYS], count = 0;
+    int device = 0;
+    DN_CUDA_TRY(cudaGetDevice(&device));
+    fill(conv, device, of);
     if (recall(of, form, seconds)) return DN_OK;
-    int32_t count = list_forms(conv, &gpu, list);
+    DN_TRY(dn_half_list_forms(conv, list, &count));
     if (count == 0)
         return dn_fail(DN_ERROR_DEVICE, "no form of a convolution of %d x %d runs on this GPU",
                        conv->size, conv->size);
