@@ -193,6 +193,17 @@ def test_the_plan_in_half_precision(tmp_path):
             assert len(plain) > 30 and strings.masks.rle == plain.masks.rle == kept.masks.rle
 
 
+def test_streams(networks):
+    """Batches that overlap, in every form."""
+    wanted = networks[0].predict(shots(), **LOW)
+    for form in FORMS:
+        found = list(networks[0].stream(shots() * 2, **LOW, masks=form))
+        for one, other in zip(found, wanted * 2, strict=True):
+            assert one.masks.rle == other.masks.rle
+            assert np.array_equal(one.mask_scores, other.mask_scores)
+    assert found[0].masks.on_device().shape == wanted[0].masks.data.shape
+
+
 def test_networks_without_masks(tmp_path):
     text = MASK_CFG.split("[route]")[0]
     with Network(write_cfg(tmp_path, text), names=NAMES, device="cuda") as net:

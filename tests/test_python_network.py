@@ -157,6 +157,9 @@ def test_masks_as_strings(network):
     assert len(text[[]].masks.rle) == len(text[[]].masks.data) == 0
     batch = network.predict([noise(1), noise(2)], **LOW, masks="rle")
     assert batch[0].masks.rle == plain.masks.rle
+    (streamed,) = network.stream([noise(1)], **LOW, masks="rle")
+    assert streamed.masks.rle == plain.masks.rle
+    assert np.array_equal(streamed.mask_scores, plain.mask_scores)
     with pytest.raises(ValueError, match="masks must be one of probabilities, rle, device"):
         network.predict(noise(1), masks="runs")
 
