@@ -8,147 +8,29 @@
  * worker until it is prepared, then to dn_stream_next.
  *
  * A network computes what it would compute without the stream: inputs are the same bytes, batches
- * are those that were submitted.
+ * are those that were submitted. The workers and their slots: stream_work.c.
  */
+#include "infer/stream.h"
 #include "core/host.h"
 #include "core/memory.h"
-#include "infer/flight.h"
-#include "math/clock.h"
-
-#include <pthread.h>
-#include <stdio.h>
 
 enum { DN_STREAM_WORKERS_MAX = 256, DN_IDLE_WORKERS = 8, DN_AHEAD_MAX = 1024 };
 
-typedef struct dn_stream_item {
-    char *path;     /* of a file, or NULL */
-    dn_image image; /* of a file: the stream's */
-    bool on_device;
-    void *mark; /* on a device: behind its input */
-    dn_status status;
-    char message[512];
-    double decode_ms, input_ms;
-    dn_result *result;
-} dn_stream_item;
-
-typedef struct dn_stream_slot {
-    int32_t count, claimed, prepared;
-    dn_stream_item *items; /* (batch) */
-    float *input;          /* (batch, channels, h, w), a block */
-    dn_result **results;   /* (batch): of the images that could be used */
-    dn_flight flight;
-    bool begun, ended;
-} dn_stream_slot;
-
-struct dn_stream {
-    dn_network *network;
-    const dn_backend *backend; /* the rest is asked without the network, which may run */
-    int32_t device, batch;
-    dn_input_rule rule;
-    dn_predict_options predict;
-    dn_stream_slot *slots; /* (slot_count): batch n is in slot n mod slot_count */
-    int32_t slot_count;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    pthread_t *threads;
-    int32_t thread_count;
-    int64_t submitted, claiming, taken; /* batches */
-    int32_t handed;                     /* images of batch `taken` */
-    int64_t number;                     /* of the next image */
-    bool stop;
-};
-
-static dn_stream_slot *slot_of(const dn_stream *stream, int64_t batch)
-{
-    return &stream->slots[batch % stream->slot_count];
-}
-
-/* ---- workers ---- */
-
-static void keep_failure(dn_stream_item *item, dn_status status)
-{
-    item->status = status;
-    snprintf(item->message, sizeof item->message, "%s", dn_error_message());
-}
-
-static dn_status prepare(const dn_stream *stream, dn_stream_item *item, float *out,
-                         dn_input_scratch *scratch)
-{
-    const double start = dn_now();
-    dn_input_rule rule = stream->rule;
-    rule.on_device = item->on_device;
-    if (item->path) DN_TRY(dn_image_load(item->path, &item->image));
-    const double decoded = dn_now();
-    DN_TRY(dn_input_make(&rule, scratch, &item->image, out));
-    if (item->mark) DN_TRY(stream->backend->marks->set(item->mark));
-    item->decode_ms = 1e3 * (decoded - start);
-    item->input_ms = 1e3 * (dn_now() - decoded);
-    return DN_OK;
-}
-
-/* The next image that nobody has taken, or NULL. The caller holds the lock. */
-static dn_stream_item *claim(dn_stream *stream, dn_stream_slot **slot)
-{
-    if (stream->claiming == stream->submitted) return NULL;
-    *slot = slot_of(stream, stream->claiming);
-    dn_stream_item *item = &(*slot)->items[(*slot)->claimed++];
-    if ((*slot)->claimed == (*slot)->count) stream->claiming++;
-    return item;
-}
-
-static void *work(void *data)
-{
-    dn_stream *stream = data;
-    dn_input_scratch scratch = {0};
-    const dn_status selected = stream->backend->select(stream->device);
-    pthread_mutex_lock(&stream->lock);
-    while (!stream->stop) {
-        dn_stream_slot *slot;
-        dn_stream_item *item = claim(stream, &slot);
-        if (!item) {
-            pthread_cond_wait(&stream->changed, &stream->lock);
-            continue;
-        }
-        pthread_mutex_unlock(&stream->lock);
-        float *out = slot->input + (item - slot->items) * dn_tensor_size(&stream->rule.shape);
-        const dn_status status =
-            selected == DN_OK ? prepare(stream, item, out, &scratch) : selected;
-        if (status != DN_OK) keep_failure(item, status);
-        pthread_mutex_lock(&stream->lock);
-        slot->prepared++;
-        pthread_cond_broadcast(&stream->changed);
-    }
-    pthread_mutex_unlock(&stream->lock);
-    dn_input_scratch_free(stream->backend, &scratch);
-    return NULL;
-}
-
 /* ---- making and freeing ---- */
-
-static dn_status make_slot(const dn_stream *stream, dn_stream_slot *slot)
-{
-    const dn_marks *marks = stream->backend->marks;
-    const int64_t floats = stream->batch * dn_tensor_size(&stream->rule.shape);
-    void *block;
-    slot->items = dn_alloc((size_t)stream->batch * sizeof *slot->items);
-    slot->results = dn_alloc((size_t)stream->batch * sizeof *slot->results);
-    if (!slot->items || !slot->results) return DN_ERROR_MEMORY;
-    for (int32_t i = 0; marks && i < stream->batch; i++) DN_TRY(marks->make(&slot->items[i].mark));
-    DN_TRY(stream->backend->alloc((size_t)floats * sizeof *slot->input, &block));
-    slot->input = block;
-    return dn_flight_make(&slot->flight, stream->network, stream->batch);
-}
 
 static dn_status make(dn_stream *stream, int32_t workers)
 {
     stream->slots = dn_alloc((size_t)stream->slot_count * sizeof *stream->slots);
     stream->threads = dn_alloc((size_t)workers * sizeof *stream->threads);
     if (!stream->slots || !stream->threads) return DN_ERROR_MEMORY;
-    for (int32_t i = 0; i < stream->slot_count; i++) DN_TRY(make_slot(stream, &stream->slots[i]));
+    for (int32_t i = 0; i < stream->slot_count; i++)
+        DN_TRY(dn_stream_slot_make(stream, &stream->slots[i]));
     DN_TRY(stream->backend->synchronise()); /* the blocks are zeroed */
-    for (; stream->thread_count < workers; stream->thread_count++)
-        if (pthread_create(&stream->threads[stream->thread_count], NULL, work, stream) != 0)
+    for (pthread_t *thread = stream->threads; thread < stream->threads + workers; thread++) {
+        if (pthread_create(thread, NULL, dn_stream_work, stream) != 0)
             return dn_fail(DN_ERROR_MEMORY, "cannot start a thread that decodes images");
+        stream->thread_count++;
+    }
     return DN_OK;
 }
 
@@ -201,26 +83,6 @@ void dn_stream_stop(dn_stream *stream)
     pthread_mutex_unlock(&stream->lock);
 }
 
-static void forget_item(dn_stream_item *item)
-{
-    if (item->path) dn_image_free(&item->image);
-    dn_free(item->path);
-    dn_result_free(item->result);
-    *item = (dn_stream_item){.mark = item->mark};
-}
-
-static void free_slot(const dn_stream *stream, dn_stream_slot *slot)
-{
-    dn_flight_free(&slot->flight);
-    for (int32_t i = 0; slot->items && i < stream->batch; i++) {
-        forget_item(&slot->items[i]);
-        if (slot->items[i].mark) stream->backend->marks->free(slot->items[i].mark);
-    }
-    stream->backend->free(slot->input);
-    dn_free(slot->results);
-    dn_free(slot->items);
-}
-
 void dn_stream_free(dn_stream *stream)
 {
     if (!stream) return;
@@ -228,7 +90,7 @@ void dn_stream_free(dn_stream *stream)
     for (int32_t i = 0; i < stream->thread_count; i++) pthread_join(stream->threads[i], NULL);
     stream->backend->select(stream->device);
     for (int32_t i = 0; stream->slots && i < stream->slot_count; i++)
-        free_slot(stream, &stream->slots[i]);
+        dn_stream_slot_free(stream, &stream->slots[i]);
     pthread_cond_destroy(&stream->changed);
     pthread_mutex_destroy(&stream->lock);
     dn_free(stream->threads);
@@ -289,13 +151,13 @@ dn_status dn_stream_submit(dn_stream *stream, const dn_stream_image *images, int
     DN_TRY(check_images(stream, images, count));
     pthread_mutex_lock(&stream->lock);
     while (!stream->stop && !has_room(stream)) pthread_cond_wait(&stream->changed, &stream->lock);
-    dn_stream_slot *slot = slot_of(stream, stream->submitted); /* free: nobody else's */
+    dn_stream_slot *slot = dn_stream_slot_of(stream, stream->submitted); /* free: nobody else's */
     dn_status status = stream->stop ? stopped() : fill_slot(slot, images, count);
     if (status == DN_OK) {
         stream->submitted++;
         pthread_cond_broadcast(&stream->changed);
     } else if (!stream->stop) {
-        for (int32_t i = 0; i < count; i++) forget_item(&slot->items[i]);
+        for (int32_t i = 0; i < count; i++) dn_stream_item_clear(&slot->items[i]);
     }
     pthread_mutex_unlock(&stream->lock);
     return status;
@@ -306,7 +168,7 @@ dn_status dn_stream_submit(dn_stream *stream, const dn_stream_image *images, int
 /* Whether batch n is there with all its inputs. The caller holds the lock. */
 static bool is_prepared(const dn_stream *stream, int64_t batch)
 {
-    const dn_stream_slot *slot = slot_of(stream, batch);
+    const dn_stream_slot *slot = dn_stream_slot_of(stream, batch);
     return batch < stream->submitted && slot->prepared == slot->count;
 }
 
@@ -366,7 +228,7 @@ static dn_status run(dn_stream *stream, dn_stream_slot *slot)
 static void settle(dn_stream_slot *slot, dn_status status)
 {
     for (int32_t i = 0; status != DN_OK && i < slot->count; i++)
-        if (slot->items[i].status == DN_OK) keep_failure(&slot->items[i], status);
+        if (slot->items[i].status == DN_OK) dn_stream_item_fail(&slot->items[i], status);
 }
 
 static void begin(dn_stream *stream, dn_stream_slot *slot)
@@ -382,7 +244,7 @@ static void begin_next(dn_stream *stream)
     pthread_mutex_lock(&stream->lock);
     const bool there = !stream->stop && is_prepared(stream, stream->taken + 1);
     pthread_mutex_unlock(&stream->lock);
-    dn_stream_slot *next = slot_of(stream, stream->taken + 1);
+    dn_stream_slot *next = dn_stream_slot_of(stream, stream->taken + 1);
     if (there && stream->slot_count > 1 && !next->begun) begin(stream, next);
 }
 
@@ -409,7 +271,7 @@ static dn_status hand_out(dn_stream *stream, dn_stream_item *item, dn_stream_res
 
 static void leave_slot(dn_stream *stream, dn_stream_slot *slot)
 {
-    for (int32_t i = 0; i < slot->count; i++) forget_item(&slot->items[i]);
+    for (int32_t i = 0; i < slot->count; i++) dn_stream_item_clear(&slot->items[i]);
     stream->handed = 0;
     pthread_mutex_lock(&stream->lock);
     stream->taken++;
@@ -427,7 +289,7 @@ dn_status dn_stream_next(dn_stream *stream, dn_stream_result *out)
         return DN_OK;
     }
     DN_TRY(dn_stream_wait(stream));
-    dn_stream_slot *slot = slot_of(stream, stream->taken);
+    dn_stream_slot *slot = dn_stream_slot_of(stream, stream->taken);
     if (!slot->ended) finish(stream, slot);
     const dn_status status = hand_out(stream, &slot->items[stream->handed], out);
     if (++stream->handed == slot->count) leave_slot(stream, slot);

@@ -11,10 +11,11 @@
  * 2016; the squares make p = t the minimum for soft t too). The loss of an image is mask_scale
  * times the mean of its RoIs' losses, 0 where it has none. Gradients go to the logits of the RoI's
  * class; a gradient of the output, if something follows, is not passed on.
+ *
+ * What is asked of it behind inference: mask_values.c.
  */
 #include "layers/mask.h"
 
-#include "core/host.h"
 #include "core/memory.h"
 #include "layers/roialign.h"
 #include "math/activation.h"
@@ -23,15 +24,6 @@
 #include <string.h>
 
 static const char *const loss_names[] = {"bce", "bce+dice", NULL};
-
-typedef struct dn_mask {
-    float *targets; /* (n, h, w), training only */
-    float *weights; /* (n): of a RoI's loss in the sum over images; 0: no truth */
-    bool in_planes; /* the last forward computed single planes, not the logits of all classes */
-    float *extras;  /* (extra_capacity, h, w): see dn_mask_begin_extras; grows */
-    int64_t extra_floats;
-    const float *extras_there; /* a device's, which keeps them itself */
-} dn_mask;
 
 #define S dn_mask_options
 static const dn_option options[] = {
@@ -119,16 +111,16 @@ int32_t dn_mask_channel(const dn_layer *layer, int32_t r)
     return channel_of(layer, layer->rois->rois[r].class_id);
 }
 
-/* Where the logits of one channel of RoI r, (h, w), begin in the input. */
-static int64_t plane_offset(const dn_tensor *in, int32_t r, int32_t channel)
+int64_t dn_mask_logits_start(const dn_layer *layer, const dn_tensor *in, int32_t r,
+                             int32_t class_id)
 {
-    return r * dn_tensor_size(in) + (int64_t)channel * in->h * in->w;
+    return r * dn_tensor_size(in) + (int64_t)channel_of(layer, class_id) * in->h * in->w;
 }
 
-/* The logits; of the gradient where `values` is in->grad. */
-static float *plane_of(const dn_tensor *in, float *values, int32_t r, int32_t channel)
+/* The logits of RoI r's class; of the gradient where `values` is in->grad. */
+static float *plane_of(const dn_layer *layer, const dn_tensor *in, float *values, int32_t r)
 {
-    return values + plane_offset(in, r, channel);
+    return values + dn_mask_logits_start(layer, in, r, layer->rois->rois[r].class_id);
 }
 
 dn_status dn_mask_check_rois(const dn_layer *layer, const dn_pass *pass)
@@ -186,7 +178,7 @@ static dn_mask_measure measure(const dn_layer *layer, const dn_tensor *in, int32
 {
     const dn_mask *state = layer->state;
     const int32_t cells = layer->out.h * layer->out.w;
-    const float *logits = plane_of(in, in->data, r, dn_mask_channel(layer, r));
+    const float *logits = plane_of(layer, in, in->data, r);
     const float *p = layer->out.data + (int64_t)r * cells;
     const float *t = state->targets + (int64_t)r * cells;
     dn_mask_sums sums = {0};
@@ -227,7 +219,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
     DN_TRY(dn_mask_check_rois(layer, pass));
 #pragma omp parallel for num_threads(pass->threads)
     for (int32_t r = 0; r < layer->rois->count; r++) {
-        const float *logits = plane_of(in, in->data, r, dn_mask_channel(layer, r));
+        const float *logits = plane_of(layer, in, in->data, r);
         for (int64_t i = 0; i < cells; i++) layer->out.data[r * cells + i] = dn_logistic(logits[i]);
     }
     layer->loss = 0;
@@ -258,7 +250,7 @@ static dn_status backward(dn_layer *layer, const dn_pass *pass)
         if (state->weights[r] == 0.0f) continue;
         backward_roi(layer, layer->out.data + r * cells, state->targets + r * cells,
                      state->weights[r] * pass->network->loss_scale,
-                     plane_of(in, in->grad, r, dn_mask_channel(layer, r)));
+                     plane_of(layer, in, in->grad, r));
     }
     return DN_OK;
 }
@@ -292,131 +284,4 @@ const dn_layer *dn_mask_layer_of(const dn_network *network)
     for (int32_t i = network->run_count - 1; i >= 0; i--)
         if (network->layers[i].type == &dn_mask_layer) return &network->layers[i];
     return NULL;
-}
-
-dn_status dn_mask_begin_extras(dn_layer *layer, float **extras)
-{
-    dn_mask *state = layer->state;
-    const int64_t floats = layer->rois->extra_count * dn_tensor_size(&layer->out);
-    state->in_planes = true;
-    if (floats > state->extra_floats) {
-        dn_free(state->extras);
-        state->extra_floats = 0;
-        state->extras = dn_alloc(2 * (size_t)floats * sizeof *state->extras);
-        if (!state->extras) return DN_ERROR_MEMORY;
-        state->extra_floats = 2 * floats;
-    }
-    *extras = state->extras;
-    return DN_OK;
-}
-
-void dn_mask_set_extras(dn_layer *layer, const float *extras)
-{
-    dn_mask *state = layer->state;
-    state->in_planes = true;
-    state->extras_there = extras;
-}
-
-/* Which of the extra classes it is; -1: it was not asked for. */
-static int32_t find_extra(const dn_layer *layer, const dn_mask_request *request)
-{
-    const dn_roi_set *set = layer->rois;
-    const int32_t roi = request->roi, class_id = request->class_id;
-    int32_t low = 0, high = set->extra_count;
-    while (low < high) {
-        const int32_t middle = low + (high - low) / 2;
-        const dn_roi_extra *extra = &set->extras[middle];
-        if (extra->roi < roi || (extra->roi == roi && extra->class_id < class_id))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    const bool found = low < set->extra_count && set->extras[low].roi == roi &&
-                       set->extras[low].class_id == class_id;
-    return found ? low : -1;
-}
-
-bool dn_mask_is_in_output(const dn_layer *layer, const dn_mask_request *request)
-{
-    const dn_mask_options *o = layer->options;
-    return o->classes == 1 || request->class_id == layer->rois->rois[request->roi].class_id;
-}
-
-/* Where another class's plane begins: among the extras, or among the logits of all classes. */
-static dn_status find_start(const dn_layer *layer, const dn_tensor *in,
-                            const dn_mask_request *request, int64_t *start)
-{
-    if (!((const dn_mask *)layer->state)->in_planes) {
-        *start = plane_offset(in, request->roi, channel_of(layer, request->class_id));
-        return DN_OK;
-    }
-    const int32_t extra = find_extra(layer, request);
-    if (extra < 0)
-        return dn_fail(DN_ERROR_ARGUMENT, "box %d has no mask of class %d: its score is 0",
-                       request->roi, request->class_id);
-    *start = extra * dn_tensor_size(&layer->out);
-    return DN_OK;
-}
-
-/* starts (at most `count`) of other classes' planes in *planes; where these come from a device, in
- * a copy of those that are wanted. */
-static dn_status fetch_others(const dn_layer *layer, const dn_network *network,
-                              const dn_mask_request *requests, int32_t count, int64_t *starts,
-                              const float **planes)
-{
-    const dn_mask *state = layer->state;
-    const dn_tensor *in = dn_input_shape(layer, network, 0);
-    const int64_t cells = dn_tensor_size(&layer->out);
-    int32_t others = 0;
-    for (int32_t i = 0; i < count; i++)
-        if (!dn_mask_is_in_output(layer, &requests[i]))
-            DN_TRY(find_start(layer, in, &requests[i], &starts[others++]));
-    *planes = !state->in_planes ? in->data : network->host ? state->extras_there : state->extras;
-    if (!network->host || others == 0) return DN_OK;
-    DN_TRY(dn_host_runs(network, *planes, starts, others, cells, planes));
-    for (int32_t i = 0; i < others; i++) starts[i] = i * cells;
-    return DN_OK;
-}
-
-static dn_status give_masks(const dn_layer *layer, const dn_network *network,
-                            const dn_mask_request *requests, int32_t count, int64_t *starts,
-                            float *out)
-{
-    const int32_t cells = layer->out.h * layer->out.w;
-    const bool in_planes = ((const dn_mask *)layer->state)->in_planes;
-    const float *values, *planes;
-    DN_TRY(dn_host_output(layer, &network->pass, &values));
-    DN_TRY(fetch_others(layer, network, requests, count, starts, &planes));
-    for (int32_t i = 0; i < count; i++, out += cells) {
-        if (dn_mask_is_in_output(layer, &requests[i])) {
-            memcpy(out, values + (int64_t)requests[i].roi * cells, (size_t)cells * sizeof *out);
-            continue;
-        }
-        const float *from = planes + *starts++; /* probabilities among the extras, or logits */
-        if (in_planes)
-            memcpy(out, from, (size_t)cells * sizeof *out);
-        else
-            for (int32_t k = 0; k < cells; k++) out[k] = dn_logistic(from[k]);
-    }
-    return DN_OK;
-}
-
-dn_status dn_masks_of(const dn_layer *layer, const dn_network *network,
-                      const dn_mask_request *requests, int32_t count, float *out)
-{
-    int64_t *starts = dn_alloc((size_t)count * sizeof *starts);
-    if (!starts) return DN_ERROR_MEMORY;
-    const dn_status status = give_masks(layer, network, requests, count, starts, out);
-    dn_free(starts);
-    return status;
-}
-
-const float *dn_mask_values_of(const dn_layer *layer, const dn_network *network,
-                               const dn_mask_request *request, bool *logits)
-{
-    const dn_tensor *in = dn_input_shape(layer, network, 0);
-    *logits = !dn_mask_is_in_output(layer, request);
-    if (!*logits) return layer->out.data + request->roi * dn_tensor_size(&layer->out);
-    if (((const dn_mask *)layer->state)->in_planes) return NULL;
-    return in->data + plane_offset(in, request->roi, channel_of(layer, request->class_id));
 }

@@ -17,8 +17,22 @@ typedef struct dn_mask_options {
     float mask_scale;
 } dn_mask_options;
 
+/* Its state. */
+typedef struct dn_mask {
+    float *targets; /* (n, h, w), training only */
+    float *weights; /* (n): of a RoI's loss in the sum over images; 0: no truth */
+    bool in_planes; /* the last forward computed single planes, not the logits of all classes */
+    float *extras;  /* (extra_capacity, h, w): see dn_mask_begin_extras; grows */
+    int64_t extra_floats;
+    const float *extras_there; /* a device's, which keeps them itself */
+} dn_mask;
+
 /* The channel of RoI r's class in the layer's input. */
 int32_t dn_mask_channel(const dn_layer *layer, int32_t r);
+
+/* Where the logits of a class of RoI r, (h, w), begin in `in`, the layer's input. */
+int64_t dn_mask_logits_start(const dn_layer *layer, const dn_tensor *in, int32_t r,
+                             int32_t class_id);
 
 /* Fails where a RoI's class has no mask. */
 dn_status dn_mask_check_rois(const dn_layer *layer, const dn_pass *pass);

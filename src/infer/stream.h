@@ -1,0 +1,64 @@
+/* A stream's ring of slots and the threads that fill them: what stream.c and stream_work.c share.
+ */
+#ifndef DN_INFER_STREAM_H
+#define DN_INFER_STREAM_H
+
+#include "infer/flight.h"
+
+#include <pthread.h>
+
+typedef struct dn_stream_item { /* an image */
+    char *path;                 /* of a file, or NULL */
+    dn_image image;             /* of a file: the stream's */
+    bool on_device;
+    void *mark; /* on a device: behind its input */
+    dn_status status;
+    char message[512];
+    double decode_ms, input_ms;
+    dn_result *result;
+} dn_stream_item;
+
+typedef struct dn_stream_slot {
+    int32_t count, claimed, prepared;
+    dn_stream_item *items; /* (batch) */
+    float *input;          /* (batch, channels, h, w), a block */
+    dn_result **results;   /* (batch): of the images that could be used */
+    dn_flight flight;
+    bool begun, ended;
+} dn_stream_slot;
+
+struct dn_stream {
+    dn_network *network;
+    const dn_backend *backend; /* the rest is asked without the network, which may run */
+    int32_t device, batch;
+    dn_input_rule rule;
+    dn_predict_options predict;
+    dn_stream_slot *slots; /* (slot_count): batch n is in slot n mod slot_count */
+    int32_t slot_count;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    pthread_t *threads;
+    int32_t thread_count;
+    int64_t submitted, claiming, taken; /* batches */
+    int32_t handed;                     /* images of batch `taken` */
+    int64_t number;                     /* of the next image */
+    bool stop;
+};
+
+/* The slot of a batch. */
+dn_stream_slot *dn_stream_slot_of(const dn_stream *stream, int64_t batch);
+
+/* Room for `batch` images and their input; freed with dn_stream_slot_free, also where it failed. */
+dn_status dn_stream_slot_make(const dn_stream *stream, dn_stream_slot *slot);
+void dn_stream_slot_free(const dn_stream *stream, dn_stream_slot *slot);
+
+/* Keeps what the calling thread's error says: the image has failed. */
+void dn_stream_item_fail(dn_stream_item *item, dn_status status);
+
+/* Forgets an image that is done with; its mark serves the next one. */
+void dn_stream_item_clear(dn_stream_item *item);
+
+/* A thread that prepares images until the stream is stopped; `stream` is the dn_stream. */
+void *dn_stream_work(void *stream);
+
+#endif
