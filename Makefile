@@ -315,7 +315,7 @@ AVX512 := $(BUILD)/avx512check
 avx512-check: env $(addprefix $(AVX512)/,check_forms check_network bochs_model.so)
 	@$(PIP) --no-deps -r tests/emulated/requirements.txt
 	$(BOCHS)/check_forms avx512 avx512vnni avx512bf16
-	$(BOCHS)/check_network tests/emulated/mixed.cfg tests/emulated/branch.cfg
+	$(BOCHS)/check_network
 
 BOCHS = $(RUN) tests/emulated/run_on_bochs.py $(AVX512)/bochs_model.so $(AVX512)
 $(AVX512)/check_%: tests/emulated/check_%.c $(AVX512)/libdarknet.a

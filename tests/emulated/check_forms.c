@@ -21,7 +21,7 @@ static const dn_test_conv_form_args problems[] = {
     {.conv = {1, 1, 24, 16, 13, 11, 3, 1, 1, 1, 1, 13, 11, "leaky", false, 2}},
     {.conv = {2, 1, 19, 21, 9, 17, 3, 1, 1, 1, 1, 9, 17, "mish", false, 1}, .adds = true},
     {.conv = {1, 1, 32, 12, 14, 14, 3, 2, 2, 1, 1, 7, 7, "relu", false, 2}},
-    {.conv = {2, 1, 45, 37, 7, 5, 1, 1, 1, 0, 1, 7, 5, "linear", false, 2}, .planar_out = true},
+    {.conv = {2, 1, 53, 37, 13, 11, 1, 1, 1, 0, 1, 13, 11, "linear", false, 2}, .planar_out = true},
     {.conv = {1, 1, 16, 64, 8, 8, 1, 1, 1, 0, 1, 8, 8, "swish", false, 2}, .adds = true},
     {.conv = {1, 1, 16, 3, 15, 18, 3, 2, 2, 1, 1, 8, 9, "leaky", false, 2}, .planar_in = true},
     {.conv = {1, 1, 8, 3, 10, 12, 3, 1, 1, 1, 1, 10, 12, "leaky", false, 1}, .planar_in = true},
