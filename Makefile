@@ -80,9 +80,9 @@ endif
 
 # ---- CUDA (GPU=1) ----------------------------------------------------------------------------
 # CUDA's static runtime is linked, so the result needs the driver, cuBLAS and, with CUDNN=1, cuDNN:
-# no toolkit. Where they are found: tools/cuda_libraries.sh. Where NCCL is there, too (NCCL=1: it must
-# be, NCCL=0: it is not looked for), its place becomes a run path, by which programs open it when they
-# need it. -fmad=false: as on the CPU nothing is contracted, so kernels that wait for memory anyway
+# no toolkit. Where they are found: tools/cuda_libraries.sh. Where NCCL and nvJPEG are there, too
+# (NCCL=1, NVJPEG=1: they must be, 0: they are not looked for), their places become run paths, by which
+# programs open them when they need them. -fmad=false: as on the CPU nothing is contracted, so kernels that wait for memory anyway
 # give the CPU's bits. ARCH: what this machine has or, without a GPU, every generation that nvcc
 # knows and PTX for later ones.
 
@@ -96,27 +96,33 @@ endif
 CUDA := $(BUILD)/cuda
 ifneq ($(call on,GPU),)
 ARCH ?= $(if $(shell nvidia-smi -L 2>/dev/null | grep '^GPU'),-arch=native,-arch=all-major)
-CUDA_NEEDS = nvcc cublas $(if $(cudnn),cudnn) $(if $(call on,NCCL),nccl)
+CUDA_NEEDS = nvcc cublas $(if $(cudnn),cudnn) $(if $(call on,NCCL),nccl) \
+             $(if $(call on,NVJPEG),nvjpeg)
 cuda_find  = $(shell NVCC='$(NVCC)' PYTHON='$(PYTHON)' CUDNN_HOME='$(CUDNN_HOME)' \
              tools/cuda_libraries.sh $(1))
 ifeq ($(origin NCCL),undefined)
 NCCL := $(if $(call cuda_find,nccl),1,0)
 endif
+ifeq ($(origin NVJPEG),undefined)
+NVJPEG := $(if $(call cuda_find,nvjpeg),1,0)
+endif
 CUBLAS_AT := $(if $(filter cublas,$(CUDA_NEEDS)),$(call cuda_find,cublas))
 CUDNN_AT  := $(if $(filter cudnn,$(CUDA_NEEDS)),$(call cuda_find,cudnn))
 NCCL_AT   := $(if $(filter nccl,$(CUDA_NEEDS)),$(call cuda_find,nccl))
+NVJPEG_AT := $(if $(filter nvjpeg,$(CUDA_NEEDS)),$(call cuda_find,nvjpeg))
 CUDA_COMPILE = $(NVCC) -std=c++17 $(ARCH) -Isrc -Icuda $(if $(call on,DEBUG),-O0 -g,-O3) \
                -fmad=false --default-stream per-thread $(if $(call on,WERROR),-Werror all-warnings) \
                -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Wno-missing-field-initializers \
                $(filter -isystem=%,$(CUBLAS_AT))
-CUDA_LIBS    = $(filter-out -isystem=%,$(CUDNN_AT) $(CUBLAS_AT)) $(filter -Wl%,$(NCCL_AT)) \
+CUDA_LIBS    = $(filter-out -isystem=%,$(CUDNN_AT) $(CUBLAS_AT)) $(filter -Wl%,$(NCCL_AT) $(NVJPEG_AT)) \
                $(shell $(NVCC) -dryrun none.cu 2>&1 | sed -n 's/^\#\$$ LIBRARIES= *//p') \
                -lcudart_static -lstdc++ -ldl -lrt
 LIBS        := $(CUDA_LIBS) $(LIBS)
-# One of the two implementations of cuda/conv.h, of what cuda/half_conv.h leaves to cuDNN, and of
-# cuda/sums.h.
+# One of the two implementations of cuda/conv.h, of what cuda/half_conv.h leaves to cuDNN, of
+# cuda/sums.h and of cuda/jpeg.h.
 CUDA_SOURCES := $(filter-out $(if $(cudnn),%_gemm.cu,%_cudnn.cu) \
-                $(if $(call on,NCCL),%_without.cu,%_nccl.cu),\
+                cuda/sums_$(if $(call on,NCCL),without,nccl).cu \
+                cuda/jpeg_$(if $(call on,NVJPEG),without,nvjpeg).cu,\
                 $(wildcard cuda/*.cu))
 LIB_OBJECTS := $(filter-out $(BUILD)/src/core/backend.o,$(LIB_OBJECTS)) $(CUDA)/backend.o \
                $(CUDA_SOURCES:%.cu=$(CUDA)/%.o)
@@ -166,6 +172,7 @@ $(CUDA)/cuda/%.o: cuda/%.cu $(CUDA)/flags | $(CUDA)/libraries
 	@mkdir -p $(@D)
 	$(call quiet,nvcc $<)$(CUDA_COMPILE) $(if $(filter %_cudnn.cu,$<),$(filter -isystem=%,$(CUDNN_AT))) \
 	    $(if $(filter %_nccl.cu,$<),$(filter -isystem=%,$(NCCL_AT))) \
+	    $(if $(filter %_nvjpeg.cu,$<),$(filter -isystem=%,$(NVJPEG_AT))) \
 	    -MMD -MP -c -o $@ $<
 
 # Other flags or another flavour rebuild what they touch: these files change only with their text.
@@ -273,7 +280,7 @@ CUDA_TESTS = OMP_WAIT_POLICY=passive YOLOMASK_TEST_CUDA=need YOLOMASK_LIBRARY=$(
              $(PYTEST) -rs -p no:cacheprovider $(wildcard tests/test_cuda_*.py) $(ARGS)
 host-cuda-check: host-cuda-forward host-cuda-reverse
 host-cuda-library: env
-	+@$(call gpu,$(HOST_CUDA)) CUDA_LIBS=-lstdc++ CUDA_NEEDS= NCCL=1 CUDA_COMPILE='$(CXX) -x c++ \
+	+@$(call gpu,$(HOST_CUDA)) CUDA_LIBS=-lstdc++ CUDA_NEEDS= NCCL=1 NVJPEG=1 CUDA_COMPILE='$(CXX) -x c++ \
 	    -std=c++17 -O2 -g1 -Itests/host_cuda -Isrc -Icuda -fPIC -fvisibility=hidden \
 	    -ffp-contract=off -Wall -Wextra -Wno-missing-field-initializers -Wshadow \
 	    -Wdouble-promotion -Werror'
@@ -379,7 +386,7 @@ help:
 #:
 #: make V=1              prints the commands, too
 #:
-#: Switches: GPU=1 CUDNN=1 CUDNN_HALF=1 NCCL=0 ARCH='-gencode ...'  MPI=1  OPENMP=0  DEBUG=1  SANITIZE=1
+#: Switches: GPU=1 CUDNN=1 CUDNN_HALF=1 NCCL=0 NVJPEG=0 ARCH='-gencode ...'  MPI=1  OPENMP=0  DEBUG=1  SANITIZE=1
 #:           WERROR=1 (warnings stop the build)  CC=  NVCC=  PYTHON=python3.12  VENV= (none: the
 #:           packages of PYTHON)  DEPS=build/deps  CUDNN_HOME=
 

@@ -3,6 +3,7 @@
 
 #include "describe.h"
 #include "half_conv.h"
+#include "jpeg.h"
 #include "letterbox.h"
 #include "optimizer.h"
 #include "paste.h"
@@ -245,5 +246,6 @@ const dn_backend dn_cuda_backend = {
     cuda_kernels,
     &dn_cuda_plan_device,
     &dn_cuda_sums,
+    &dn_cuda_jpeg,
     &dn_cuda_mask_device,
 };

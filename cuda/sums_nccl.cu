@@ -13,6 +13,7 @@
 #include "sums.h"
 
 #include "launch.h"
+#include "library.h"
 
 #include <nccl.h>
 
@@ -50,13 +51,7 @@ typedef struct dn_nccl_link {
 
 /* ---- the library ---- */
 
-template <typename Function> static bool find(Function *&function, void *found)
-{
-    function = reinterpret_cast<Function *>(found);
-    return found != nullptr;
-}
-
-#define DN_NCCL_TAKE(member, symbol) find(nccl->member, DN_NCCL_FIND(library, symbol))
+#define DN_NCCL_TAKE(member, symbol) dn_take_symbol(nccl->member, DN_NCCL_FIND(library, symbol))
 
 static bool take_all(void *library, dn_nccl *nccl)
 {

@@ -26,7 +26,7 @@ extern "C" {
 /* cffi: begin */
 
 /* Changes whenever a declaration below does in a way that an old caller would misread. */
-enum { DN_ABI_VERSION = 6 };
+enum { DN_ABI_VERSION = 7 };
 DN_API int dn_abi_version(void); /* what the library was built with */
 
 typedef enum dn_status {
@@ -814,12 +814,18 @@ DN_API void dn_result_free(dn_result *result); /* NULL is allowed */
  * the bit; they come in the order of the images. */
 typedef struct dn_stream dn_stream;
 
+/* Who decodes JPEG files. On a GPU nvJPEG does it (a build that found it), those of three
+ * components, not progressive, that lie as they are stored; all others the CPU. Its pixels, and so
+ * results, are not quite the CPU's. */
+typedef enum dn_file_decoder { DN_DECODE_CPU, DN_DECODE_DEVICE } dn_file_decoder;
+
 /* Zeroed: the defaults. */
 typedef struct dn_stream_options {
     dn_predict_options predict; /* on_device is not looked at */
     int32_t workers; /* threads that decode and make inputs; 0: one, or, where the network leaves
                         the CPU to them, up to eight of its threads */
     int32_t ahead; /* batches at most whose results are not all taken; 0: enough for the workers */
+    dn_file_decoder decoder;
 } dn_stream_options;
 
 typedef struct dn_stream_image {
@@ -832,8 +838,9 @@ typedef struct dn_stream_result {
     int64_t number;    /* of the image, 0, 1, ... in the order in which they were submitted */
     dn_result *result; /* freed with dn_result_free; NULL: no image is left in the stream. Its times
                           overlap those of its neighbours; on a GPU branch_ms is not known */
-    dn_image image;    /* of a file: its pixels, freed with dn_image_free */
-    double decode_ms;  /* of a file */
+    dn_image image;   /* of a file: its pixels, freed with dn_image_free; without data where the GPU
+                         has decoded it */
+    double decode_ms; /* of a file */
 } dn_stream_result;
 
 /* The network must outlive the stream's last dn_stream_next and keep its size. Between the calls

@@ -90,30 +90,41 @@ def test_what_is_missing_and_how_it_is_installed(tmp_path, nowhere):
     assert f"{python} -m pip install nvidia-cudnn-cu13," in second
 
 
-def test_nccl_is_used_where_it_is(tmp_path, nowhere):
+@pytest.mark.parametrize(
+    "name, folder, library, unit, words",
+    [
+        ("nccl", "nccl", "libnccl.so.2", "sums", ["NCCL=1 needs NCCL 2", "nvidia-nccl-cu13,"]),
+        ("nvjpeg", "cu13", "libnvjpeg.so.13", "jpeg", ["NVJPEG=1 needs nvJPEG", "nvidia-nvjpeg,"]),
+    ],
+)
+def test_what_is_opened_later_is_used_where_it_is(
+    tmp_path, nowhere, name, folder, library, unit, words
+):
     """Its wheel's place becomes a run path, and nothing is linked with it; without it sums are the
-    host's; NCCL=1 insists."""
-    if Path("/usr/include/nccl.h").exists():
-        pytest.skip("this system has NCCL, which comes before wheels")
-    wheel = tmp_path / "site/nvidia/nccl"
+    host's, and decoding is; NAME=1 insists."""
+    if Path(f"/usr/include/{name}.h").exists():
+        pytest.skip("this system has it, which comes before wheels")
+    wheel = tmp_path / "site/nvidia" / folder
     command = ("make", "-n", "GPU=1", "ARCH=", "all")
+    without, there = f"{unit}_without", f"{unit}_{name}"
 
     def build(*words) -> str:
         given = {f"{key}={value}" for key, value in nowhere.items()}
         return run(*command, f"BUILD={tmp_path}/build", *given, *words).stdout
 
-    assert "sums_without" in build() and "sums_nccl" not in build()
-    touch(wheel / "include/nccl.h", wheel / "lib/libnccl.so.2")
-    assert find("nccl", nowhere) == [
-        f"-isystem={wheel}/include", f"{wheel}/lib/libnccl.so.2", f"-Wl,-rpath,{wheel}/lib"
+    made = build()
+    assert without in made and there not in made
+    touch(wheel / f"include/{name}.h", wheel / "lib" / library)
+    assert find(name, nowhere) == [
+        f"-isystem={wheel}/include", f"{wheel}/lib/{library}", f"-Wl,-rpath,{wheel}/lib"
     ]  # fmt: skip
     made = build()
-    assert "sums_nccl" in made and "sums_without" not in made
-    assert f"-Wl,-rpath,{wheel}/lib" in made and f"{wheel}/lib/libnccl" not in made
-    assert "sums_without" in build("NCCL=0")
-    done = run("tools/needs.sh", "nccl", **nowhere | {"PYTHON": "false"})
+    assert there in made and without not in made
+    assert f"-Wl,-rpath,{wheel}/lib" in made and f"{wheel}/lib/{library}" not in made
+    assert without in build(f"{name.upper()}=0")
+    done = run("tools/needs.sh", name, **nowhere | {"PYTHON": "false"})
     assert done.returncode == 1
-    assert "NCCL=1 needs NCCL 2" in done.stderr and "nvidia-nccl-cu13," in done.stderr
+    assert all(one in done.stderr for one in words)
 
 
 def test_cudnn_needs_the_gpu():

@@ -534,6 +534,9 @@ def test_benchmark(tmp_path):
     out, _ = segmenter.run("segmenter", "benchmark", *arguments, "-batch", 3)
     assert out.splitlines()[-1].startswith("stream, batch 3: 6 images in ")  # whole batches
     segmenter.run("segmenter", "benchmark", *arguments[:2], code=1)
+    assert run["decoder"] == "cpu"
+    told = segmenter.run("segmenter", "benchmark", *arguments, "-nogpu", "-nvjpeg", code=1)[1]
+    assert "nvJPEG decodes files for networks on a GPU, this one is on the CPU" in told
 
 
 # ---- train ----

@@ -147,6 +147,12 @@ def test_what_is_refused(net, batch):
         Stream(net, workers=-1)
     with pytest.raises(ValueError, match="9999 batches"):
         Stream(net, ahead=9999)
+    with pytest.raises(ValueError, match="decoder 7: 0"):
+        Stream(net, decoder=7)
+    with pytest.raises(
+        DeviceError, match="nvJPEG decodes files for networks on a GPU, this one is"
+    ):
+        Stream(net, decoder=lib.DN_DECODE_DEVICE)
     stream = Stream(net)
     for images in ([], [PICTURES[0]] * (batch + 1)):
         with pytest.raises(

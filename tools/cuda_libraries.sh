@@ -1,8 +1,8 @@
 #!/bin/sh
-# Where cuBLAS, cuDNN or NCCL is: prints what nvcc and the linker need for it, on one line, and exits 1
+# Where cuBLAS, cuDNN, NCCL or nvJPEG is: prints what nvcc and the linker need for it, on one line, and exits 1
 # where there is none. The Makefile and tools/needs.sh ask.
 #
-# usage: [NVCC=...] [PYTHON=...] [CUDNN_HOME=...] tools/cuda_libraries.sh cublas|cudnn|nccl
+# usage: [NVCC=...] [PYTHON=...] [CUDNN_HOME=...] tools/cuda_libraries.sh cublas|cudnn|nccl|nvjpeg
 #
 # Header and library of one installation are taken together, from the first of
 #   1. $CUDNN_HOME (include/, lib/, lib64/);
@@ -21,7 +21,8 @@ case ${1:-} in
 cublas) header=cublas_v2.h ;;
 cudnn) header=cudnn.h ;;
 nccl) header=nccl.h ;;
-*) echo "usage: tools/cuda_libraries.sh cublas|cudnn|nccl" >&2 && exit 2 ;;
+nvjpeg) header=nvjpeg.h ;;
+*) echo "usage: tools/cuda_libraries.sh cublas|cudnn|nccl|nvjpeg" >&2 && exit 2 ;;
 esac
 
 take() { # take "include folder" "library folder"...: prints and exits where both are there
@@ -55,6 +56,7 @@ case $1 in
 cublas) files="libcublas.so.${major:-13} libcublas.so" ;;
 cudnn) files="libcudnn.so.9 libcudnn.so.8 libcudnn.so" ;;
 nccl) files="libnccl.so.2" ;;
+nvjpeg) files="libnvjpeg.so.${major:-13} libnvjpeg.so" ;;
 esac
 
 [ -z "${CUDNN_HOME:-}" ] || take "$CUDNN_HOME/include" "$CUDNN_HOME/lib" "$CUDNN_HOME/lib64"

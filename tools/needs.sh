@@ -3,9 +3,9 @@
 # and the line that installs it. With --install, root on Debian or Ubuntu installs it at once.
 #
 # usage: [CC=...] [NVCC=...] [DEPS=...] tools/needs.sh [--install] what...
-# what:  jpeg png yajl openmp venv mpi neon nvcc cublas cudnn nccl
+# what:  jpeg png yajl openmp venv mpi neon nvcc cublas cudnn nccl nvjpeg
 # Libraries are looked for by compiling and linking a line, so the compiler's own paths count; with
-# DEPS those of that prefix are (`make deps`), and with cuBLAS, cuDNN and NCCL cuda_libraries.sh.
+# DEPS those of that prefix are (`make deps`), and with cuBLAS, cuDNN, NCCL and nvJPEG cuda_libraries.sh.
 set -u
 
 compiler=${CC:-cc}
@@ -38,13 +38,13 @@ cuda_version() { # 13.0; without nvcc that of the toolkit we test with
 
 cuda_major() { cuda_version | cut -d. -f1; }
 
-cublas_wheel() { # the wheels of CUDA 13 have no number of it in their names
-    if [ "$(cuda_major)" -ge 13 ]; then echo "nvidia-cublas"; else
-        echo "nvidia-cublas-cu$(cuda_major)"
+wheel() { # wheel cublas|nvjpeg: those of CUDA 13 have no number of it in their names
+    if [ "$(cuda_major)" -ge 13 ]; then echo "nvidia-$1"; else
+        echo "nvidia-$1-cu$(cuda_major)"
     fi
 }
 
-has_cuda() { # has_cuda cublas|cudnn|nccl
+has_cuda() { # has_cuda cublas|cudnn|nccl|nvjpeg
     NVCC=$nvcc PYTHON=$python "$(dirname "$0")/cuda_libraries.sh" "$1" >/dev/null
 }
 
@@ -82,7 +82,7 @@ check() {
 apt-get install nvidia-cuda-toolkit), or say where it is (make GPU=1 \
 NVCC=/usr/local/cuda/bin/nvcc), or build without GPU=1" ;;
     cublas) has_cuda cublas || missing "GPU=1 needs cuBLAS ($nowhere): $python -m pip install \
-$(cublas_wheel), or Debian's nvidia-cuda-toolkit, or with NVIDIA's package repository \
+$(wheel cublas), or Debian's nvidia-cuda-toolkit, or with NVIDIA's package repository \
 apt-get install libcublas-dev-$(cuda_version | tr . -)" ;;
     cudnn) has_cuda cudnn || missing "CUDNN=1 needs cuDNN 9 or 8 ($nowhere): $python -m pip install \
 nvidia-cudnn-cu$(cuda_major), or with NVIDIA's package repository apt-get install \
@@ -90,7 +90,10 @@ libcudnn9-dev-cuda-$(cuda_major), or say where it is (CUDNN_HOME=/opt/cudnn), or
 CUDNN=1" ;;
     nccl) has_cuda nccl || missing "NCCL=1 needs NCCL 2 ($nowhere): $python -m pip install \
 nvidia-nccl-cu$(cuda_major), or Debian's libnccl-dev, or NVIDIA's, or build with NCCL=0" ;;
-    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv mpi neon nvcc cublas cudnn nccl" >&2
+    nvjpeg) has_cuda nvjpeg || missing "NVJPEG=1 needs nvJPEG ($nowhere): $python -m pip install \
+$(wheel nvjpeg), or Debian's nvidia-cuda-toolkit, or with NVIDIA's package repository \
+apt-get install libnvjpeg-dev-$(cuda_version | tr . -), or build with NVJPEG=0" ;;
+    *) echo "tools/needs.sh: $1: not one of jpeg png yajl openmp venv mpi neon nvcc cublas cudnn nccl nvjpeg" >&2
         exit 2 ;;
     esac
 }

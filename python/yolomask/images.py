@@ -65,6 +65,16 @@ class OnDevice:
         return pixels if self.index is None else pixels[self.index]
 
 
+class InFile:
+    """The pixels of an image file, decoded by the CPU when they are asked for."""
+
+    def __init__(self, path: str, bgr: bool, shape: tuple[int, ...]) -> None:
+        self.path, self.bgr, self.shape = path, bgr, shape
+
+    def bring(self) -> np.ndarray:
+        return in_order(load_image(self.path), self.bgr)
+
+
 class Loaded(NamedTuple):
     """An image in memory."""
 

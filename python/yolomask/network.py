@@ -296,6 +296,7 @@ class Network:
         bgr: bool = False,
         stretch: bool = False,
         masks: str = "probabilities",
+        decoder: str = "cpu",
     ) -> Iterator[Result]:
         """One result after another, of a folder, a pattern, a list of images or arrays, a video
         file, a stream's address or a camera's number. Frames of videos are BGR, as cv2 has them.
@@ -303,7 +304,8 @@ class Network:
         The next images are read and decoded in threads of their own while the network runs in
         another one, and both while the caller works on a result; they are a few batches ahead at
         most. On a GPU the next batch begins before the masks of the one before are back. Closing
-        the iterator, or dropping it, ends them.
+        the iterator, or dropping it, ends them. decoder="nvjpeg" has a GPU decode JPEG files, whose
+        orig_img is read when it is asked for.
         """
         pattern = isinstance(source, str) and glob.has_magic(source) and "://" not in source
         video = isinstance(source, int)
@@ -317,13 +319,14 @@ class Network:
         options = _predict_options(conf, iou, max_det, stretch, masks)
         # frames of a camera would age
         files = not video and not isinstance(items, Iterator)
-        for result in self._stream(items, options, bgr or video, None if files else AHEAD):
+        ahead = None if files else AHEAD
+        for result in self._stream(items, options, bgr or video, decoder, ahead):
             result.path = result.path or path
             yield result
 
-    def _stream(self, items, options, bgr, ahead) -> Iterator[Result]:
+    def _stream(self, items, options, bgr, decoder, ahead) -> Iterator[Result]:
         """Results of images, which are decoded and run ahead of the caller."""
-        stream = Stream(self, options, bgr)
+        stream = Stream(self, options, bgr, decoder)
         batches = _batches(items, self.batch)
         try:
             for results in overlap(

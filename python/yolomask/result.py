@@ -14,7 +14,7 @@ import numpy as np
 from . import drawing
 from ._native import ffi
 from .boxes import Boxes
-from .images import OnDevice
+from .images import InFile, OnDevice
 from .masks import Masks, MasksOnDevice, StringMasks
 
 # COCO's category ids of the 80 classes, in order: 1 to 90 without these ten.
@@ -69,7 +69,7 @@ class Result:
 
     def __init__(
         self,
-        orig_img: np.ndarray | OnDevice,
+        orig_img: np.ndarray | OnDevice | InFile,
         path: str | None,
         names: dict[int, str],
         boxes: Boxes,
@@ -78,7 +78,7 @@ class Result:
         speed: dict[str, float],
         bgr: bool = False,
     ) -> None:
-        self._pixels = orig_img  # or what brings them from a GPU
+        self._pixels = orig_img  # or what brings them from a GPU or a file
         self.orig_shape: tuple[int, int] = orig_img.shape[:2]
         self.path = path
         self.names = names
@@ -90,7 +90,7 @@ class Result:
 
     @property
     def orig_img(self) -> np.ndarray:
-        if isinstance(self._pixels, OnDevice):
+        if isinstance(self._pixels, OnDevice | InFile):
             self._pixels = self._pixels.bring()
         return self._pixels
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .network import Network
 
 
+DECODERS = {"cpu": lib.DN_DECODE_CPU, "nvjpeg": lib.DN_DECODE_DEVICE}
+
+
 class Submitted(NamedTuple):
     """An image on its way, with what must live until its result is there."""
 
@@ -32,12 +35,15 @@ class Submitted(NamedTuple):
 class Stream:
     """A dn_stream of a network; `submit` and `take` may be called by a thread each."""
 
-    def __init__(self, network: Network, options: object, bgr: bool) -> None:
+    def __init__(self, network: Network, options: object, bgr: bool, decoder: str) -> None:
         """`options` is a dn_predict_options."""
         self.network, self.bgr = network, bgr
         asked = ffi.new("dn_stream_options *")
         asked.predict = options[0]
         asked.predict.bgr = bgr
+        if decoder not in DECODERS:
+            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, not {decoder!r}")
+        asked.decoder = DECODERS[decoder]
         handle = ffi.new("dn_stream **")
         with network._using() as native:
             check(lib.dn_stream_create(native, asked, handle))
@@ -83,9 +89,11 @@ class Stream:
         finally:
             lib.dn_result_free(out.result)
 
-    def _pixels(self, one: Submitted, out: object) -> np.ndarray | images.OnDevice:
+    def _pixels(self, one: Submitted, out: object) -> np.ndarray | images.OnDevice | images.InFile:
         if one.loaded is not None:
             return one.loaded.pixels
+        if out.image.data == ffi.NULL:  # the GPU has decoded it
+            return images.InFile(one.path, self.bgr, (out.image.height, out.image.width, 3))
         image = ffi.new("dn_image *", out.image)
         return images.in_order(images.take_image(image), self.bgr)
 

@@ -5,9 +5,10 @@
  * input, run, its boxes and masks are found, its masks encoded as COCO's strings. Each step is
  * timed by itself, by the host's clock around finished work (on a device the mask branch by
  * events), and the whole around all of them. Behind that the same images go through a stream,
- * -batch of them at a time, in which all of this overlaps. Printed are median and 95th percentile
- * over all rounds and images, the stream's images a second, and what the device says of itself when
- * the rounds have ended: name, clocks, power. -out x.json writes them too.
+ * -batch of them at a time, in which all of this overlaps; with -nvjpeg a GPU decodes. Printed are
+ * median and 95th percentile over all rounds and images, the stream's images a second, and what the
+ * device says of itself when the rounds have ended: name, clocks, power. -out x.json writes them
+ * too.
  */
 #include "cli/commands.h"
 #include "cli/open_network.h"
@@ -44,7 +45,7 @@ typedef struct dn_bench {
     dn_network *network;
     const char *cfg;
     int32_t threads, batch;
-    dn_predict_options predict;
+    dn_stream_options options;
     dn_device_info device;
     dn_throughput stream;
     int64_t rounds, images, objects;
@@ -67,7 +68,7 @@ static int32_t run_image(const dn_bench *bench, const char *path, double *times)
     const double start = dn_now();
     dn_must(dn_image_load(path, &image));
     const double decoded = dn_now();
-    dn_must(dn_network_predict(bench->network, &image, &bench->predict, &result));
+    dn_must(dn_network_predict(bench->network, &image, &bench->options.predict, &result));
     const double found = dn_now();
     dn_encode_all_masks(result);
     const double done = dn_now();
@@ -119,6 +120,11 @@ static void print_device(const dn_bench *bench)
     printf("\n");
 }
 
+static bool decodes_there(const dn_bench *bench)
+{
+    return bench->options.decoder == DN_DECODE_DEVICE;
+}
+
 static double images_per_second(const dn_bench *bench)
 {
     return (double)bench->stream.images / bench->stream.seconds;
@@ -137,8 +143,9 @@ static void print_table(const dn_bench *bench, const dn_network_info *info)
     for (int k = 0; k < DN_TIMED; k++)
         printf("%-16s %10.3f %10.3f\n", step_names[k], bench->times[k][bench->count / 2],
                bench->times[k][bench->count * 95 / 100]);
-    printf("stream, batch %d: %lld images in %.3f s, %.1f images/s\n", bench->batch,
-           (long long)bench->stream.images, bench->stream.seconds, images_per_second(bench));
+    printf("stream, batch %d%s: %lld images in %.3f s, %.1f images/s\n", bench->batch,
+           decodes_there(bench) ? ", nvJPEG" : "", (long long)bench->stream.images,
+           bench->stream.seconds, images_per_second(bench));
 }
 
 static void write_device(FILE *file, const dn_device_info *device)
@@ -169,20 +176,21 @@ static void write_json(const dn_bench *bench, const dn_network_info *info, const
                 step_names[k], bench->times[k][bench->count / 2],
                 bench->times[k][bench->count * 95 / 100]);
     fprintf(file,
-            "}, \"stream\": {\"batch\": %d, \"images\": %lld, \"seconds\": %.6f, "
-            "\"images_per_second\": %.3f}}\n",
-            bench->batch, (long long)bench->stream.images, bench->stream.seconds,
-            images_per_second(bench));
+            "}, \"stream\": {\"batch\": %d, \"decoder\": \"%s\", \"images\": %lld, "
+            "\"seconds\": %.6f, \"images_per_second\": %.3f}}\n",
+            bench->batch, decodes_there(bench) ? "nvjpeg" : "cpu", (long long)bench->stream.images,
+            bench->stream.seconds, images_per_second(bench));
     dn_close_output(file, path);
 }
 
 int dn_command_benchmark(dn_arguments *arguments)
 {
     dn_bench bench = {0};
-    bench.predict.threshold = dn_take_share(arguments, "-thresh", .25f);
-    bench.predict.nms = dn_take_share(arguments, "-nms", .45f);
+    bench.options.predict.threshold = dn_take_share(arguments, "-thresh", .25f);
+    bench.options.predict.nms = dn_take_share(arguments, "-nms", .45f);
     bench.rounds = dn_take_int(arguments, "-times", 50, 1, 1000000);
     bench.batch = (int32_t)dn_take_int(arguments, "-batch", 1, 1, 1024);
+    if (dn_take_flag(arguments, "-nvjpeg")) bench.options.decoder = DN_DECODE_DEVICE;
     const char *out = dn_take_text(arguments, "-out", NULL);
     dn_common_arguments common = dn_take_common(arguments);
     common.quiet = true;
@@ -197,7 +205,7 @@ int dn_command_benchmark(dn_arguments *arguments)
         bench.times[k] = allocate(bench.rounds * bench.images, sizeof(double));
     run_all(&bench, arguments->items);
     dn_must(dn_device_get_info(dn_network_device(bench.network), &bench.device));
-    bench.stream = dn_measure_throughput(bench.network, &bench.predict, arguments->items,
+    bench.stream = dn_measure_throughput(bench.network, &bench.options, arguments->items,
                                          bench.images, bench.rounds, bench.batch);
     dn_network_info info;
     dn_must(dn_network_get_info(bench.network, &info));

@@ -66,14 +66,14 @@ static void run(dn_stream *stream, dn_files *files, int64_t images)
     }
 }
 
-dn_throughput dn_measure_throughput(dn_network *network, const dn_predict_options *predict,
+dn_throughput dn_measure_throughput(dn_network *network, const dn_stream_options *options,
                                     char **paths, int64_t count, int64_t rounds, int32_t batch)
 {
     dn_stream *stream;
     dn_files files = {.paths = paths, .count = count, .size = batch};
     files.batch = malloc((size_t)batch * sizeof *files.batch);
     if (!files.batch) dn_die("out of memory");
-    dn_must(dn_stream_create(network, &(dn_stream_options){.predict = *predict}, &stream));
+    dn_must(dn_stream_create(network, options, &stream));
     const int64_t images = (count * rounds + batch - 1) / batch * batch; /* whole batches */
     run(stream, &files, (int64_t)DN_WARM_UP_BATCHES * batch);
     const double start = dn_now();

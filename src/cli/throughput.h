@@ -13,7 +13,7 @@ typedef struct dn_throughput {
 
 /* Sends the files through the network `rounds` times, `batch` at a time, behind some batches that
  * are not counted; ends the program with a sentence where one fails. */
-dn_throughput dn_measure_throughput(dn_network *network, const dn_predict_options *predict,
+dn_throughput dn_measure_throughput(dn_network *network, const dn_stream_options *options,
                                     char **paths, int64_t count, int64_t rounds, int32_t batch);
 
 /* The masks that instances have, which lie one after the other, as COCO's strings, which are

@@ -68,6 +68,19 @@ typedef struct dn_device_sums {
     void (*close)(void *link, bool broken);
 } dn_device_sums;
 
+/* Decodes JPEG files on a device. */
+typedef struct dn_device_jpeg {
+    /* A decoder of the selected device, for one thread at a time; fails where this cannot be had.
+     */
+    dn_status (*open)(void **decoder);
+
+    /* image->data, a block, = the file's pixels, row by row, RGB; waits for them. Not *done: it
+     * does not know such files. */
+    dn_status (*decode)(void *decoder, const void *bytes, size_t size, const dn_image *image,
+                        bool *done);
+    void (*close)(void *decoder);
+} dn_device_jpeg;
+
 /* How an image lies in its part of network->input.data, (c, h, w) floats: as such; or, for plans in
  * half precision, as pixels, (h, w, DN_PIXEL) of 16 bits, whose first c values are the image's and
  * whose others are 0. Those take no more room; what is behind them is not read. */
@@ -153,6 +166,8 @@ typedef struct dn_backend {
 
     /* NULL: blocks of several devices are added up by the host. */
     const dn_device_sums *sums;
+
+    const dn_device_jpeg *jpeg; /* NULL: image files are decoded by the host */
 
     /* What it does with masks (mask_device.h); NULL: the host does it. */
     const dn_mask_device *masks;

@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum {
-    DN_IMAGE_FILE_LIMIT = 1 << 30,
     DN_HEADER_BYTES = 1 << 16, /* hold the headers of nearly every file */
 };
 
@@ -124,6 +123,12 @@ static bool read_short_header(const char *path, dn_image_header *header)
     const bool found = size > 0 && read_header(&file, header) == DN_OK;
     dn_free(bytes);
     return found;
+}
+
+bool dn_image_is_plain_jpeg(const dn_image_file *file, dn_image_header *header)
+{
+    return dn_image_jpeg.matches(file) && dn_image_jpeg.read_header(file, header) == DN_OK &&
+           header->plain_jpeg && header->orientation == 1;
 }
 
 dn_status dn_image_size(const char *path, int32_t *width, int32_t *height)

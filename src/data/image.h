@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 enum {
+    DN_IMAGE_FILE_LIMIT = 1 << 30,
     DN_IMAGE_SIDE_LIMIT = 65535,
     DN_IMAGE_PIXEL_LIMIT = 1 << 28, /* 768 MiB as RGB bytes */
 };
@@ -28,6 +29,7 @@ typedef struct dn_image_file {
 typedef struct dn_image_header {
     int32_t width, height; /* as stored, before the orientation is applied */
     int32_t orientation;   /* EXIF's 1..8; 1: as stored */
+    bool plain_jpeg;       /* not progressive; Huffman codes, YCbCr of 8 bits */
 } dn_image_header;
 
 /* The decoders of one format: only the headers, or all. decode() writes a new image as stored,
@@ -43,6 +45,10 @@ typedef struct dn_image_format {
 } dn_image_format;
 
 extern const dn_image_format dn_image_jpeg, dn_image_png, dn_image_ppm;
+
+/* Whether other decoders than ours give a file's picture, too: a JPEG file of the plain kind, to be
+ * seen as stored. Its size is checked then. */
+bool dn_image_is_plain_jpeg(const dn_image_file *file, dn_image_header *header);
 
 /* dn_label_png_load of a file in memory. */
 dn_status dn_label_png_read(const dn_image_file *file, uint16_t **labels, int32_t *width,

@@ -84,6 +84,20 @@ static int32_t find_orientation(const struct jpeg_decompress_struct *info)
     return 1;
 }
 
+/* Whether there are more pixels than codes for them. */
+static bool is_too_short(const dn_jpeg *jpeg)
+{
+    const size_t pixels = (size_t)jpeg->info.image_width * jpeg->info.image_height;
+    return !jpeg->info.arith_code && pixels / DN_JPEG_PIXELS_PER_BYTE > jpeg->file->size;
+}
+
+static bool is_plain(const dn_jpeg *jpeg)
+{
+    const struct jpeg_decompress_struct *info = &jpeg->info;
+    return info->jpeg_color_space == JCS_YCbCr && info->data_precision == 8 &&
+           !info->progressive_mode && !info->arith_code && !is_too_short(jpeg);
+}
+
 /* Reads all markers before the picture; may jump. */
 static void start(dn_jpeg *jpeg, dn_image_header *header)
 {
@@ -97,7 +111,7 @@ static void start(dn_jpeg *jpeg, dn_image_header *header)
     jpeg->status = dn_image_check_size(jpeg->file->name, info->image_width, info->image_height);
     if (jpeg->status != DN_OK) longjmp(jpeg->jump, 1);
     *header = (dn_image_header){(int32_t)info->image_width, (int32_t)info->image_height,
-                                find_orientation(info)};
+                                find_orientation(info), is_plain(jpeg)};
 }
 
 /* A row of ink to RGB: light is what paper returns times what black leaves. Adobe's files store
@@ -120,9 +134,7 @@ static void fail_memory(dn_jpeg *jpeg)
 static void read_picture(dn_jpeg *jpeg)
 {
     struct jpeg_decompress_struct *info = &jpeg->info;
-    const size_t pixels = (size_t)info->image_width * info->image_height;
-    if (!info->arith_code && pixels / DN_JPEG_PIXELS_PER_BYTE > jpeg->file->size)
-        ERREXIT(info, JWRN_JPEG_EOF);
+    if (is_too_short(jpeg)) ERREXIT(info, JWRN_JPEG_EOF);
     const bool inks = info->num_components == 4;
     info->out_color_space = inks ? JCS_CMYK : JCS_RGB;
     info->scale_num = 1;

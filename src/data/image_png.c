@@ -121,7 +121,8 @@ static void start(dn_png *self)
                                                   file->name, PNG_LIBPNG_VER_STRING));
     png_set_read_fn(self->png, self, read_bytes);
     png_read_info(self->png, self->info);
-    self->header = (dn_image_header){(int32_t)width, (int32_t)height, 1};
+    self->header =
+        (dn_image_header){.width = (int32_t)width, .height = (int32_t)height, .orientation = 1};
 #ifdef PNG_eXIf_SUPPORTED
     png_uint_32 size;
     png_bytep block;

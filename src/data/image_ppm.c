@@ -62,7 +62,8 @@ static dn_status read_header(const dn_image_file *file, dn_image_header *header)
 {
     dn_ppm_header ppm;
     DN_TRY(read_ppm_header(file, &ppm));
-    *header = (dn_image_header){(int32_t)ppm.width, (int32_t)ppm.height, 1};
+    *header = (dn_image_header){
+        .width = (int32_t)ppm.width, .height = (int32_t)ppm.height, .orientation = 1};
     return DN_OK;
 }
 
@@ -93,7 +94,7 @@ static dn_status decode(const dn_image_file *file, int32_t shrink, dn_image_head
     for (size_t i = 0; i < pixels; i++, from += pixel)
         for (size_t c = 0; c < 3; c++)
             image.data[i * 3 + c] = read_sample(from + (gray ? 0 : c * sample), wide, ppm.largest);
-    *header = (dn_image_header){image.width, image.height, 1};
+    *header = (dn_image_header){.width = image.width, .height = image.height, .orientation = 1};
     *out = image;
     return DN_OK;
 }

@@ -60,7 +60,7 @@ static dn_status reserve_floats(const dn_backend *backend, dn_input_scratch *scr
     return DN_OK;
 }
 
-static dn_status reserve_pixels(const dn_backend *backend, dn_input_scratch *scratch, size_t bytes)
+dn_status dn_input_reserve(const dn_backend *backend, dn_input_scratch *scratch, size_t bytes)
 {
     void *block;
     if (bytes <= scratch->pixel_bytes) return DN_OK;
@@ -87,7 +87,7 @@ static dn_status send_floats(const dn_input_rule *rule, dn_input_scratch *scratc
     const dn_tensor *shape = &rule->shape;
     const size_t bytes = (size_t)(count * dn_tensor_size(shape)) * sizeof *floats;
     if (rule->form == DN_INPUT_PLANAR) return backend->copy_in(out, floats, bytes);
-    DN_TRY(reserve_pixels(backend, scratch, bytes));
+    DN_TRY(dn_input_reserve(backend, scratch, bytes));
     float *planar = (float *)(void *)scratch->pixels;
     DN_TRY(backend->copy_in(planar, floats, bytes));
     return backend->to_pixels(planar, count, shape->c, (int64_t)shape->h * shape->w, rule->form,
@@ -103,7 +103,7 @@ static dn_status make_on_device(const dn_input_rule *rule, dn_input_scratch *scr
     if (rule->on_device)
         return backend->letterbox(image->data, letterbox, rule->bgr, rule->form, out);
     if (fits_device(rule, bytes)) {
-        DN_TRY(reserve_pixels(backend, scratch, bytes));
+        DN_TRY(dn_input_reserve(backend, scratch, bytes));
         DN_TRY(backend->copy_in(scratch->pixels, image->data, bytes));
         return backend->letterbox(scratch->pixels, letterbox, false, rule->form, out);
     }

@@ -22,6 +22,9 @@ dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_optio
 /* How an image of this size lies in the input. */
 dn_letterbox dn_input_letterbox(const dn_input_rule *rule, int32_t width, int32_t height);
 
+/* Room for so many bytes of pixels in the scratch of a thread, whose device the backend is. */
+dn_status dn_input_reserve(const dn_backend *backend, dn_input_scratch *scratch, size_t bytes);
+
 /* Makes the image an input at `out`, (channels, h, w) floats in memory of the backend, whose device
  * is the calling thread's; on a device in the form that the rule says. On a device the scratch
  * grows as it is needed, and need not be waited for. */

@@ -52,6 +52,7 @@ dn_status dn_stream_create(dn_network *network, const dn_stream_options *options
                        asked.ahead, DN_AHEAD_MAX);
     DN_TRY(dn_input_check(network, NULL, 0));
     DN_TRY(dn_network_enter(network));
+    DN_TRY(dn_stream_check_decoder(network, asked.decoder));
     dn_stream *stream = dn_alloc(sizeof *stream);
     if (!stream) return DN_ERROR_MEMORY;
     const int32_t workers = workers_of(network, &asked);
@@ -59,6 +60,7 @@ dn_status dn_stream_create(dn_network *network, const dn_stream_options *options
     stream->backend = network->backend;
     stream->device = network->device;
     stream->batch = network->batch;
+    stream->decoder = asked.decoder;
     stream->predict = dn_predict_defaults(&asked.predict);
     stream->rule = dn_input_rule_of(network, &stream->predict);
     stream->rule.threads = 1;

@@ -18,6 +18,11 @@ typedef struct dn_stream_item { /* an image */
     dn_result *result;
 } dn_stream_item;
 
+typedef struct dn_stream_worker { /* what a thread of a stream has to itself */
+    dn_input_scratch scratch;
+    void *decoder; /* of files on the device, or NULL: the CPU decodes them */
+} dn_stream_worker;
+
 typedef struct dn_stream_slot {
     int32_t count, claimed, prepared;
     dn_stream_item *items; /* (batch) */
@@ -31,6 +36,7 @@ struct dn_stream {
     dn_network *network;
     const dn_backend *backend; /* the rest is asked without the network, which may run */
     int32_t device, batch;
+    dn_file_decoder decoder;
     dn_input_rule rule;
     dn_predict_options predict;
     dn_stream_slot *slots; /* (slot_count): batch n is in slot n mod slot_count */
@@ -57,6 +63,18 @@ void dn_stream_item_fail(dn_stream_item *item, dn_status status);
 
 /* Forgets an image that is done with; its mark serves the next one. */
 void dn_stream_item_clear(dn_stream_item *item);
+
+/* Whether a stream of this network, whose device is selected, can have files decoded so. */
+dn_status dn_stream_check_decoder(const dn_network *network, dn_file_decoder decoder);
+
+/* What a worker of the stream needs for that; freed with dn_stream_worker_free. */
+dn_status dn_stream_worker_make(const dn_stream *stream, dn_stream_worker *worker);
+void dn_stream_worker_free(const dn_stream *stream, dn_stream_worker *worker);
+
+/* item->image = the file's, without pixels where they are on the device. *seen: where they are,
+ * until the worker's next file. */
+dn_status dn_stream_decode(const dn_stream *stream, dn_stream_worker *worker, dn_stream_item *item,
+                           dn_image *seen);
 
 /* A thread that prepares images until the stream is stopped; `stream` is the dn_stream. */
 void *dn_stream_work(void *stream);

@@ -22,14 +22,19 @@ void dn_stream_item_fail(dn_stream_item *item, dn_status status)
 }
 
 static dn_status prepare(const dn_stream *stream, dn_stream_item *item, float *out,
-                         dn_input_scratch *scratch)
+                         dn_stream_worker *worker)
 {
     const double start = dn_now();
     dn_input_rule rule = stream->rule;
     rule.on_device = item->on_device;
-    if (item->path) DN_TRY(dn_image_load(item->path, &item->image));
+    dn_image seen = item->image;
+    if (item->path) {
+        DN_TRY(dn_stream_decode(stream, worker, item, &seen));
+        rule.on_device = !item->image.data;
+        rule.bgr = false;
+    }
     const double decoded = dn_now();
-    DN_TRY(dn_input_make(&rule, scratch, &item->image, out));
+    DN_TRY(dn_input_make(&rule, &worker->scratch, &seen, out));
     if (item->mark) DN_TRY(stream->backend->marks->set(item->mark));
     item->decode_ms = 1e3 * (decoded - start);
     item->input_ms = 1e3 * (dn_now() - decoded);
@@ -49,8 +54,8 @@ static dn_stream_item *claim(dn_stream *stream, dn_stream_slot **slot)
 void *dn_stream_work(void *data)
 {
     dn_stream *stream = data;
-    dn_input_scratch scratch = {0};
-    const dn_status selected = stream->backend->select(stream->device);
+    dn_stream_worker worker = {0};
+    const dn_status made = dn_stream_worker_make(stream, &worker);
     pthread_mutex_lock(&stream->lock);
     while (!stream->stop) {
         dn_stream_slot *slot;
@@ -61,15 +66,14 @@ void *dn_stream_work(void *data)
         }
         pthread_mutex_unlock(&stream->lock);
         float *out = slot->input + (item - slot->items) * dn_tensor_size(&stream->rule.shape);
-        const dn_status status =
-            selected == DN_OK ? prepare(stream, item, out, &scratch) : selected;
+        const dn_status status = made == DN_OK ? prepare(stream, item, out, &worker) : made;
         if (status != DN_OK) dn_stream_item_fail(item, status);
         pthread_mutex_lock(&stream->lock);
         slot->prepared++;
         pthread_cond_broadcast(&stream->changed);
     }
     pthread_mutex_unlock(&stream->lock);
-    dn_input_scratch_free(stream->backend, &scratch);
+    dn_stream_worker_free(stream, &worker);
     return NULL;
 }
 
