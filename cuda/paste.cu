@@ -38,8 +38,8 @@ static void free_paster(dn_paster *paster)
     if (!paster) return;
     cudaFree(paster->kept.block);
     cudaFree(paster->scratch.block);
+    dn_staging_free(&paster->items);
     dn_staging_free(&paster->found);
-    dn_free(paster->items);
     dn_free(paster);
 }
 
@@ -55,16 +55,15 @@ static size_t items_bytes(const dn_paster *paster)
     return (size_t)paster->count * sizeof(dn_paste_item);
 }
 
-/* Items come first: their pointers want the larger alignment. */
 static float *masks_of(const dn_paster *paster)
 {
-    return (float *)(void *)(paster->kept.block + items_bytes(paster));
+    return (float *)(void *)paster->kept.block;
 }
 
 dn_paste_view dn_paste_view_of(const dn_paster *paster, float threshold)
 {
     dn_paste_view view;
-    view.items = (const dn_paste_item *)(const void *)paster->kept.block;
+    view.items = (const dn_paste_item *)(const void *)paster->items.block;
     view.masks = masks_of(paster);
     view.count = paster->count;
     view.side = paster->side;
@@ -91,29 +90,25 @@ static dn_paste_item item_of(const dn_mask_job *job, int32_t side, int64_t *colu
     return item;
 }
 
+static dn_paste_item *host_items(const dn_paster *paster)
+{
+    return (dn_paste_item *)(void *)paster->items.host;
+}
+
 static dn_status begin(dn_paster *paster, int32_t side, const dn_mask_job *jobs, int32_t count)
 {
-    if (count > paster->item_room) {
-        dn_free(paster->items);
-        paster->item_room = 0;
-        paster->items = (dn_paste_item *)dn_alloc((size_t)count * sizeof *paster->items);
-        if (!paster->items) return DN_ERROR_MEMORY;
-        paster->item_room = count;
-    }
     paster->count = count;
     paster->side = side;
     paster->columns = 0;
+    DN_TRY(dn_staging_begin(&paster->items, items_bytes(paster)));
     for (int32_t k = 0; k < count; k++)
-        paster->items[k] = item_of(&jobs[k], side, &paster->columns);
-    return dn_room_reserve(&paster->kept, items_bytes(paster) + mask_bytes(paster));
+        host_items(paster)[k] = item_of(&jobs[k], side, &paster->columns);
+    return dn_room_reserve(&paster->kept, mask_bytes(paster));
 }
 
-static dn_status send_items(const dn_paster *paster)
+static dn_status send_items(dn_paster *paster)
 {
-    if (paster->count == 0) return DN_OK;
-    DN_CUDA_TRY(cudaMemcpyAsync(paster->kept.block, paster->items, items_bytes(paster),
-                                cudaMemcpyHostToDevice));
-    return DN_OK;
+    return paster->count > 0 ? dn_staging_send(&paster->items, items_bytes(paster)) : DN_OK;
 }
 
 /* ---- Answers ---- */
@@ -138,14 +133,15 @@ static dn_status take(dn_paster *paster, const dn_network *network, const dn_mas
     DN_TRY(begin(paster, layer->out.w, jobs, count));
     for (int32_t k = 0; k < count; k++) {
         const dn_mask_request request = {jobs[k].roi, jobs[k].class_id};
-        dn_paste_item *item = &paster->items[k];
+        dn_paste_item *item = &host_items(paster)[k];
         if (request.roi < 0) continue;
         item->values = dn_mask_values_of(layer, network, &request, &item->logits);
         if (!item->values) return DN_OK;
     }
     DN_TRY(send_items(paster));
-    DN_LAUNCH(gather, (int64_t)count * cells, (const dn_paste_item *)(void *)paster->kept.block,
-              cells, masks_of(paster), (int64_t)count * cells);
+    DN_LAUNCH(gather, (int64_t)count * cells,
+              (const dn_paste_item *)(const void *)paster->items.block, cells, masks_of(paster),
+              (int64_t)count * cells);
     DN_CUDA_TRY(cudaGetLastError());
     *done = true;
     return DN_OK;
@@ -217,5 +213,5 @@ static dn_status dense(const dn_paster *paster, float threshold, int32_t height,
 }
 
 const dn_mask_device dn_cuda_mask_device = {
-    create, free_paster, take, give, read, dn_paste_encode, means_to_host, dense,
+    create, free_paster, take, give, read, dn_paste_encode, dn_paste_text, means_to_host, dense,
 };

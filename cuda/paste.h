@@ -29,13 +29,15 @@ dn_status dn_room_reserve(dn_room *room, size_t bytes);
 
 struct dn_paster {
     int32_t count, side;
-    int64_t columns;      /* of all masks */
-    dn_paste_item *items; /* (count), host memory */
-    int32_t item_room;
-    dn_room kept;     /* masks and items */
+    int64_t columns;  /* of all masks */
+    dn_staging items; /* (count), dn_paste_item */
+    dn_room kept;     /* masks */
     dn_room scratch;  /* of encode */
     dn_staging found; /* what encode brings */
     int64_t turn_room, text_room;
+    float threshold; /* of the strings that were asked for */
+    size_t brought;  /* bytes of them, and what lies before, that are on their way */
+    int64_t longest; /* characters of all strings so far, at most */
 };
 
 /* Pointers lead to device memory. */
@@ -95,8 +97,8 @@ extern const dn_mask_device dn_cuda_mask_device;
 /* Launches what writes means (count), in device memory. */
 dn_status dn_paste_means(const dn_paste_view *view, float *means);
 
-/* The table's `encode`. */
-dn_status dn_paste_encode(dn_paster *paster, float threshold, const char **text, size_t *length,
-                          const float **means);
+/* The table's `encode` and `text`. */
+dn_status dn_paste_encode(dn_paster *paster, float threshold);
+dn_status dn_paste_text(dn_paster *paster, const char **text, size_t *length, const float **means);
 
 #endif

@@ -8,8 +8,8 @@
  * The order is that of pixels and masks, whatever the GPU; nothing is added atomically.
  *
  * Strings of all masks, with what says how long they are, come in one copy. There is room for those
- * of usual masks, with two turns a column; where it was too little, more is made and all is done
- * again.
+ * of usual masks, with two turns a column; where it was too little, who waits for them makes more,
+ * and all is done again: the paster has the answers, which the next pass may have written over.
  */
 #include "paste.h"
 
@@ -273,44 +273,60 @@ static dn_status launch(const dn_paste_work &w)
     return DN_OK;
 }
 
-/* Brings totals, means and as much text as usual masks have. */
-static dn_status bring(dn_paster *paster, const dn_paste_work &w, size_t *brought)
+/* Asks for totals, means and as much text as usual masks have, or other ones had before. */
+static dn_status bring(dn_paster *paster, const dn_paste_work &w)
 {
-    const size_t text = (size_t)(paster->columns * (DN_TEXT_A_COLUMN / 2) +
-                                 (int64_t)paster->count * DN_TEXT_A_MASK);
-    *brought = text_at(paster) + (text < (size_t)w.text_room ? text : (size_t)w.text_room);
-    DN_TRY(dn_staging_bring(&paster->found, 0, *brought));
-    return dn_staging_wait(&paster->found);
+    const int64_t usual =
+        paster->columns * (DN_TEXT_A_COLUMN / 2) + (int64_t)paster->count * DN_TEXT_A_MASK;
+    const int64_t text = usual > paster->longest ? usual : paster->longest;
+    paster->brought = text_at(paster) + (size_t)(text < w.text_room ? text : w.text_room);
+    return dn_staging_bring(&paster->found, 0, paster->brought);
 }
 
 /* Makes all text, if there is room for it. */
-static dn_status try_once(dn_paster *paster, float threshold, bool *fits, size_t *length)
+static dn_status try_once(dn_paster *paster)
 {
     dn_paste_work w;
-    size_t brought;
-    DN_TRY(reserve(paster, threshold, &w));
+    DN_TRY(reserve(paster, paster->threshold, &w));
     DN_TRY(dn_paste_means(&w.view, (float *)(void *)(paster->found.block + means_at())));
     DN_TRY(launch(w));
-    DN_TRY(bring(paster, w, &brought));
+    return bring(paster, w);
+}
+
+/* Waits; where there was too little room, more is to be made. */
+static dn_status take_text(dn_paster *paster, bool *fits, size_t *length)
+{
+    DN_TRY(dn_staging_wait(&paster->found));
     const dn_paste_totals totals = *(const dn_paste_totals *)(const void *)paster->found.host;
-    *fits = totals.turns <= w.turn_room && totals.text <= w.text_room;
-    if (totals.turns > w.turn_room)
+    *fits = totals.turns <= paster->turn_room && totals.text <= paster->text_room;
+    if (totals.turns > paster->turn_room)
         paster->turn_room = 2 * totals.turns;
-    else if (totals.text > w.text_room)
+    else if (totals.text > paster->text_room)
         paster->text_room = 2 * totals.text;
     if (!*fits) return DN_OK;
     *length = (size_t)totals.text;
+    if (totals.text > paster->longest) paster->longest = totals.text;
     const size_t all = text_at(paster) + *length;
-    if (all <= brought) return DN_OK;
-    DN_TRY(dn_staging_bring(&paster->found, brought, all - brought));
+    if (all <= paster->brought) return DN_OK;
+    DN_TRY(dn_staging_bring(&paster->found, paster->brought, all - paster->brought));
+    paster->brought = all;
     return dn_staging_wait(&paster->found);
 }
 
-dn_status dn_paste_encode(dn_paster *paster, float threshold, const char **text, size_t *length,
-                          const float **means)
+dn_status dn_paste_encode(dn_paster *paster, float threshold)
+{
+    paster->threshold = threshold;
+    return try_once(paster);
+}
+
+dn_status dn_paste_text(dn_paster *paster, const char **text, size_t *length, const float **means)
 {
     bool fits = false;
-    while (!fits) DN_TRY(try_once(paster, threshold, &fits, length));
+    DN_TRY(take_text(paster, &fits, length));
+    while (!fits) {
+        DN_TRY(try_once(paster));
+        DN_TRY(take_text(paster, &fits, length));
+    }
     *text = paster->found.host + text_at(paster);
     *means = (const float *)(const void *)(paster->found.host + means_at());
     return DN_OK;

@@ -14,6 +14,7 @@ class Stream:
     def __init__(self, net: Net, threshold: float = 0.05, **options):
         given = ffi.new("dn_stream_options *", options)
         given.predict.threshold = threshold
+        given.predict.masks = form_of(net)
         out = ffi.new("dn_stream **")
         check(lib.dn_stream_create(net.handle, given, out))
         self.handle, self.alive = ffi.gc(out[0], lib.dn_stream_free), []
@@ -58,14 +59,21 @@ def as_image(array: np.ndarray, alive: list):
     return {"width": array.shape[1], "height": array.shape[0], "data": data}
 
 
+def form_of(net: Net) -> int:
+    """In which form a test wants the masks of this network."""
+    return getattr(net, "masks", lib.DN_MASKS_PROBABILITIES)
+
+
 def values_of(result) -> list[tuple]:
-    """Instances with the bits of their masks."""
+    """Instances with the bits of their masks, or their strings."""
     side, found = result.mask_size, []
-    for one in result.instances[0 : result.instance_count]:
+    strings = bytes(ffi.buffer(result.rle, result.rle_bytes)).split(b"\0")
+    for i, one in enumerate(result.instances[0 : result.instance_count]):
         boxes = [
             getattr(box, c) for box in (one.box, one.mask_box) for c in ("x0", "y0", "x1", "y1")
         ]
         mask = None if one.mask == ffi.NULL else bytes(ffi.buffer(one.mask, 4 * side * side))
+        mask = strings[i] if result.rle_bytes else mask
         found.append((*(getattr(one, name) for name in FIELDS), *boxes, mask))
     return found
 
@@ -74,7 +82,7 @@ def predict(net: Net, *images: np.ndarray, threshold: float = 0.05) -> list[list
     """The same by dn_network_predict_batch."""
     alive: list = []
     given = ffi.new("dn_image[]", [as_image(image, alive) for image in images])
-    options = ffi.new("dn_predict_options *", {"threshold": threshold})
+    options = ffi.new("dn_predict_options *", {"threshold": threshold, "masks": form_of(net)})
     out = ffi.new("dn_result *[]", len(images))
     check(lib.dn_network_predict_batch(net.handle, given, len(images), options, out))
     found = [values_of(result) for result in out]

@@ -186,11 +186,14 @@ def test_results_of_other_threads_and_dead_networks(tmp_path):
         assert rle == wanted.rle and np.array_equal(cells, wanted.cells, equal_nan=True)
 
 
-def test_the_plan_in_half_precision(tmp_path):
+def test_the_plan_in_half_precision(tmp_path, copies):  # noqa: F811
     with opened(tmp_path, "cuda", precision="fp16") as net:
         for _ in range(3):  # by steps, then by graphs
             plain, strings, kept = (net.predict(noise(1), **LOW, masks=form) for form in FORMS)
             assert len(plain) > 30 and strings.masks.rle == plain.masks.rle == kept.masks.rle
+        copies()  # of boxes' other classes, too, nothing but the strings comes to the host
+        net.predict(noise(1), **LOW, masks="rle")
+        assert copies()[0] <= 5
 
 
 def test_streams(networks):

@@ -35,24 +35,34 @@ pytestmark = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)
 LOW = {"conf": 0.05, "iou": 0.5}
 
 
-@pytest.fixture(params=["masks", "boxes", "masks fp16", "boxes fp16"], scope="module")
+KINDS = ["masks", "strings", "boxes", "masks fp16", "strings fp16", "boxes fp16"]
+
+
+@pytest.fixture(params=KINDS, scope="module")
 def net(request, batch):  # noqa: F811
     what, _, half = request.param.partition(" ")
-    cfg = MASK_CFG if what == "masks" else native.PLAIN_CFG
+    cfg = native.PLAIN_CFG if what == "boxes" else MASK_CFG
     precision = lib.DN_PRECISION_FP16 if half else lib.DN_PRECISION_DEFAULT
     made = Net(cfg, device=b"cuda", batch=batch, keep_all=False, seed=3, precision=precision)
+    if what == "strings":
+        made.masks = lib.DN_MASKS_RLE
     for _ in range(4):  # until half precision runs by graphs
         for images in native.groups(PICTURES, batch):
             predict(made, *images)
     return made
 
 
-def test_other_classes_masks():
-    """A mask for each class: a box's other classes do not come in one copy with the rest."""
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("form", ["PROBABILITIES", "RLE"])
+def test_other_classes_masks(form, half):
+    """A mask for each class: a box's other classes do not come in one copy with the rest, but their
+    strings do."""
     cfg = MASK_CFG.replace("filters=1\n", "filters=3\n").replace(
         "[mask]\nclasses=1", "[mask]\nclasses=3"
     )
-    net = Net(cfg, device=b"cuda", keep_all=False, seed=5)
+    precision = lib.DN_PRECISION_FP16 if half else lib.DN_PRECISION_DEFAULT
+    net = Net(cfg, device=b"cuda", keep_all=False, seed=5, precision=precision)
+    net.masks = getattr(lib, f"DN_MASKS_{form}")
     wanted = [predict(net, picture, threshold=0.02)[0] for picture in PICTURES[:3]]
     detections = [values[1] for values in wanted[0]]
     assert len(set(detections)) < len(detections)  # some box has several classes

@@ -37,10 +37,14 @@ struct dn_mask_device {
     /* Brings them to the host. */
     dn_status (*read)(const dn_paster *paster, float *masks);
 
-    /* *text: as of dn_masks_encode, *length bytes; *means (count): dn_mask_mean_above_half. Both
-     * belong to the paster, until its next call. */
-    dn_status (*encode)(dn_paster *paster, float threshold, const char **text, size_t *length,
-                        const float **means);
+    /* Makes strings of them, and does not wait. Until `text` has brought them the paster takes no
+     * other masks. */
+    dn_status (*encode)(dn_paster *paster, float threshold);
+
+    /* Waits for them. *text: as of dn_masks_encode, *length bytes; *means (count):
+     * dn_mask_mean_above_half. Both belong to the paster, until its next call. In any thread whose
+     * device is the paster's. */
+    dn_status (*text)(dn_paster *paster, const char **text, size_t *length, const float **means);
 
     /* means (count), host memory. */
     dn_status (*means)(dn_paster *paster, float *means);

@@ -96,7 +96,8 @@ dn_status dn_device_masks_encode(dn_device_masks *masks, float threshold, char *
     size_t bytes;
     DN_TRY(dn_paste_check(masks->side, (dn_box){0}, threshold));
     DN_TRY(masks->backend->select(masks->device));
-    DN_TRY(masks->backend->masks->encode(masks->paster, threshold, &made, &bytes, &means));
+    DN_TRY(masks->backend->masks->encode(masks->paster, threshold));
+    DN_TRY(masks->backend->masks->text(masks->paster, &made, &bytes, &means));
     char *copy = dn_alloc(bytes);
     if (!copy) return DN_ERROR_MEMORY;
     memcpy(copy, made, bytes);

@@ -1,6 +1,7 @@
 /* A pass whose end nobody waits for. See flight.h. */
 #include "infer/flight.h"
 
+#include "core/mask_device.h"
 #include "core/memory.h"
 #include "infer/forward.h"
 #include "math/clock.h"
@@ -10,7 +11,7 @@
 dn_status dn_flight_make(dn_flight *flight, const dn_network *network, int32_t batch)
 {
     const dn_marks *marks = network->backend->marks;
-    *flight = (dn_flight){.backend = network->backend};
+    *flight = (dn_flight){.backend = network->backend, .device = network->device};
     flight->lists = dn_alloc((size_t)batch * sizeof *flight->lists);
     if (!flight->lists) return DN_ERROR_MEMORY;
     return marks ? marks->make(&flight->mark) : DN_OK;
@@ -29,6 +30,7 @@ void dn_flight_free(dn_flight *flight)
     free_lists(flight);
     dn_free(flight->lists);
     flight->backend->free_host(flight->masks);
+    if (flight->paster) flight->backend->masks->free(flight->paster);
     if (flight->mark) flight->backend->marks->free(flight->mark);
     *flight = (dn_flight){0};
 }
@@ -88,7 +90,11 @@ static dn_status find(dn_flight *flight, dn_network *network, const dn_input_rul
         if (layer && options->masks == DN_MASKS_PROBABILITIES)
             DN_TRY(dn_masks_place(layer, i, &letterbox, result, &flight->lists[i]));
     }
-    if (options->masks != DN_MASKS_PROBABILITIES) /* strings and scores are waited for */
+    if (options->masks == DN_MASKS_RLE && flight->mark)
+        DN_TRY(dn_begin_strings(network, &flight->paster, options, flight->results, flight->count,
+                                &flight->strings));
+    if (flight->strings) return DN_OK;
+    if (options->masks != DN_MASKS_PROBABILITIES)
         return dn_give_masks(network, 0, flight->count, options, flight->results);
     if (!layer) return DN_OK;
     return can_wait(flight, layer) ? bring_masks(flight, layer)
@@ -116,7 +122,7 @@ dn_status dn_flight_begin(dn_flight *flight, dn_network *network, const dn_input
                     .goes_on = flight->mark != NULL};
     free_lists(flight);
     flight->results = results;
-    flight->due = flight->flying = false;
+    flight->due = flight->strings = flight->flying = false;
     network->branch_seconds = 0.0;
     flight->count = count;
     memset(flight->lists, 0, (size_t)count * sizeof *flight->lists);
@@ -146,6 +152,12 @@ static void give_masks(const dn_flight *flight)
     }
 }
 
+static dn_status take_strings(const dn_flight *flight)
+{
+    DN_TRY(flight->backend->select(flight->device)); /* another thread may have begun */
+    return dn_end_strings(flight->backend, flight->paster, flight->results, flight->count);
+}
+
 dn_status dn_flight_end(dn_flight *flight)
 {
     const double start = dn_now();
@@ -153,7 +165,8 @@ dn_status dn_flight_end(dn_flight *flight)
     flight->flying = false;
     const double there = dn_now();
     if (flight->due) give_masks(flight);
-    flight->due = false;
+    const dn_status status = flight->strings ? take_strings(flight) : DN_OK;
+    flight->due = flight->strings = false;
     flight->network_seconds += there - start;
     flight->find_seconds += dn_now() - there;
     for (int32_t i = 0; i < flight->count; i++) {
@@ -161,5 +174,5 @@ dn_status dn_flight_end(dn_flight *flight)
         flight->results[i]->postprocess_ms = 1e3 * flight->find_seconds / flight->count;
     }
     free_lists(flight);
-    return DN_OK;
+    return status;
 }

@@ -2,8 +2,10 @@
  *
  * What the next pass writes over is taken in the order of the device's work: boxes before the
  * branch ends, which the host must know anyway, and masks by a copy behind the branch into memory
- * of the flight. Where that is not possible (on the CPU, where passes end by themselves; masks of
- * classes other than their boxes' own) all of it is there when the flight has begun.
+ * of the flight; strings are made behind it, in a paster of the flight. Where that is not possible
+ * (on the CPU, where passes end by themselves; probabilities of classes other than their boxes'
+ * own; masks that stay on the device, whose scores are waited for) all of it is there when the
+ * flight has begun.
  */
 #ifndef DN_INFER_FLIGHT_H
 #define DN_INFER_FLIGHT_H
@@ -13,15 +15,17 @@
 
 typedef struct dn_flight {
     const dn_backend *backend;
-    int32_t count;
+    int32_t device, count;
     dn_result **results; /* (count), the caller's */
     dn_mask_list *lists; /* (count) */
     float *masks;        /* memory of the host: those of the pass's RoIs, one after the other */
     int64_t mask_floats;
-    int32_t cells; /* of a mask */
-    bool due;      /* masks are on their way */
-    bool flying;   /* the mark is set */
-    void *mark;    /* on a device: behind the pass and its masks */
+    int32_t cells;     /* of a mask */
+    bool due;          /* masks are on their way */
+    bool strings;      /* they are, as such, in the paster */
+    bool flying;       /* the mark is set */
+    dn_paster *paster; /* NULL: there were none yet */
+    void *mark;        /* on a device: behind the pass and its masks */
     double network_seconds, find_seconds;
 } dn_flight;
 

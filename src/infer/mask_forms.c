@@ -106,17 +106,22 @@ static dn_status share_text(const char *text, const float *means, dn_result **re
     return DN_OK;
 }
 
-static dn_status encode_there(dn_network *network, const dn_mask_job *jobs, int32_t job_count,
-                              dn_result **results, int32_t count, bool *done)
+static dn_status begin_there(dn_network *network, dn_paster **paster, const dn_mask_job *jobs,
+                             int32_t job_count, bool *begun)
 {
     const dn_mask_device *device = network->backend->masks;
+    if (!*paster) DN_TRY(device->create(paster));
+    DN_TRY(device->take(*paster, network, jobs, job_count, begun));
+    return *begun ? device->encode(*paster, DN_MASK_THRESHOLD) : DN_OK;
+}
+
+dn_status dn_end_strings(const dn_backend *backend, dn_paster *paster, dn_result **results,
+                         int32_t count)
+{
     const char *text;
     const float *means;
     size_t length;
-    if (!network->paster) DN_TRY(device->create(&network->paster));
-    DN_TRY(device->take(network->paster, network, jobs, job_count, done));
-    if (!*done) return DN_OK;
-    DN_TRY(device->encode(network->paster, DN_MASK_THRESHOLD, &text, &length, &means));
+    DN_TRY(backend->masks->text(paster, &text, &length, &means));
     return share_text(text, means, results, count);
 }
 
@@ -181,10 +186,10 @@ static dn_status give_strings(dn_network *network, int32_t first, int32_t count,
                               const dn_input_rule *rule, const dn_mask_job *jobs, int32_t job_count,
                               dn_result **results)
 {
-    bool done = false;
+    bool begun = false;
     if (network->backend->masks)
-        DN_TRY(encode_there(network, jobs, job_count, results, count, &done));
-    if (done) return DN_OK;
+        DN_TRY(begin_there(network, &network->paster, jobs, job_count, &begun));
+    if (begun) return dn_end_strings(network->backend, network->paster, results, count);
     DN_TRY(give_probabilities(network, first, count, rule, results));
     for (int32_t i = 0; i < count; i++) {
         DN_TRY(encode_here(results[i]));
@@ -193,17 +198,34 @@ static dn_status give_strings(dn_network *network, int32_t first, int32_t count,
     return DN_OK;
 }
 
-static dn_status give_listed(dn_network *network, const dn_layer *layer, int32_t first,
-                             int32_t count, const dn_input_rule *rule, dn_mask_form form,
-                             dn_mask_job *jobs, dn_result **results)
+/* A job of each instance; freed with dn_free. */
+static dn_status list_jobs(const dn_layer *layer, int32_t first, int32_t count,
+                           const dn_input_rule *rule, dn_result **results, dn_mask_job **jobs,
+                           int32_t *job_count)
 {
-    int32_t at = 0;
+    const int64_t all = count_of(results, count);
+    if (all > INT32_MAX)
+        return dn_fail(DN_ERROR_ARGUMENT, "too many masks (%lld): raise the threshold",
+                       (long long)all);
+    *job_count = (int32_t)all;
+    *jobs = dn_alloc((size_t)all * sizeof **jobs);
+    if (!*jobs) return DN_ERROR_MEMORY;
+    dn_mask_job *at = *jobs;
     for (int32_t i = 0; i < count; at += results[i++]->instance_count) {
         const dn_letterbox letterbox = letterbox_of(rule, results[i]);
-        dn_list_masks(layer, first + i, &letterbox, results[i], jobs + at);
+        dn_list_masks(layer, first + i, &letterbox, results[i], at);
     }
-    DN_TRY(check_jobs(layer, jobs, at));
-    if (form == DN_MASKS_RLE) return give_strings(network, first, count, rule, jobs, at, results);
+    const dn_status status = check_jobs(layer, *jobs, all);
+    if (status != DN_OK) dn_free(*jobs);
+    return status;
+}
+
+static dn_status give_listed(dn_network *network, int32_t first, int32_t count,
+                             const dn_input_rule *rule, dn_mask_form form, const dn_mask_job *jobs,
+                             int32_t job_count, dn_result **results)
+{
+    if (form == DN_MASKS_RLE)
+        return give_strings(network, first, count, rule, jobs, job_count, results);
     for (int32_t i = 0; i < count; jobs += results[i++]->instance_count) {
         const dn_letterbox letterbox = letterbox_of(rule, results[i]);
         DN_TRY(keep_there(network, first + i, &letterbox, jobs, results[i]));
@@ -223,14 +245,27 @@ dn_status dn_give_masks(dn_network *network, int32_t first, int32_t count,
     if (!layer) return DN_OK;
     if (options->masks == DN_MASKS_PROBABILITIES)
         return give_probabilities(network, first, count, &rule, results);
-    const int64_t all = count_of(results, count);
-    if (all > INT32_MAX)
-        return dn_fail(DN_ERROR_ARGUMENT, "too many masks (%lld): raise the threshold",
-                       (long long)all);
-    dn_mask_job *jobs = dn_alloc((size_t)all * sizeof *jobs);
-    if (!jobs) return DN_ERROR_MEMORY;
+    dn_mask_job *jobs;
+    int32_t job_count;
+    DN_TRY(list_jobs(layer, first, count, &rule, results, &jobs, &job_count));
     const dn_status status =
-        give_listed(network, layer, first, count, &rule, options->masks, jobs, results);
+        give_listed(network, first, count, &rule, options->masks, jobs, job_count, results);
+    dn_free(jobs);
+    return status;
+}
+
+dn_status dn_begin_strings(dn_network *network, dn_paster **paster,
+                           const dn_predict_options *options, dn_result **results, int32_t count,
+                           bool *begun)
+{
+    const dn_layer *layer = dn_mask_layer_of(network);
+    const dn_input_rule rule = dn_input_rule_of(network, options);
+    dn_mask_job *jobs;
+    int32_t job_count;
+    *begun = false;
+    if (!layer || !network->backend->masks) return DN_OK;
+    DN_TRY(list_jobs(layer, 0, count, &rule, results, &jobs, &job_count));
+    const dn_status status = begin_there(network, paster, jobs, job_count, begun);
     dn_free(jobs);
     return status;
 }

@@ -47,4 +47,14 @@ dn_status dn_device_masks_of(const dn_network *network, dn_paster *paster, const
 dn_status dn_give_masks(dn_network *network, int32_t first, int32_t count,
                         const dn_predict_options *options, dn_result **results);
 
+/* The same in parts, of strings that a device makes, for those who do not wait for them in between:
+ * the network may go on. *paster, which is made where it is NULL, holds them; not *begun: the
+ * device does not, dn_give_masks is to be asked. The end may be asked for by any thread whose
+ * device is the network's. */
+dn_status dn_begin_strings(dn_network *network, dn_paster **paster,
+                           const dn_predict_options *options, dn_result **results, int32_t count,
+                           bool *begun);
+dn_status dn_end_strings(const dn_backend *backend, dn_paster *paster, dn_result **results,
+                         int32_t count);
+
 #endif

@@ -134,8 +134,14 @@ const float *dn_mask_values_of(const dn_layer *layer, const dn_network *network,
                                const dn_mask_request *request, bool *logits)
 {
     const dn_tensor *in = dn_input_shape(layer, network, 0);
-    *logits = !dn_mask_is_in_output(layer, request);
-    if (!*logits) return layer->out.data + request->roi * dn_tensor_size(&layer->out);
-    if (((const dn_mask *)layer->state)->in_planes) return NULL;
+    const dn_mask *state = layer->state;
+    *logits = false;
+    if (dn_mask_is_in_output(layer, request))
+        return layer->out.data + request->roi * dn_tensor_size(&layer->out);
+    if (state->in_planes) {
+        const int32_t extra = find_extra(layer, request);
+        return extra < 0 ? NULL : state->extras_there + extra * dn_tensor_size(&layer->out);
+    }
+    *logits = true;
     return in->data + dn_mask_logits_start(layer, in, request->roi, request->class_id);
 }
