@@ -72,8 +72,8 @@ static void place_boxes(dn_network *network, const dn_network_info *info)
         rois[i].detection = i % BOXES;
         rois[i].truth = -1;
         rois[i].score = 1;
-        rois[i].box = (dn_box){x, y, x + .11f * (float)((i + 1) * info->width),
-                               y + .3f * (float)info->height};
+        rois[i].box = (dn_box){x, y, x + .14f * (float)((i + 1) * info->width),
+                               y + .17f * (float)((i + 1) * info->height)};
     }
     dn_test_set_rois(network, rois, IMAGES * BOXES);
 }
