@@ -789,6 +789,8 @@ typedef struct dn_result {
                                       it away sets NULL */
     double preprocess_ms, network_ms, postprocess_ms; /* of a batch: the mean over its images */
     double branch_ms; /* of network_ms in the mask branch; 0: there is none, or it is not known */
+    double masks_ms;  /* of postprocess_ms, behind the boxes, until the masks were there in their
+                         form; 0 in streams */
 } dn_result;
 
 /* Finds the objects of one image; *out is freed with dn_result_free. `options` may be NULL. */

@@ -1,7 +1,7 @@
 /* Images through dn_stream, one batch behind the other. See throughput.h.
  *
- * The caller's thread submits while there is room, takes results and encodes their masks, while the
- * stream's threads decode; on a device the next batch runs meanwhile.
+ * The caller's thread submits while there is room, takes results and encodes their masks, unless
+ * they are strings, while the stream's threads decode; on a device the next batch runs meanwhile.
  */
 #include "cli/throughput.h"
 

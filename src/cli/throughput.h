@@ -17,7 +17,7 @@ dn_throughput dn_measure_throughput(dn_network *network, const dn_stream_options
                                     char **paths, int64_t count, int64_t rounds, int32_t batch);
 
 /* The masks that instances have, which lie one after the other, as COCO's strings, which are
- * dropped. */
+ * dropped; nothing where the result has strings. */
 void dn_encode_all_masks(const dn_result *result);
 
 #endif
