@@ -286,11 +286,16 @@ def bring(address: int, shape: tuple[int, ...], dtype: str, device: int = 0) -> 
     return out
 
 
+def blocks():
+    gc.collect()  # other tests' networks may wait for it
+    return LIBRARY.dn_host_blocks()
+
+
 @on_fakes
 @pytest.mark.parametrize("version", [None, (0, 8), (1, 0), (1, 3)])
 @pytest.mark.parametrize("form", ["probabilities", "device"])
 def test_consumers_of_dlpack(networks, form, version):
-    before = LIBRARY.dn_host_blocks()
+    before = blocks()
     result = networks[0].predict(noise(4, 60, 90), **LOW, masks=form)
     array = result.masks.on_device()
     wanted = result.masks.data
@@ -306,21 +311,19 @@ def test_consumers_of_dlpack(networks, form, version):
     thread.start()
     thread.join()
     del first, second  # capsules that were taken: their destructor leaves them alone
-    gc.collect()
-    assert LIBRARY.dn_host_blocks() == before
+    assert blocks() == before
 
 
 @on_fakes
 def test_capsules_that_nobody_takes(networks):
-    before = LIBRARY.dn_host_blocks()
+    before = blocks()
     array = networks[0].predict(noise(4), **LOW).masks.on_device()
     for version in (None, (1, 0)):
         array.__dlpack__(max_version=version)
         with pytest.raises(ValueError, match="is not in list"):  # dies while an error is on its way
             [1].index(array.__dlpack__(max_version=version))
     del array
-    gc.collect()
-    assert LIBRARY.dn_host_blocks() == before
+    assert blocks() == before
 
 
 @on_fakes
