@@ -194,7 +194,7 @@ static void run_row(dn_conv_tile tile, int32_t vectors, int32_t width, int32_t k
     const int32_t count = dn_tiles_of_row(width, vectors == 2 ? PIXELS_2 : PIXELS_1);
     for (int32_t i = 0; i < count; ++i) {
         const int32_t p = dn_tile_width(width, count, i);
-        (vectors == 2 ? kernels_of_2 : kernels_of_1)[p - 1][kind](&tile);
+        (vectors == 2 ? kernels_of_2[p - 1][kind] : kernels_of_1[p - 1][kind])(&tile);
         tile.in += p * tile.in_pixel;
         tile.to += p * DN_LANES;
     }

@@ -114,7 +114,7 @@ static void run_row(tile t, int32_t vectors, int32_t width)
         dn_tiles_of_row(width, vectors == 2 ? DN_TILE_PIXELS_2 : DN_TILE_PIXELS_1);
     for (int32_t i = 0; i < count; ++i) {
         const int32_t p = dn_tile_width(width, count, i);
-        (vectors == 2 ? tiles_of_2 : tiles_of_1)[p - 1](&t);
+        (vectors == 2 ? tiles_of_2[p - 1] : tiles_of_1[p - 1])(&t);
         t.in += p * DN_LANES;
         t.out += p * DN_LANES;
         if (t.add) t.add += p * DN_LANES;
