@@ -17,10 +17,8 @@ import numpy as np
 import pytest
 
 from layer_harness import close
-from networks import Net
 from program import ENVIRONMENT, write_weights
 from training_support import Bench
-from yolomask._native import check, ffi, lib
 
 PROGRAM = os.environ.get("YOLOMASK_MPI_PROGRAM")
 pytestmark = pytest.mark.skipif(
@@ -56,18 +54,6 @@ class Several(Bench):
         out, error = (job := self.launch(processes, *words)).communicate(timeout=100)
         assert job.returncode == code, error
         return out, error
-
-    def params(self, weights: str, statistics: bool) -> dict[tuple[int, str], np.ndarray]:
-        """The learned parameters of a weights file, or its rolling statistics."""
-        net = Net(self.path / "two.cfg")
-        report = ffi.new("dn_weights_report *")
-        check(lib.dn_network_load_weights(net.handle, str(self.path / weights).encode(), report))
-        return {
-            (i, name): values.copy()
-            for i in range(net.info.layer_count)
-            for name, values in net.params(i).items()
-            if (name in ("mean", "variance")) == statistics
-        }
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from layer_harness import close
-from networks import Net
 from program import write_weights
 from training_support import Bench, params_of
 from yolomask import DataError, DeviceError, train
@@ -46,18 +45,6 @@ class Replicas(Bench):
 
     def floats(self, backup: str) -> np.ndarray:
         return params_of(self.path / backup / "two_last.weights")
-
-    def params(self, weights: str, statistics: bool) -> dict[tuple[int, str], np.ndarray]:
-        """The learned parameters of a weights file, or its rolling statistics."""
-        net = Net(self.path / "two.cfg", device=b"cpu")
-        report = ffi.new("dn_weights_report *")
-        check(lib.dn_network_load_weights(net.handle, str(self.path / weights).encode(), report))
-        return {
-            (i, name): values.copy()
-            for i in range(net.info.layer_count)
-            for name, values in net.params(i).items()
-            if (name in ("mean", "variance")) == statistics
-        }
 
 
 def losses(history) -> list[float]:

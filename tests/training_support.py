@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 from dataset_tools import Dataset
+from networks import Net
 from program import BRANCH, LAYERS, NET, Segmenter
 from yolomask._native import check, ffi, lib
 
@@ -69,6 +70,18 @@ class Bench(Segmenter):
         options = ffi.new("dn_train_options *", defaults | keep | callbacks | fields)
         check(lib.dn_train(options, ffi.NULL))
         return history, messages
+
+    def params(self, weights: str, statistics: bool) -> dict[tuple[int, str], np.ndarray]:
+        """The learned parameters of a weights file, or its rolling statistics."""
+        net = Net(self.path / "two.cfg", device=b"cpu")
+        report = ffi.new("dn_weights_report *")
+        check(lib.dn_network_load_weights(net.handle, str(self.path / weights).encode(), report))
+        return {
+            (i, name): values.copy()
+            for i in range(net.info.layer_count)
+            for name, values in net.params(i).items()
+            if (name in ("mean", "variance")) == statistics
+        }
 
 
 def params_of(path, seen_bytes=8) -> np.ndarray:
