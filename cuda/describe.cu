@@ -5,6 +5,7 @@
 #include "describe.h"
 
 #include "launch.h"
+#include "library.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -23,20 +24,14 @@ typedef struct dn_nvml {
     int (*limit)(dn_nvml_device device, unsigned *milliwatts);
 } dn_nvml;
 
-template <typename Function> static bool find(void *library, const char *name, Function *function)
-{
-    *function = reinterpret_cast<Function>(dlsym(library, name));
-    return *function != nullptr;
-}
-
 static bool find_all(void *library, dn_nvml *nvml)
 {
-    return find(library, "nvmlInit_v2", &nvml->init) &&
-           find(library, "nvmlShutdown", &nvml->shutdown) &&
-           find(library, "nvmlDeviceGetHandleByPciBusId_v2", &nvml->by_bus) &&
-           find(library, "nvmlDeviceGetClockInfo", &nvml->clock) &&
-           find(library, "nvmlDeviceGetPowerUsage", &nvml->power) &&
-           find(library, "nvmlDeviceGetPowerManagementLimit", &nvml->limit);
+    return dn_take_symbol(nvml->init, dlsym(library, "nvmlInit_v2")) &&
+           dn_take_symbol(nvml->shutdown, dlsym(library, "nvmlShutdown")) &&
+           dn_take_symbol(nvml->by_bus, dlsym(library, "nvmlDeviceGetHandleByPciBusId_v2")) &&
+           dn_take_symbol(nvml->clock, dlsym(library, "nvmlDeviceGetClockInfo")) &&
+           dn_take_symbol(nvml->power, dlsym(library, "nvmlDeviceGetPowerUsage")) &&
+           dn_take_symbol(nvml->limit, dlsym(library, "nvmlDeviceGetPowerManagementLimit"));
 }
 
 static void ask(const dn_nvml *nvml, const char *bus, dn_device_info *info)
