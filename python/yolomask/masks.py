@@ -45,15 +45,18 @@ class Masks:
 
     def _runs(self) -> Iterator[object]:
         """A dn_rle of each object in turn, valid until the next one."""
-        height, width = self.orig_shape
         for i in range(len(self)):
             rle = ffi.new("dn_rle *")
-            cells, side, box = self._native(i)
-            check(lib.dn_mask_paste(rle, cells, side, box, height, width, THRESHOLD))
+            check(self._fill(rle, i))
             try:
                 yield rle
             finally:
                 lib.dn_rle_free(rle)
+
+    def _fill(self, rle: object, i: int) -> int:
+        """Makes an object's runs; the library's status."""
+        cells, side, box = self._native(i)
+        return lib.dn_mask_paste(rle, cells, side, box, *self.orig_shape, THRESHOLD)
 
     @property
     def data(self) -> Array:
@@ -196,14 +199,8 @@ class StringMasks(Masks):
         texts, boxes = self._texts[index], self.mask_boxes[index]
         return StringMasks(texts, boxes, self.orig_shape, self.device)
 
-    def _runs(self) -> Iterator[object]:
-        for text in self._texts:
-            rle = ffi.new("dn_rle *")
-            check(lib.dn_rle_from_string(rle, *self.orig_shape, text.encode()))
-            try:
-                yield rle
-            finally:
-                lib.dn_rle_free(rle)
+    def _fill(self, rle: object, i: int) -> int:
+        return lib.dn_rle_from_string(rle, *self.orig_shape, self._texts[i].encode())
 
     @property
     def data(self) -> Array:
