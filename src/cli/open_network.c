@@ -76,12 +76,15 @@ static void take_device(dn_arguments *arguments, dn_common_arguments *common)
 static dn_precision take_precision(dn_arguments *arguments)
 {
     const char *name = dn_take_text(arguments, "-precision", NULL);
+    char allowed[160] = "";
     if (!name) return DN_PRECISION_DEFAULT;
-    for (int i = DN_PRECISION_F32; dn_precision_names[i]; i++)
+    for (int i = DN_PRECISION_F32; dn_precision_names[i]; i++) {
+        const char *joint = i == DN_PRECISION_F32 ? "" : dn_precision_names[i + 1] ? ", " : " or ";
+        const size_t length = strlen(allowed);
         if (strcmp(name, dn_precision_names[i]) == 0) return (dn_precision)i;
-    dn_die("-precision %s: f32, exact, plain, bf16, int8, fp16, bf16-everywhere or int8-everywhere "
-           "is wanted",
-           name);
+        snprintf(allowed + length, sizeof allowed - length, "%s%s", joint, dn_precision_names[i]);
+    }
+    dn_die("-precision %s: %s is wanted", name, allowed);
 }
 
 /* "-tune_file FILE" is "-tune" with a file of one's own. */
