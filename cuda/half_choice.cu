@@ -15,7 +15,7 @@
 #ifndef DN_MEASURED_RUNS
 #define DN_MEASURED_RUNS 6
 #endif
-enum { DN_MEASURED_FORMS = 10, DN_CHOICE_KEYS = 25 };
+enum { DN_MEASURED_FORMS = 10, DN_CHOICE_KEYS = 27 };
 
 typedef struct dn_half_choice {
     int32_t of[DN_CHOICE_KEYS];
@@ -72,6 +72,8 @@ static void fill(const dn_half_conv *conv, int device, int32_t of[DN_CHOICE_KEYS
         conv->planar_out,
         conv->add != NULL,
         (int32_t)conv->in_pixel,
+        (int32_t)conv->add_pixel,
+        (int32_t)conv->out_pixel,
         device,
         hash_of(asked_for()),
     };
@@ -90,7 +92,7 @@ static bool recall(const int32_t of[DN_CHOICE_KEYS], dn_half_form *form, double 
     return false;
 }
 
-/* Without memory it is chosen anew another time. */
+/* Before what was kept earlier; without memory it is chosen anew another time. */
 static void keep(const int32_t of[DN_CHOICE_KEYS], dn_half_form form, double seconds)
 {
     dn_half_choice *made = (dn_half_choice *)malloc(sizeof *made);
@@ -218,5 +220,21 @@ dn_status dn_half_choose(const dn_half_conv *conv, const dn_half_workspace *work
         if (is_named(conv, list[i].form, asked_for())) *form = list[i].form;
     if (measured) measure(conv, workspace, list, count, form, seconds);
     keep(of, *form, *seconds);
+    return DN_OK;
+}
+
+dn_status dn_half_choose_other(const dn_half_conv *conv, dn_half_form *form)
+{
+    dn_half_candidate list[DN_HALF_FORMS];
+    int32_t of[DN_CHOICE_KEYS], count = 0, other = 0;
+    int device = 0;
+    DN_CUDA_TRY(cudaGetDevice(&device));
+    DN_TRY(dn_half_list_forms(conv, list, &count));
+    while (other < count && list[other].form.tile == form->tile) other++;
+    if (other == count)
+        return dn_fail(DN_ERROR_DEVICE, "no form of this convolution but one that fails");
+    *form = list[other].form;
+    fill(conv, device, of);
+    keep(of, *form, 0.0);
     return DN_OK;
 }

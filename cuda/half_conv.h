@@ -106,6 +106,10 @@ dn_status dn_half_conv_pack(const dn_half_conv *conv, const dn_half_source *sour
 dn_status dn_half_choose(const dn_half_conv *conv, const dn_half_workspace *workspace,
                          dn_half_form *form, double *seconds);
 
+/* For a call whose form failed when it ran: the cheapest of our own of another tile, which such
+ * calls get from now on. */
+dn_status dn_half_choose_other(const dn_half_conv *conv, dn_half_form *form);
+
 /* "128x64", "64x64 / 4", "cudnn". */
 void dn_half_form_name(const dn_half_conv *conv, dn_half_form form, char *text, size_t size);
 

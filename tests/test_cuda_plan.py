@@ -7,6 +7,7 @@ tensor cores are loops; elsewhere they skip.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,53 @@ def test_groups():
     plain, plan = pair(cfg, batch=2)
     agree(plain, plan, image(plain, 2))
     assert "plain" not in dict(steps(plan))
+
+
+# Two convolutions of one shape, of which the second writes into a concatenation.
+CONCATENATED = """[net]
+width=32
+height=16
+channels=3
+[convolutional]
+filters=16
+size=1
+activation=leaky
+[convolutional]
+filters=16
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=16
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=24
+size=1
+activation=leaky
+[route]
+layers=-1,-2
+[convolutional]
+filters=8
+size=1
+activation=linear
+"""
+
+
+@pytest.mark.parametrize("form", ["", "cudnn"])
+def test_writes_into_concatenation(monkeypatch, form):
+    """Where cuDNN refuses it, one of our forms takes its place; and what was chosen for an output
+    of its own does not count."""
+    monkeypatch.setenv("DARKNET_CUDNN", form)
+    plain, plan = pair(CONCATENATED, batch=2)
+    values = image(plain, 2)
+    for _ in range(4):  # the last ones by a graph
+        agree(plain, plan, values)
+    forms = [form for kind, form in steps(plan) if kind == "conv"]
+    assert len(forms) == 5 and "copy" not in dict(steps(plan))
+    if forms[1] == "cudnn" and "host-cuda" in os.environ.get("YOLOMASK_LIBRARY", ""):
+        assert forms[2] in TILES
 
 
 # Without what breaks the chain of steps that the device has.

@@ -300,7 +300,8 @@ static inline float dn_host_cudnn_value(cudnnDataType_t type, const void *values
                : __bfloat162float(static_cast<const __nv_bfloat16 *>(values)[i]);
 }
 
-/* In 16 bits: reads and writes what the descriptors' steps lead to, nothing else. */
+/* In 16 bits: reads and writes what the descriptors' steps lead to, nothing else. An output that is
+ * part of wider pixels is refused here and no earlier, as cuDNN 9 does. */
 static cudnnStatus_t dn_host_cudnn_half(cudnnHandle_t handle, cudnnTensorDescriptor_t x,
                                         const void *in, cudnnFilterDescriptor_t f,
                                         const void *weights, cudnnConvolutionDescriptor_t conv,
@@ -309,6 +310,7 @@ static cudnnStatus_t dn_host_cudnn_half(cudnnHandle_t handle, cudnnTensorDescrip
 {
     if (handle->device != dn_host_current() || bytes < dn_host_cudnn_bytes(x->n))
         return CUDNN_STATUS_BAD_PARAM;
+    if (y->step_w != (size_t)y->c) return CUDNN_STATUS_NOT_SUPPORTED;
     const dn_host_cudnn_shape from = *x, by = *f, to = *y;
     const dn_host_cudnn_conv how = *conv;
     dn_host_ask([=] {
