@@ -25,6 +25,8 @@ template <class T>
 static __global__ void one_pixel(const __grid_constant__ dn_half_conv conv, int64_t count)
 {
     const dn_half_conv *p = &conv;
+    dn_await_inputs();
+    dn_release_next();
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, p->c / 8, p->out_w); /* channels, x, row of all images */
         const int32_t image = (int32_t)(at.map / p->out_h);
@@ -52,6 +54,8 @@ static __global__ void four_pixels(const __grid_constant__ dn_half_conv conv, in
 {
     const dn_half_conv *p = &conv;
     const int32_t fours = (p->out_w + DN_BESIDE - 1) / DN_BESIDE;
+    dn_await_inputs();
+    dn_release_next();
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, p->c / 8, fours);
         const int32_t image = (int32_t)(at.map / p->out_h), first = at.y * DN_BESIDE;
@@ -87,7 +91,7 @@ template <class T>
 static dn_status run_one(const dn_half_conv *conv, int32_t, const dn_half_workspace *)
 {
     const int64_t count = (int64_t)conv->images * conv->out_h * conv->out_w * (conv->c / 8);
-    DN_LAUNCH(one_pixel<T>, count, *conv, count);
+    DN_FOLLOW(one_pixel<T>, count, *conv, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -98,13 +102,13 @@ static dn_status run_four(const dn_half_conv *conv, int32_t, const dn_half_works
     const int64_t fours = (conv->out_w + DN_BESIDE - 1) / DN_BESIDE;
     const int64_t count = conv->images * conv->out_h * fours * (conv->c / 8);
     if (conv->size == 3 && conv->stride_x == 1)
-        DN_LAUNCH((four_pixels<T, 3, 1>), count, *conv, count);
+        DN_FOLLOW((four_pixels<T, 3, 1>), count, *conv, count);
     else if (conv->size == 3)
-        DN_LAUNCH((four_pixels<T, 3, 2>), count, *conv, count);
+        DN_FOLLOW((four_pixels<T, 3, 2>), count, *conv, count);
     else if (conv->stride_x == 1)
-        DN_LAUNCH((four_pixels<T, 5, 1>), count, *conv, count);
+        DN_FOLLOW((four_pixels<T, 5, 1>), count, *conv, count);
     else
-        DN_LAUNCH((four_pixels<T, 5, 2>), count, *conv, count);
+        DN_FOLLOW((four_pixels<T, 5, 2>), count, *conv, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

@@ -110,6 +110,8 @@ static __global__ void __launch_bounds__(S::THREADS)
         for (int j = 0; j < S::COLUMNS / DN_FRAGMENT; j++)
             load_matrix_sync(filters[k][j], columns + j * DN_FRAGMENT * DN_PITCH + k * DN_FRAGMENT,
                              DN_PITCH);
+        dn_await_inputs();
+        dn_release_next();
         for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             const int64_t row = tile * S::ROWS + warp * S::WARP_ROWS;
             for (int r = lane; r < S::WARP_ROWS; r += DN_WARP)
@@ -132,7 +134,7 @@ static dn_status dn_half_first_launch(const dn_half_conv *conv, int32_t, const d
     const int64_t tiles = (pixels + S::ROWS - 1) / S::ROWS;
     const dim3 grid((unsigned)(tiles < DN_FIRST_BLOCKS ? tiles : (int64_t)DN_FIRST_BLOCKS),
                     (unsigned)((conv->filters + S::COLUMNS - 1) / S::COLUMNS));
-    DN_LAUNCH_TILES((dn_half_first<T, S>), grid, S::THREADS, dn_first_bytes<S>(), *conv);
+    DN_FOLLOW_TILES((dn_half_first<T, S>), grid, S::THREADS, dn_first_bytes<S>(), *conv);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

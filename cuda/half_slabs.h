@@ -134,26 +134,51 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
         }
     }
 
-    __device__ void columns(T *to) const
+    /* Of the slab `ahead` slabs on. */
+    __device__ void columns(T *to, int32_t ahead) const
     {
+        const int32_t from_k = k + ahead * DN_SLAB;
         const T *weights = (const T *)p->weights + (int64_t)group * p->filters * p->k;
         DN_UNROLL
         for (int i = 0; i < S::PIECES_OF_COLUMNS; i++) {
             const int at = row_of(i), filter = first_column + at;
             if (at >= S::COLUMNS) break;
-            const bool there = filter < p->filters && k < p->k;
-            const T *from = there ? weights + (int64_t)filter * p->k + k : weights;
+            const bool there = filter < p->filters && from_k < p->k;
+            const T *from = there ? weights + (int64_t)filter * p->k + from_k : weights;
             dn_copy_piece(to + at * DN_PITCH + (int)threadIdx.x % DN_PIECES * 8, from, there);
         }
+    }
+
+    __device__ void advance()
+    {
+        k += DN_SLAB;
+        if (!PIXELS) dn_tap_advance(p, &tap);
     }
 
     /* The next slab into a stage. */
     __device__ void copy(T *stage)
     {
         rows(stage);
-        columns(stage + S::ROWS * DN_PITCH);
-        k += DN_SLAB;
-        if (!PIXELS) dn_tap_advance(p, &tap);
+        columns(stage + S::ROWS * DN_PITCH, 0);
+        advance();
+    }
+
+    /* The first `stages` slabs, of `slabs` that there are: the weights come while others still
+     * make the input. */
+    __device__ void begin(T *stage, int32_t stages, int32_t slabs)
+    {
+        const int32_t values = (int32_t)(S::STAGE / sizeof(T));
+        for (int32_t s = 0; s < stages && s < slabs; s++)
+            columns(stage + s * values + S::ROWS * DN_PITCH, s);
+        dn_await_inputs();
+        dn_release_next();
+        for (int32_t s = 0; s < stages; s++) {
+            if (s < slabs) {
+                rows(stage + s * values);
+                advance();
+            }
+            __pipeline_commit();
+        }
     }
 };
 

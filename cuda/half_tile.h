@@ -59,10 +59,7 @@ static __device__ inline void dn_multiply(const dn_half_conv *p, T *stages, int6
     for (int i = 0; i < dn_warp_sums<S>::DOWN; i++) DN_UNROLL
     for (int j = 0; j < dn_warp_sums<S>::RIGHT; j++)
         nvcuda::wmma::fill_fragment(sums->of[i][j], 0.0f);
-    for (int s = 0; s < S::STAGES - 1; s++) {
-        if (begin + s < end) copier.copy(stages + s * stage_values);
-        __pipeline_commit();
-    }
+    copier.begin(stages, S::STAGES - 1, end - begin);
     int stage = 0;
     for (int32_t slab = begin; slab < end; slab++) {
         const int ahead = stage == 0 ? S::STAGES - 1 : stage - 1;
@@ -116,7 +113,7 @@ static dn_status dn_half_launch(const dn_half_conv *conv, int32_t splits,
         DN_CUDA_TRY(cudaFuncSetAttribute((const void *)dn_half_multiply<T, S, PIXELS>,
                                          cudaFuncAttributeMaxDynamicSharedMemorySize,
                                          (int)S::BYTES));
-    DN_LAUNCH_TILES((dn_half_multiply<T, S, PIXELS>), grid, S::THREADS, S::BYTES, *conv,
+    DN_FOLLOW_TILES((dn_half_multiply<T, S, PIXELS>), grid, S::THREADS, S::BYTES, *conv,
                     *workspace);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;

@@ -3,7 +3,8 @@
  * A kernel computes elements 0..count-1 with DN_GRID_STRIDE, each by one thread that alone writes
  * what belongs to it (gather, no atomics), so that results depend on neither block size nor order.
  * Work goes to the thread's default stream (nvcc --default-stream per-thread): two networks in two
- * threads do not wait for each other. DN_LAUNCH may be defined before (tests/host_cuda does).
+ * threads do not wait for each other. DN_LAUNCH and its like may be defined before
+ * (tests/host_cuda does).
  */
 #ifndef DN_CUDA_LAUNCH_H
 #define DN_CUDA_LAUNCH_H
@@ -12,6 +13,8 @@
 #include "core/status.h"
 
 #include <cuda_runtime.h>
+
+#include <stdlib.h>
 
 /* Threads of a block: a multiple of the warp's 32 that fills an SM of every architecture. */
 enum { DN_BLOCK = 256 };
@@ -48,6 +51,61 @@ static inline unsigned dn_blocks(int64_t count)
 #define DN_LAUNCH_TILES(kernel, grid, threads, bytes, ...)                                         \
     kernel<<<grid, threads, bytes>>>(__VA_ARGS__)
 #define DN_DYNAMIC_SHARED(name) extern __shared__ __align__(128) char name[]
+#endif
+
+/* ---- Kernels that begin while the one before them still runs ----
+ *
+ * From compute capability 9.0 on a kernel launched by DN_FOLLOW may begin once every block of the
+ * kernel before it has called dn_release_next() or ended. All its threads call dn_await_inputs(),
+ * which returns when everything before is done, before they read or write what another kernel of
+ * the stream writes or reads; what nobody writes in between, weights, they may read earlier.
+ * Where such a kernel releases behind its own dn_await_inputs(), at most one more waits beside it.
+ * A kernel launched otherwise begins when all before it are done. */
+#ifndef DN_FOLLOW
+static __device__ inline void dn_await_inputs()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+static __device__ inline void dn_release_next()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/* Whether the kernel's code waits: what was compiled for an older GPU does not, wherever it runs.
+ * Graphs keep such launches from CUDA 12.3 on. */
+static inline bool dn_may_follow(const void *kernel)
+{
+    cudaFuncAttributes found;
+    const char *asked = getenv("DARKNET_PDL"); /* 0: for a comparison */
+    return CUDART_VERSION >= 12030 && !(asked && *asked == '0') &&
+           cudaFuncGetAttributes(&found, kernel) == cudaSuccess && found.ptxVersion >= 90;
+}
+
+template <class... Parameters, class... Arguments>
+static inline void dn_follow(void (*kernel)(Parameters...), dim3 grid, unsigned threads,
+                             size_t bytes, const Arguments &...arguments)
+{
+    cudaLaunchAttribute overlap = {};
+    cudaLaunchConfig_t config = {};
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+    config.gridDim = grid;
+    config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = bytes;
+    config.stream = cudaStreamPerThread;
+    config.attrs = &overlap;
+    config.numAttrs = dn_may_follow((const void *)kernel) ? 1 : 0;
+    cudaLaunchKernelEx(&config, kernel, arguments...); /* whose error cudaGetLastError tells */
+}
+
+#define DN_FOLLOW(kernel, count, ...) dn_follow(kernel, dn_blocks(count), DN_BLOCK, 0, __VA_ARGS__)
+#define DN_FOLLOW_TILES(kernel, grid, threads, bytes, ...)                                         \
+    dn_follow(kernel, grid, threads, bytes, __VA_ARGS__)
 #endif
 
 /* Before a short loop over the parts of a value that is to stay in registers. */

@@ -118,5 +118,7 @@ dn_status dn_cuda_plan_pack(dn_plan *plan)
         const dn_half_source source = source_of(plan, &plan->steps[s]);
         DN_TRY(dn_half_conv_pack(&own->convs[s].call, &source));
     }
+    /* steps read weights before they wait for what is before them (launch.h) */
+    DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
     return DN_OK;
 }

@@ -212,6 +212,8 @@ static inline int atomicAdd(int *value, int more)
     return before;
 }
 
+#include "follow.h"
+
 struct dim3 : dn_host_dim {
     dim3(unsigned x_, unsigned y_ = 1, unsigned z_ = 1) : dn_host_dim{x_, y_, z_} {}
 };
