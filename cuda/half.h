@@ -48,24 +48,48 @@ template <class T> static __device__ inline void dn_load_eight(const T *from, fl
     for (int k = 0; k < 8; k++) values[k] = dn_wide(narrow[k]);
 }
 
+/* Two values beside each other. */
+template <class T> static __device__ inline uint32_t dn_narrow_two(float first, float second)
+{
+    const T narrow[2] = {dn_narrow<T>(first), dn_narrow<T>(second)};
+    uint32_t raw;
+    memcpy(&raw, narrow, sizeof raw);
+    return raw;
+}
+
+/* Where the GPU narrows two at once and compares them so. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+template <> __device__ inline uint32_t dn_narrow_two<__half>(float first, float second)
+{
+    const __half2 most = __float2half2_rn(65504.0f);
+    const __half2 narrow = __hmin2(__hmax2(__floats2half2_rn(first, second), __hneg2(most)), most);
+    uint32_t raw;
+    memcpy(&raw, &narrow, sizeof raw);
+    return raw;
+}
+
+template <> __device__ inline uint32_t dn_narrow_two<__nv_bfloat16>(float first, float second)
+{
+    const __nv_bfloat162 narrow = __floats2bfloat162_rn(first, second);
+    uint32_t raw;
+    memcpy(&raw, &narrow, sizeof raw);
+    return raw;
+}
+#endif
+
 template <class T> static __device__ inline void dn_store_eight(const float values[8], T *to)
 {
-    uint4 raw;
-    T narrow[8];
-    DN_UNROLL
-    for (int k = 0; k < 8; k++) narrow[k] = dn_narrow<T>(values[k]);
-    memcpy(&raw, narrow, sizeof raw);
+    const uint4 raw = {
+        dn_narrow_two<T>(values[0], values[1]), dn_narrow_two<T>(values[2], values[3]),
+        dn_narrow_two<T>(values[4], values[5]), dn_narrow_two<T>(values[6], values[7])};
     *(uint4 *)(void *)to = raw;
 }
 
 /* Four; `to` lies at a multiple of 8 bytes. */
 template <class T> static __device__ inline void dn_store_four(const float values[4], T *to)
 {
-    uint2 raw;
-    T narrow[4];
-    DN_UNROLL
-    for (int k = 0; k < 4; k++) narrow[k] = dn_narrow<T>(values[k]);
-    memcpy(&raw, narrow, sizeof raw);
+    const uint2 raw = {dn_narrow_two<T>(values[0], values[1]),
+                       dn_narrow_two<T>(values[2], values[3])};
     *(uint2 *)(void *)to = raw;
 }
 
@@ -86,7 +110,7 @@ DN_APART float dn_activate_apart(dn_activation kind, float x)
 static __device__ inline float dn_activate_fast(dn_activation kind, float x)
 {
     if (kind == DN_ACTIVATION_linear) return x;
-    if (kind == DN_ACTIVATION_leaky) return x > 0.0f ? x : 0.1f * x;
+    if (kind == DN_ACTIVATION_leaky) return fmaxf(x, 0.1f * x);
     if (kind == DN_ACTIVATION_relu) return fmaxf(x, 0.0f);
     if (kind == DN_ACTIVATION_mish) {
         const float e = __expf(fminf(x, 20.0f)), n = e * (e + 2.0f);
@@ -94,6 +118,24 @@ static __device__ inline float dn_activate_fast(dn_activation kind, float x)
     }
     if (kind == DN_ACTIVATION_swish) return x * __fdividef(1.0f, 1.0f + __expf(-x));
     return dn_activate_apart(kind, x);
+}
+
+template <dn_activation KIND, int N> static __device__ inline void dn_activate_as(float *values)
+{
+    DN_UNROLL
+    for (int k = 0; k < N; k++) values[k] = dn_activate_fast(KIND, values[k]);
+}
+
+/* N values: which activation it is, is asked once. */
+template <int N> static __device__ inline void dn_activate_all(dn_activation kind, float *values)
+{
+    if (kind == DN_ACTIVATION_linear) return;
+    if (kind == DN_ACTIVATION_leaky) return dn_activate_as<DN_ACTIVATION_leaky, N>(values);
+    if (kind == DN_ACTIVATION_relu) return dn_activate_as<DN_ACTIVATION_relu, N>(values);
+    if (kind == DN_ACTIVATION_mish) return dn_activate_as<DN_ACTIVATION_mish, N>(values);
+    if (kind == DN_ACTIVATION_swish) return dn_activate_as<DN_ACTIVATION_swish, N>(values);
+    DN_UNROLL
+    for (int k = 0; k < N; k++) values[k] = dn_activate_apart(kind, values[k]);
 }
 
 #endif

@@ -1,9 +1,61 @@
 /* What ends a tile of half_tile.h: parts of sums are joined, eight channels at a time get bias,
- * activation and addend, and go to the output. */
+ * activation and addend, and go to the output.
+ *
+ * A tile ends in a few thousand cycles of which most are waits, so that a thread takes up to four
+ * pieces of eight channels together: all their addends are on the way before the first is needed,
+ * those of the next four while these are ended, and the activation is asked for once. */
 #ifndef DN_CUDA_HALF_END_H
 #define DN_CUDA_HALF_END_H
 
 #include "half_shape.h"
+#include "quad.h"
+
+/* ---- Eight channels ---- */
+
+static __device__ inline void dn_unpack_quads(const dn_quad quads[2], float *values)
+{
+    memcpy(values, quads, 8 * sizeof(float));
+}
+
+/* values += the biases of eight channels, the first of which is a multiple of 8. */
+static __device__ inline void dn_add_shift(const dn_half_conv *p, int32_t channel, float *values)
+{
+    const dn_quad *from = (const dn_quad *)(const void *)(p->shift + channel);
+    const dn_quad quads[2] = {from[0], from[1]};
+    float shifts[8];
+    dn_unpack_quads(quads, shifts);
+    DN_UNROLL
+    for (int e = 0; e < 8; e++) values[e] += shifts[e];
+}
+
+template <class T> static __device__ inline void dn_add_eight(uint4 raw, float *values)
+{
+    T narrow[8];
+    memcpy(narrow, &raw, sizeof raw);
+    DN_UNROLL
+    for (int e = 0; e < 8; e++) values[e] += dn_wide(narrow[e]);
+}
+
+/* Where eight channels of a pixel go; of an enlargement they are one of its pixels'. */
+template <class T>
+static __device__ inline T *dn_out_of(const dn_half_conv *p, int64_t pixel, int32_t column,
+                                      int32_t group)
+{
+    T *out = (T *)p->out;
+    if (p->enlargement == 1) return out + pixel * p->out_pixel + group * p->filters + column;
+    const int32_t n = p->enlargement, filters = p->filters / (n * n), tap = column / filters;
+    const int32_t row = (int32_t)((uint32_t)pixel / (uint32_t)p->out_w); /* through all images */
+    const int32_t x = (int32_t)pixel - row * p->out_w;
+    const int64_t at = ((int64_t)row * n + tap / n) * p->out_w * n + (int64_t)x * n + tap % n;
+    return out + at * p->out_pixel + column - tap * filters;
+}
+
+template <class T>
+static __device__ inline const uint4 *dn_addend_of(const dn_half_conv *p, int64_t pixel,
+                                                   int32_t channel)
+{
+    return (const uint4 *)(const void *)((const T *)p->add + pixel * p->add_pixel + channel);
+}
 
 /* Eight channels of a pixel, from their sums. */
 template <class T>
@@ -11,87 +63,243 @@ static __device__ inline void dn_end_eight(const dn_half_conv *p, const float *s
                                            int32_t column, int32_t group)
 {
     const int32_t channel = group * p->filters + column;
-    float values[8], others[8];
+    float values[8];
     DN_UNROLL
-    for (int e = 0; e < 8; e++)
-        values[e] = dn_activate_fast(p->activation, sums[e] + p->shift[channel + e]);
+    for (int e = 0; e < 8; e++) values[e] = sums[e];
+    dn_add_shift(p, channel, values);
+    dn_activate_all<8>(p->activation, values);
     if (p->add) {
-        dn_load_eight((const T *)p->add + pixel * p->add_pixel + channel, others);
-        DN_UNROLL
-        for (int e = 0; e < 8; e++)
-            values[e] = dn_activate_fast(p->after_add, values[e] + others[e]);
+        dn_add_eight<T>(*dn_addend_of<T>(p, pixel, channel), values);
+        dn_activate_all<8>(p->after_add, values);
     }
-    T *out = (T *)p->out;
-    if (p->enlargement == 1) {
-        dn_store_eight(values, out + pixel * p->out_pixel + channel);
-        return;
-    }
-    const int32_t n = p->enlargement, filters = p->filters / (n * n), tap = column / filters;
-    const int32_t row = (int32_t)((uint32_t)pixel / (uint32_t)p->out_w); /* through all images */
-    const int32_t x = (int32_t)pixel - row * p->out_w;
-    const int64_t at = ((int64_t)row * n + tap / n) * p->out_w * n + (int64_t)x * n + tap % n;
-    dn_store_eight(values, out + at * p->out_pixel + column - tap * filters);
+    dn_store_eight(values, dn_out_of<T>(p, pixel, column, group));
 }
 
-static __device__ inline void dn_end_planar(const dn_half_conv *p, float sum, int64_t pixel,
+/* ---- Rows of sums ---- */
+
+/* Rows of a warp's sums in units of 32 x 32 or 16 x 64, whose pieces of eight channels its threads
+ * share: four threads take a row, which meets every bank of shared memory once. */
+template <class S, int ROWS> struct dn_row_units {
+    static const int ACROSS = S::WARP_COLUMNS % 32 == 0 ? 4 : 2; /* pieces */
+    static const int DOWN = ROWS % 32 == 0 ? 32 : 16;
+    static const int BLOCKS = DOWN == 16 && S::WARP_COLUMNS % (ACROSS * 16) == 0 ? 2 : 1;
+    static const int COLUMNS = ACROSS * 8 * BLOCKS;
+    static const int BESIDE = S::WARP_COLUMNS / COLUMNS, COUNT = ROWS / DOWN * BESIDE;
+    static const int PIECES = DOWN * ACROSS * BLOCKS / DN_WARP; /* of one thread */
+};
+
+/* Where a thread's n-th piece of a unit lies: row and column of the warp's sums. */
+typedef struct dn_piece_place {
+    int row, column;
+} dn_piece_place;
+
+template <class S, int ROWS>
+static __device__ inline dn_piece_place dn_place_of_piece(int unit, int n)
+{
+    typedef dn_row_units<S, ROWS> U;
+    const int i = (int)threadIdx.x % DN_WARP + n * DN_WARP;
+    dn_piece_place place;
+    place.row = unit / U::BESIDE * U::DOWN + i / U::ACROSS % U::DOWN;
+    place.column = unit % U::BESIDE * U::COLUMNS + i / (U::DOWN * U::ACROSS) * U::ACROSS * 8 +
+                   i % U::ACROSS * 8;
+    return place;
+}
+
+/* Ends ROWS rows of a warp's sums, the first of which is `row` and whose columns begin at `column`;
+ * begin() may come before the sums are there. */
+template <class T, class S, int ROWS> struct dn_row_end {
+    typedef dn_row_units<S, ROWS> U;
+    const dn_half_conv *p;
+    int64_t row;
+    int32_t column, group;
+    uint4 addends[U::PIECES];
+
+    __device__ dn_row_end(const dn_half_conv *conv, int64_t row_, int32_t column_, int32_t group_)
+        : p(conv), row(row_), column(column_), group(group_)
+    {
+    }
+
+    __device__ bool is_there(dn_piece_place at) const
+    {
+        return row + at.row < (int64_t)p->images * p->out_h * p->out_w &&
+               column + at.column < p->filters;
+    }
+
+    __device__ void load(int unit)
+    {
+        DN_UNROLL
+        for (int n = 0; n < U::PIECES; n++) {
+            const dn_piece_place at = dn_place_of_piece<S, ROWS>(unit, n);
+            if (is_there(at))
+                addends[n] =
+                    *dn_addend_of<T>(p, row + at.row, group * p->filters + column + at.column);
+        }
+    }
+
+    __device__ void begin()
+    {
+        if (p->add) load(0);
+    }
+
+    __device__ void take(const float *sums, int unit, float *values) const
+    {
+        DN_UNROLL
+        for (int n = 0; n < U::PIECES; n++) {
+            const dn_piece_place at = dn_place_of_piece<S, ROWS>(unit, n);
+            const dn_quad *from =
+                (const dn_quad *)(const void *)(sums + at.row * S::LINE + at.column);
+            const dn_quad quads[2] = {from[0], from[1]};
+            dn_unpack_quads(quads, values + 8 * n);
+            if (column + at.column < p->filters)
+                dn_add_shift(p, group * p->filters + column + at.column, values + 8 * n);
+        }
+        dn_activate_all<8 * U::PIECES>(p->activation, values);
+    }
+
+    /* The addends of the unit, in whose place those of the next come. */
+    __device__ void add(int unit, float *values)
+    {
+        DN_UNROLL
+        for (int n = 0; n < U::PIECES; n++) dn_add_eight<T>(addends[n], values + 8 * n);
+        if (unit + 1 < U::COUNT) load(unit + 1);
+        dn_activate_all<8 * U::PIECES>(p->after_add, values);
+    }
+
+    __device__ void end(const float *sums)
+    {
+        for (int unit = 0; unit < U::COUNT; unit++) {
+            float values[8 * U::PIECES];
+            take(sums, unit, values);
+            if (p->add) add(unit, values);
+            DN_UNROLL
+            for (int n = 0; n < U::PIECES; n++) {
+                const dn_piece_place at = dn_place_of_piece<S, ROWS>(unit, n);
+                if (is_there(at))
+                    dn_store_eight(values + 8 * n,
+                                   dn_out_of<T>(p, row + at.row, column + at.column, group));
+            }
+        }
+    }
+};
+
+/* Planes: a thread stays in its pixel, so that neighbours write neighbouring ones. */
+template <class S, int ROWS>
+static __device__ inline void dn_end_planes(const dn_half_conv *p, const float *sums, int64_t row,
                                             int32_t column, int32_t group)
 {
+    const int DOWN = ROWS < DN_WARP ? ROWS : DN_WARP, lane = (int)threadIdx.x % DN_WARP;
     const int32_t plane = p->out_h * p->out_w, channel = group * p->filters + column;
-    const int32_t image = (int32_t)((uint32_t)pixel / (uint32_t)plane);
-    const int64_t map = (int64_t)image * p->groups * p->filters + channel;
-    ((float *)p->out)[map * plane + (int32_t)pixel - image * plane] =
-        dn_activate_fast(p->activation, sum + p->shift[channel]);
+    for (int r = lane % DOWN; r < ROWS; r += DOWN) {
+        const int64_t pixel = row + r;
+        if (pixel >= (int64_t)p->images * plane) return;
+        const int32_t image = (int32_t)((uint32_t)pixel / (uint32_t)plane);
+        const int64_t map = (int64_t)image * p->groups * p->filters + channel;
+        float *out = (float *)p->out + map * plane + (int32_t)pixel - image * plane;
+        for (int c = lane / DOWN * 8; c < S::WARP_COLUMNS && column + c < p->filters;
+             c += DN_WARP / DOWN * 8) {
+            const dn_quad *from = (const dn_quad *)(const void *)(sums + r * S::LINE + c);
+            const dn_quad quads[2] = {from[0], from[1]};
+            float values[8];
+            dn_unpack_quads(quads, values);
+            dn_add_shift(p, channel + c, values);
+            dn_activate_all<8>(p->activation, values);
+            DN_UNROLL
+            for (int e = 0; e < 8; e++)
+                if (column + c + e < p->filters) out[(int64_t)(c + e) * plane] = values[e];
+        }
+    }
 }
 
-/* Sixteen rows of a warp's sums, which lie in `line`s of shared memory. */
+/* Sixteen rows of a warp's sums, which lie in lines of S::LINE floats of shared memory, a multiple
+ * of 4. */
 template <class T, class S>
 static __device__ inline void dn_end_rows(const dn_half_conv *p, const float *sums, int64_t row,
                                           int32_t column, int32_t group)
 {
-    const int64_t pixels = (int64_t)p->images * p->out_h * p->out_w;
-    const int lane = (int)threadIdx.x % DN_WARP;
     if (p->planar_out) {
-        for (int i = lane; i < DN_FRAGMENT * S::WARP_COLUMNS; i += DN_WARP) {
-            const int r = i % DN_FRAGMENT, c = i / DN_FRAGMENT;
-            if (row + r < pixels && column + c < p->filters)
-                dn_end_planar(p, sums[r * S::LINE + c], row + r, column + c, group);
-        }
+        dn_end_planes<S, DN_FRAGMENT>(p, sums, row, column, group);
         return;
     }
-    const int eights = S::WARP_COLUMNS / 8;
-    for (int i = lane; i < DN_FRAGMENT * eights; i += DN_WARP) {
-        const int r = i / eights, c = i % eights * 8;
-        if (row + r < pixels && column + c < p->filters)
-            dn_end_eight<T>(p, sums + r * S::LINE + c, row + r, column + c, group);
-    }
+    dn_row_end<T, S, DN_FRAGMENT> end(p, row, column, group);
+    end.begin();
+    end.end(sums);
 }
 
+/* All of a block's, through shared memory of S::SUMS bytes. */
 template <class T, class S>
 static __device__ inline void dn_end_tile(const dn_half_conv *p, const dn_warp_sums<S> *sums,
                                           float *shared, int64_t first_row, int32_t first_column,
                                           int32_t group)
 {
-    float *own = shared + (int)threadIdx.x / DN_WARP * DN_FRAGMENT * S::LINE;
+    const int64_t row = first_row + dn_warp_row<S>();
+    const int32_t column = first_column + dn_warp_column<S>();
+    float *own = shared + (int)threadIdx.x / DN_WARP * S::WARP_ROWS * S::LINE;
+    dn_row_end<T, S, S::WARP_ROWS> end(p, row, column, group);
+    end.begin();
     DN_UNROLL
-    for (int i = 0; i < dn_warp_sums<S>::DOWN; i++) {
-        DN_UNROLL
-        for (int j = 0; j < dn_warp_sums<S>::RIGHT; j++)
-            nvcuda::wmma::store_matrix_sync(own + j * DN_FRAGMENT, sums->of[i][j], S::LINE,
-                                            nvcuda::wmma::mem_row_major);
-        __syncwarp();
-        dn_end_rows<T, S>(p, own, first_row + dn_warp_row<S>() + i * DN_FRAGMENT,
-                          first_column + dn_warp_column<S>(), group);
-        __syncwarp();
-    }
+    for (int i = 0; i < dn_warp_sums<S>::DOWN; i++) DN_UNROLL
+    for (int j = 0; j < dn_warp_sums<S>::RIGHT; j++)
+        nvcuda::wmma::store_matrix_sync(own + i * DN_FRAGMENT * S::LINE + j * DN_FRAGMENT,
+                                        sums->of[i][j], S::LINE, nvcuda::wmma::mem_row_major);
+    __syncwarp();
+    if (p->planar_out)
+        dn_end_planes<S, S::WARP_ROWS>(p, own, row, column, group);
+    else
+        end.end(own);
 }
 
 /* ---- Parts of sums ---- */
 
-/* Where the warp's fragment lies in a part of the tile. */
-template <class S> static __device__ inline int dn_part_at(int i, int j)
+/* A warp's sums as quads, which lie in a part of the tile so that its threads' follow each other:
+ * who reads them has them in the same fragments. */
+template <class S> struct dn_part_quads {
+    static const int OF_FRAGMENT = dn_sums::num_elements / 4;
+    static const int COUNT = dn_warp_sums<S>::DOWN * dn_warp_sums<S>::RIGHT * OF_FRAGMENT;
+    static const int AT_ONCE = COUNT < 16 ? 16 / COUNT : 1; /* parts: 16 loads on the way */
+};
+
+template <class S> static __device__ inline dn_quad *dn_part_at(float *tile, int32_t part)
 {
-    return (dn_warp_row<S>() + i * DN_FRAGMENT) * S::COLUMNS + dn_warp_column<S>() +
-           j * DN_FRAGMENT;
+    const int warp = (int)threadIdx.x / DN_WARP, lane = (int)threadIdx.x % DN_WARP;
+    float *own =
+        tile + (int64_t)part * S::ROWS * S::COLUMNS + warp * S::WARP_ROWS * S::WARP_COLUMNS;
+    return (dn_quad *)(void *)own + lane;
+}
+
+/* The k-th quad of a warp's sums. */
+template <class S> static __device__ inline float *dn_sums_quad(dn_warp_sums<S> *sums, int k)
+{
+    const int fragment = k / dn_part_quads<S>::OF_FRAGMENT;
+    return sums->of[fragment / dn_warp_sums<S>::RIGHT][fragment % dn_warp_sums<S>::RIGHT].x +
+           k % dn_part_quads<S>::OF_FRAGMENT * 4;
+}
+
+/* sums = all parts, added first to last. All loads of a part go before its sums. */
+template <class S>
+static __device__ inline void dn_add_parts(dn_warp_sums<S> *sums, float *tile, int32_t splits)
+{
+    typedef dn_part_quads<S> Q;
+    DN_UNROLL
+    for (int i = 0; i < dn_warp_sums<S>::DOWN; i++) DN_UNROLL
+    for (int j = 0; j < dn_warp_sums<S>::RIGHT; j++)
+        nvcuda::wmma::fill_fragment(sums->of[i][j], 0.0f);
+    for (int32_t s = 0; s < splits; s += Q::AT_ONCE) {
+        dn_quad others[Q::AT_ONCE][Q::COUNT];
+        DN_UNROLL
+        for (int a = 0; a < Q::AT_ONCE; a++) DN_UNROLL
+        for (int k = 0; k < Q::COUNT; k++)
+            if (s + a < splits) others[a][k] = dn_part_at<S>(tile, s + a)[k * DN_WARP];
+        DN_UNROLL
+        for (int a = 0; a < Q::AT_ONCE; a++) DN_UNROLL
+        for (int k = 0; k < Q::COUNT; k++) {
+            if (s + a >= splits) continue;
+            float *sum = dn_sums_quad(sums, k);
+            sum[0] += others[a][k].x;
+            sum[1] += others[a][k].y;
+            sum[2] += others[a][k].z;
+            sum[3] += others[a][k].w;
+        }
+    }
 }
 
 /* Writes this block's part; true in the block that comes last, whose sums are then all parts'. */
@@ -99,35 +307,23 @@ template <class S>
 static __device__ inline bool dn_join_parts(dn_warp_sums<S> *sums, float *tile, int32_t *counter,
                                             int32_t *shared)
 {
-    using namespace nvcuda::wmma;
-    const int32_t splits = (int32_t)gridDim.z, part = (int32_t)blockIdx.z;
+    const int32_t splits = (int32_t)gridDim.z;
+    dn_quad *own = dn_part_at<S>(tile, (int32_t)blockIdx.z);
     DN_UNROLL
-    for (int i = 0; i < dn_warp_sums<S>::DOWN; i++) DN_UNROLL
-    for (int j = 0; j < dn_warp_sums<S>::RIGHT; j++)
-        store_matrix_sync(tile + (int64_t)part * S::ROWS * S::COLUMNS + dn_part_at<S>(i, j),
-                          sums->of[i][j], S::COLUMNS, mem_row_major);
-    __threadfence();
+    for (int k = 0; k < dn_part_quads<S>::COUNT; k++) {
+        const float *sum = dn_sums_quad(sums, k);
+        own[k * DN_WARP] = {sum[0], sum[1], sum[2], sum[3]};
+    }
     __syncthreads();
-    if (threadIdx.x == 0) *shared = atomicAdd(counter, 1);
+    if (threadIdx.x == 0) { /* its fences are the block's: they order what it has met, too */
+        __threadfence();
+        *shared = atomicAdd(counter, 1);
+        if (*shared == splits - 1) *counter = 0;
+        __threadfence();
+    }
     __syncthreads();
     if (*shared != splits - 1) return false;
-    if (threadIdx.x == 0) *counter = 0;
-    __threadfence();
-    DN_UNROLL
-    for (int i = 0; i < dn_warp_sums<S>::DOWN; i++) {
-        DN_UNROLL
-        for (int j = 0; j < dn_warp_sums<S>::RIGHT; j++) {
-            fill_fragment(sums->of[i][j], 0.0f);
-            for (int32_t s = 0; s < splits; s++) {
-                dn_sums other;
-                load_matrix_sync(other,
-                                 tile + (int64_t)s * S::ROWS * S::COLUMNS + dn_part_at<S>(i, j),
-                                 S::COLUMNS, mem_row_major);
-                DN_UNROLL
-                for (int e = 0; e < other.num_elements; e++) sums->of[i][j].x[e] += other.x[e];
-            }
-        }
-    }
+    dn_add_parts(sums, tile, splits);
     return true;
 }
 

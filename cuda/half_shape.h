@@ -39,7 +39,7 @@ struct dn_tile_shape {
     static const int WARPS = ROWS / WARP_ROWS * ACROSS, THREADS = WARPS * DN_WARP;
     static const int LINE = WARP_COLUMNS + 4; /* of sums in shared memory */
     static const size_t STAGE = (size_t)(ROWS + COLUMNS) * DN_PITCH * 2;
-    static const size_t SUMS = (size_t)WARPS * DN_FRAGMENT * LINE * sizeof(float);
+    static const size_t SUMS = (size_t)WARPS * WARP_ROWS * LINE * sizeof(float);
     static const size_t BYTES = STAGES * STAGE > SUMS ? STAGES * STAGE : SUMS;
     static const int PIECES_OF_ROWS = ROWS * DN_PIECES / THREADS; /* of one thread, in a slab */
     static const int PIECES_OF_COLUMNS = (COLUMNS * DN_PIECES + THREADS - 1) / THREADS;
