@@ -130,16 +130,6 @@ static dn_status cuda_bring(void *host, const void *block, size_t bytes)
     return DN_OK;
 }
 
-static dn_status cuda_copy_out_runs(float *host, const float *block, const int64_t *starts,
-                                    int32_t count, int64_t floats)
-{
-    const size_t bytes = (size_t)floats * sizeof *host;
-    for (int32_t k = 0; k < count; k++)
-        DN_TRY(cuda_bring(host + k * floats, block + starts[k], bytes));
-    DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
-    return DN_OK;
-}
-
 static dn_status cuda_zero(void *block, size_t bytes)
 {
     DN_CUDA_TRY(cudaMemsetAsync(block, 0, bytes));
@@ -233,7 +223,6 @@ const dn_backend dn_cuda_backend = {
     cuda_copy_out,
     cuda_zero,
     cuda_bring,
-    cuda_copy_out_runs,
     cuda_copy,
     dn_cuda_update,
     dn_cuda_square_sum,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from layer_harness import Net, close, net_section, write_cfg
+from networks import DEVICE
 from yolomask._native import check, ffi, lib
 
 # Every layer but the heads and the mask branch, which have tests of their own. Sizes are odd where
@@ -151,11 +152,15 @@ def test_the_seed_decides(tmp_path):
 
 
 def test_batches_and_single_images_agree(tmp_path):
+    """The CPU adds in one order whatever the batch; cuBLAS and cuDNN choose kernels by the size."""
     net = Net(tmp_path, EVERY_LAYER, SHAPE)
     x = np.random.default_rng(1).uniform(size=SHAPE).astype(np.float32)
     together = net.forward(x)
     for image in range(SHAPE[0]):
-        assert np.array_equal(net.forward(x[image : image + 1])[0], together[image])
+        alone = net.forward(x[image : image + 1])[0]
+        if DEVICE == b"cpu":
+            assert np.array_equal(alone, together[image])
+        close(alone, together[image])
 
 
 SMOOTH = """

@@ -121,11 +121,6 @@ typedef struct dn_backend {
      */
     dn_status (*bring)(void *host, const void *block, size_t bytes);
 
-    /* host (count, floats), of alloc_host, = the runs of so many floats of a block that begin at
-     * `starts`: one wait for all. */
-    dn_status (*copy_out_runs)(float *host, const float *block, const int64_t *starts,
-                               int32_t count, int64_t floats);
-
     /* Between blocks of this backend. */
     dn_status (*copy)(void *to, const void *from, size_t bytes);
 

@@ -47,7 +47,6 @@ void dn_host_free(dn_network *network)
     free_mirrors(backend, host->params, layers * DN_MAX_PARAMS);
     free_mirrors(backend, host->param_grads, layers * DN_MAX_PARAMS);
     backend->free_host(host->input_grad.values);
-    backend->free_host(host->runs);
     dn_free(host->arrays);
     dn_free(host->arena);
     dn_free(host);
@@ -97,22 +96,6 @@ dn_status dn_host_output(const dn_layer *layer, const dn_pass *pass, const float
 {
     dn_host *host = pass->network->host;
     return tensor(layer, pass, host ? &host->outs[layer->index] : NULL, layer->out.data, out);
-}
-
-dn_status dn_host_runs(const dn_network *network, const float *block, const int64_t *starts,
-                       int32_t count, int64_t floats, const float **out)
-{
-    dn_host *host = network->host;
-    if (count * floats > host->run_floats) {
-        void *runs;
-        DN_TRY(
-            network->backend->alloc_host((size_t)(2 * count * floats) * sizeof *host->runs, &runs));
-        network->backend->free_host(host->runs);
-        host->runs = runs;
-        host->run_floats = 2 * count * floats;
-    }
-    *out = host->runs;
-    return network->backend->copy_out_runs(host->runs, block, starts, count, floats);
 }
 
 dn_status dn_host_grad(const dn_layer *layer, const dn_pass *pass, const float **grad)

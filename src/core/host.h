@@ -28,8 +28,6 @@ struct dn_host {
                                 change, and behind it the same as it was */
     dn_mirror *param_grads;  /* (layer_count, DN_MAX_PARAMS) */
     dn_mirror input_grad;
-    float *runs; /* of dn_host_runs */
-    int64_t run_floats;
     bool touched; /* the caller has changed parameters: they go to the device at the next entry */
 };
 
@@ -44,11 +42,6 @@ dn_status dn_network_enter(const dn_network *network);
 /* *out = the layer's output in this pass, which has run or is behind that layer, in host memory;
  * only the live part of it counts. Valid until the next pass. */
 dn_status dn_host_output(const dn_layer *layer, const dn_pass *pass, const float **out);
-
-/* *out (count, floats) = runs of a device's block that begin at `starts`. Valid until the next
- * call. */
-dn_status dn_host_runs(const dn_network *network, const float *block, const int64_t *starts,
-                       int32_t count, int64_t floats, const float **out);
 
 /* dn_host_output of gradients: NULL where there is none. */
 dn_status dn_host_grad(const dn_layer *layer, const dn_pass *pass, const float **grad);

@@ -67,8 +67,7 @@ static dn_status bring_masks(dn_flight *flight, const dn_layer *layer)
                                   (size_t)(live * cells) * sizeof *flight->masks);
 }
 
-static dn_status take_masks(const dn_flight *flight, const dn_network *network,
-                            const dn_layer *layer)
+static dn_status take_masks(const dn_flight *flight, dn_network *network, const dn_layer *layer)
 {
     for (int32_t i = 0; i < flight->count; i++) {
         const dn_mask_list *list = &flight->lists[i];

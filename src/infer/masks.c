@@ -87,7 +87,7 @@ void dn_masks_score(dn_result *result)
     }
 }
 
-dn_status dn_attach_masks(const dn_network *network, int32_t image, const dn_letterbox *letterbox,
+dn_status dn_attach_masks(dn_network *network, int32_t image, const dn_letterbox *letterbox,
                           dn_result *result)
 {
     const dn_layer *layer = dn_mask_layer_of(network);

@@ -9,7 +9,7 @@
 /* Gives the instances of image `image` of the last pass their masks: fills mask_size, masks, and
  * mask, mask_box and mask_score of each instance that has an RoI. The letterbox is the image's.
  * Does nothing where the network has no [mask]. */
-dn_status dn_attach_masks(const dn_network *network, int32_t image, const dn_letterbox *letterbox,
+dn_status dn_attach_masks(dn_network *network, int32_t image, const dn_letterbox *letterbox,
                           dn_result *result);
 
 /* The same in parts, for those who do not wait for the masks in between. */

@@ -61,10 +61,10 @@ typedef struct dn_mask_request {
 /* Whether the layer's output has it: the RoI's own class, or the only one. */
 bool dn_mask_is_in_output(const dn_layer *layer, const dn_mask_request *request);
 
-/* out (count, h, w) = their probabilities. Of a network on a device nothing else comes to the host,
- * but for the masks that RoIs have for their own class, which come at once. */
-dn_status dn_masks_of(const dn_layer *layer, const dn_network *network,
-                      const dn_mask_request *requests, int32_t count, float *out);
+/* out (count, h, w) = their probabilities. Of a network on a device they come in one copy: with
+ * those of all RoIs for their own class where no other is asked for, else by themselves. */
+dn_status dn_masks_of(const dn_layer *layer, dn_network *network, const dn_mask_request *requests,
+                      int32_t count, float *out);
 
 /* Where one of them lies, (h, w), in the memory of the network's device, behind the last pass:
  * probabilities or *logits. NULL: it has to be asked for by dn_masks_of. */

@@ -6,6 +6,7 @@
  * probabilities in a block of the layer, or of a device.
  */
 #include "core/host.h"
+#include "core/mask_device.h"
 #include "core/memory.h"
 #include "layers/mask.h"
 #include "layers/roialign.h"
@@ -61,73 +62,73 @@ bool dn_mask_is_in_output(const dn_layer *layer, const dn_mask_request *request)
     return o->classes == 1 || request->class_id == layer->rois->rois[request->roi].class_id;
 }
 
-/* Where another class's plane begins: among the extras, or among the logits of all classes. */
-static dn_status find_start(const dn_layer *layer, const dn_tensor *in,
-                            const dn_mask_request *request, int64_t *start)
+static dn_status check_extra(const dn_layer *layer, const dn_mask_request *request)
 {
-    if (!((const dn_mask *)layer->state)->in_planes) {
-        *start = dn_mask_logits_start(layer, in, request->roi, request->class_id);
+    const bool listed = ((const dn_mask *)layer->state)->in_planes;
+    if (!listed || dn_mask_is_in_output(layer, request) || find_extra(layer, request) >= 0)
         return DN_OK;
-    }
-    const int32_t extra = find_extra(layer, request);
-    if (extra < 0)
-        return dn_fail(DN_ERROR_ARGUMENT, "box %d has no mask of class %d: its score is 0",
-                       request->roi, request->class_id);
-    *start = extra * dn_tensor_size(&layer->out);
-    return DN_OK;
+    return dn_fail(DN_ERROR_ARGUMENT, "box %d has no mask of class %d: its score is 0",
+                   request->roi, request->class_id);
 }
 
-/* starts (at most `count`) of other classes' planes in *planes; where these come from a device, in
- * a copy of those that are wanted. */
-static dn_status fetch_others(const dn_layer *layer, const dn_network *network,
-                              const dn_mask_request *requests, int32_t count, int64_t *starts,
-                              const float **planes)
+/* The class's plane in host memory: of `values`, the output, of the extras, or *logits. */
+static const float *plane_of(const dn_layer *layer, const dn_network *network,
+                             const dn_mask_request *request, const float *values, bool *logits)
 {
-    const dn_mask *state = layer->state;
-    const dn_tensor *in = dn_input_shape(layer, network, 0);
     const int64_t cells = dn_tensor_size(&layer->out);
-    int32_t others = 0;
-    for (int32_t i = 0; i < count; i++)
-        if (!dn_mask_is_in_output(layer, &requests[i]))
-            DN_TRY(find_start(layer, in, &requests[i], &starts[others++]));
-    *planes = !state->in_planes ? in->data : network->host ? state->extras_there : state->extras;
-    if (!network->host || others == 0) return DN_OK;
-    DN_TRY(dn_host_runs(network, *planes, starts, others, cells, planes));
-    for (int32_t i = 0; i < others; i++) starts[i] = i * cells;
-    return DN_OK;
+    const dn_mask *state = layer->state;
+    *logits = false;
+    if (dn_mask_is_in_output(layer, request)) return values + request->roi * cells;
+    if (state->in_planes) return state->extras + find_extra(layer, request) * cells;
+    const dn_tensor *in = dn_input_shape(layer, network, 0);
+    *logits = true;
+    return in->data + dn_mask_logits_start(layer, in, request->roi, request->class_id);
 }
 
 static dn_status give_masks(const dn_layer *layer, const dn_network *network,
-                            const dn_mask_request *requests, int32_t count, int64_t *starts,
-                            float *out)
+                            const dn_mask_request *requests, int32_t count, float *out)
 {
     const int32_t cells = layer->out.h * layer->out.w;
-    const bool in_planes = ((const dn_mask *)layer->state)->in_planes;
-    const float *values, *planes;
+    const float *values;
     DN_TRY(dn_host_output(layer, &network->pass, &values));
-    DN_TRY(fetch_others(layer, network, requests, count, starts, &planes));
     for (int32_t i = 0; i < count; i++, out += cells) {
-        if (dn_mask_is_in_output(layer, &requests[i])) {
-            memcpy(out, values + (int64_t)requests[i].roi * cells, (size_t)cells * sizeof *out);
-            continue;
-        }
-        const float *from = planes + *starts++; /* probabilities among the extras, or logits */
-        if (in_planes)
-            memcpy(out, from, (size_t)cells * sizeof *out);
-        else
+        bool logits;
+        const float *from = plane_of(layer, network, &requests[i], values, &logits);
+        if (logits)
             for (int32_t k = 0; k < cells; k++) out[k] = dn_logistic(from[k]);
+        else
+            memcpy(out, from, (size_t)cells * sizeof *out);
     }
     return DN_OK;
 }
 
-dn_status dn_masks_of(const dn_layer *layer, const dn_network *network,
-                      const dn_mask_request *requests, int32_t count, float *out)
+/* Has the device make them, in one copy: their bits are those of the strings that it makes. */
+static dn_status bring_masks(dn_network *network, const dn_mask_request *requests, int32_t count,
+                             float *out)
 {
-    int64_t *starts = dn_alloc((size_t)count * sizeof *starts);
-    if (!starts) return DN_ERROR_MEMORY;
-    const dn_status status = give_masks(layer, network, requests, count, starts, out);
-    dn_free(starts);
+    const dn_mask_device *device = network->backend->masks;
+    bool done;
+    if (!network->paster) DN_TRY(device->create(&network->paster));
+    dn_mask_job *jobs = dn_alloc((size_t)count * sizeof *jobs);
+    if (!jobs) return DN_ERROR_MEMORY;
+    for (int32_t i = 0; i < count; i++)
+        jobs[i] = (dn_mask_job){.roi = requests[i].roi, .class_id = requests[i].class_id};
+    dn_status status = device->take(network->paster, network, jobs, count, &done);
+    if (status == DN_OK) status = device->read(network->paster, out);
+    dn_free(jobs);
     return status;
+}
+
+dn_status dn_masks_of(const dn_layer *layer, dn_network *network, const dn_mask_request *requests,
+                      int32_t count, float *out)
+{
+    bool in_output = true;
+    for (int32_t i = 0; i < count; i++) {
+        DN_TRY(check_extra(layer, &requests[i]));
+        in_output = in_output && dn_mask_is_in_output(layer, &requests[i]);
+    }
+    return network->host && !in_output ? bring_masks(network, requests, count, out)
+                                       : give_masks(layer, network, requests, count, out);
 }
 
 const float *dn_mask_values_of(const dn_layer *layer, const dn_network *network,
