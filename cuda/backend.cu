@@ -168,6 +168,23 @@ static dn_status cuda_accept(const void *data, size_t bytes, uint64_t stream)
     return DN_OK;
 }
 
+static dn_status cuda_find(const void *address, bool *here)
+{
+    cudaPointerAttributes found;
+    int device = 0;
+    *here = false;
+    DN_CUDA_TRY(cudaGetDevice(&device));
+    if (cudaPointerGetAttributes(&found, address) != cudaSuccess) {
+        cudaGetLastError(); /* memory that CUDA does not know is the host's */
+        return DN_OK;
+    }
+    if (found.type == cudaMemoryTypeDevice && found.device != device)
+        return dn_fail(DN_ERROR_DEVICE, "values on cuda:%d for a network on cuda:%d", found.device,
+                       device);
+    *here = found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged;
+    return DN_OK;
+}
+
 static dn_status cuda_synchronise(void)
 {
     DN_CUDA_TRY(cudaStreamSynchronize(cudaStreamPerThread));
@@ -229,6 +246,7 @@ const dn_backend dn_cuda_backend = {
     dn_cuda_letterbox,
     dn_cuda_to_pixels,
     cuda_accept,
+    cuda_find,
     dn_cuda_detect,
     &cuda_marks,
     cuda_synchronise,

@@ -624,7 +624,10 @@ DN_API bool dn_network_is_classifier(const dn_network *network);
 DN_API const char *dn_network_data_path(const dn_network *network);
 
 /* Runs `batch` images (batch, channels, height, width), planar RGB in 0..1; the input must stay
- * until the next call. `threshold` is the smallest score a detection may have. */
+ * until the next call. `threshold` is the smallest score a detection may have. The input of a
+ * network on a GPU may lie in the memory of that GPU (dn_device_array_create, or anybody's): what
+ * writes it there must be done, and nothing travels. It returns when all layers are done; their
+ * outputs stay where they are until somebody asks for them. */
 DN_API dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,
                                     float threshold);
 

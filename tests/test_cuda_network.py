@@ -21,6 +21,7 @@ from test_cuda_layers import NO_CUDA
 from test_mask_branch import SIZE, backward, branch_cfg, three_images
 from yolomask import Network, images
 from yolomask._native import DeviceError, check, ffi, lib
+from yolomask.gpu_arrays import GpuArray
 
 pytestmark = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)
 
@@ -236,6 +237,25 @@ def test_predict_without_keep_all():
         assert same_results(first, second)
     assert cuda.layer(HEADS[0]).out != ffi.NULL
     assert cuda.layer(0).out == ffi.NULL and cuda.layer(0).live == 1
+
+
+@pytest.mark.parametrize("precision", ["DEFAULT", "FP16", "BF16"])
+def test_input_that_lies_on_the_device(precision):
+    precision = getattr(lib, f"DN_PRECISION_{precision}")
+    net, values = Net(DETECTOR, device=b"cuda", batch=2, precision=precision), pictures(2)
+    wanted = net.forward(values)
+    assert not np.array_equal(net.forward(pictures(2, seed=6)), wanted)
+
+    def forward_there(device: str) -> None:
+        array = GpuArray.copy_of(values.reshape(2, 3, -1), device)
+        data = ffi.cast("float *", array.__cuda_array_interface__["data"][0])
+        check(lib.dn_network_forward(net.handle, data, 2, 0))
+
+    forward_there("cuda:0")
+    np.testing.assert_array_equal(net.output(-1), wanted)
+    if lib.dn_device_check(b"cuda:1") == lib.DN_OK:
+        with pytest.raises(DeviceError, match="values on cuda:1 for a network on cuda:0"):
+            forward_there("cuda:1")
 
 
 def test_region_head():

@@ -142,6 +142,10 @@ typedef struct dn_backend {
     /* dn_network_accept, of the device that is selected; NULL: there is none. */
     dn_status (*accept)(const void *data, size_t bytes, uint64_t stream);
 
+    /* *here: the address lies in memory of the device that is selected, where work of this backend
+     * may read it; fails where it is another device's. NULL: it never does. */
+    dn_status (*find)(const void *address, bool *here);
+
     /* What dn_detect does, all of it; not *done: the heads are to be asked one by one. NULL: so
      * always. */
     dn_status (*detect)(const dn_network *network, const dn_pass *pass, int32_t before,

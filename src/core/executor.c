@@ -102,6 +102,13 @@ dn_status dn_run_backward(dn_network *network, const float *grad_out)
     return DN_OK;
 }
 
+dn_status dn_network_input_is_there(const dn_network *network, const float *input, bool *there)
+{
+    const dn_backend *backend = network->backend;
+    *there = false;
+    return backend->find ? backend->find(input, there) : DN_OK;
+}
+
 dn_status dn_network_set_input(dn_network *network, const float *input, int32_t batch)
 {
     if (batch < 1 || batch > network->batch)
@@ -109,8 +116,12 @@ dn_status dn_network_set_input(dn_network *network, const float *input, int32_t 
                        network->batch);
     if (network->host) {
         const size_t floats = (size_t)batch * (size_t)dn_tensor_size(&network->input);
+        const dn_backend *backend = network->backend;
+        bool there;
         DN_TRY(dn_network_enter(network));
-        return network->backend->copy_in(network->input.data, input, floats * sizeof *input);
+        DN_TRY(dn_network_input_is_there(network, input, &there));
+        return (there ? backend->copy : backend->copy_in)(network->input.data, input,
+                                                          floats * sizeof *input);
     }
     float *data;
     memcpy(&data, &input, sizeof data); /* layers read it only */

@@ -132,9 +132,13 @@ void dn_pass_end(dn_network *network, dn_pass *pass);
  * inference: infer/forward.h. */
 dn_status dn_run_forward(dn_network *network, dn_pass *pass);
 
-/* Makes `input`, (batch, channels, height, width) in host memory, the input of the next pass. On
- * the CPU it is read where it lies and must stay until the pass behind that. */
+/* Makes `input`, (batch, channels, height, width) in memory of the host or of the network's device,
+ * the input of the next pass. On the CPU it is read where it lies and must stay until the pass
+ * behind that. */
 dn_status dn_network_set_input(dn_network *network, const float *input, int32_t batch);
+
+/* *there: the input lies in memory of the network's device, which is selected. */
+dn_status dn_network_input_is_there(const dn_network *network, const float *input, bool *there);
 
 /* Gradients of all losses into the parameters (accumulating), with the pass of the last training
  * forward; grad_out as in dn_network_backward. */

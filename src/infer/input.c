@@ -79,19 +79,26 @@ static bool fits_device(const dn_input_rule *rule, size_t bytes)
     return rule->backend->letterbox && bytes <= 2 * input;
 }
 
+/* Of planar floats on the device. */
+static dn_status to_pixels(const dn_input_rule *rule, const float *planar, int32_t count,
+                           float *out)
+{
+    const dn_tensor *shape = &rule->shape;
+    return rule->backend->to_pixels(planar, count, shape->c, (int64_t)shape->h * shape->w,
+                                    rule->form, out);
+}
+
 /* Inputs of the host to a device. */
 static dn_status send_floats(const dn_input_rule *rule, dn_input_scratch *scratch,
                              const float *floats, int32_t count, float *out)
 {
     const dn_backend *backend = rule->backend;
-    const dn_tensor *shape = &rule->shape;
-    const size_t bytes = (size_t)(count * dn_tensor_size(shape)) * sizeof *floats;
+    const size_t bytes = (size_t)(count * dn_tensor_size(&rule->shape)) * sizeof *floats;
     if (rule->form == DN_INPUT_PLANAR) return backend->copy_in(out, floats, bytes);
     DN_TRY(dn_input_reserve(backend, scratch, bytes));
     float *planar = (float *)(void *)scratch->pixels;
     DN_TRY(backend->copy_in(planar, floats, bytes));
-    return backend->to_pixels(planar, count, shape->c, (int64_t)shape->h * shape->w, rule->form,
-                              out);
+    return to_pixels(rule, planar, count, out);
 }
 
 static dn_status make_on_device(const dn_input_rule *rule, dn_input_scratch *scratch,
@@ -128,8 +135,11 @@ dn_status dn_input_set_floats(dn_network *network, const float *input, int32_t b
     const dn_input_rule rule = dn_input_rule_of(network, &options);
     if (rule.form == DN_INPUT_PLANAR || batch < 1 || batch > network->batch)
         return dn_network_set_input(network, input, batch);
+    bool there;
     DN_TRY(dn_network_enter(network));
-    return send_floats(&rule, &network->scratch, input, batch, network->input.data);
+    DN_TRY(dn_network_input_is_there(network, input, &there));
+    return there ? to_pixels(&rule, input, batch, network->input.data)
+                 : send_floats(&rule, &network->scratch, input, batch, network->input.data);
 }
 
 /* Of an image that the network runs on next, so its threads have time. */
