@@ -4,26 +4,31 @@
         [--device cuda] [--seconds 1] [--limit 90] [--batches 8,16,32,64] [--size 416] [--torch]
         [--parts forward,branch,images,streams,steps,masks,training] [--cfgs cfg]
 
-forward: passes of yolov3, yolov4-tiny and the shipped segmenter, in float32 and half precision.
-branch: yolomask's branch for 20 and 100 boxes. images: from a decoded image on the host to boxes
-and run-length masks on the host, by yolomask (YOLOv3) with 20 objects and by the shipped segmenter
-with its own weights on a photo. streams: the same, one behind the other through dn_stream, decoded
-before and from a file. steps: what each step of yolov3's plan took beside what the card can do
-(with --torch, which measures that): the longer of its operations at the pace of the fastest product
-and its bytes at that of the fastest copy. masks: steps of the mask stage of yolomask and of the
-segmenter, on as many boxes and objects as images have (mask_stage.py). training: steps of yolov3.
-Random weights but for the segmenter's.
+forward: passes of yolov3, yolov4-tiny and the shipped segmenter, in float32 and half precision. The
+images lie on the device as planar floats; what is timed is their reordering to pixels, the plan's
+graph and the heads' logistic, whose outputs stay on the device. "from host memory": the same floats
+come from pageable memory of the host. branch: yolomask's branch for 20 and 100 boxes. images: from
+a decoded image on the host to boxes and run-length masks on the host, by yolomask (YOLOv3) with
+20 objects (gpu_scene.py) and by the shipped segmenter with its own weights on a photo; candidates,
+objects and the strings' bytes are told. streams: the same, one behind the other through dn_stream,
+decoded before, from a file, and from a file by nvJPEG. steps: what each step of the plans of
+yolov3, yolov4-tiny and yolomask's branch took beside what the card can do (with --torch, which
+measures that): the longer of its operations at the pace of the fastest product and its bytes at
+that of the fastest copy. masks: steps of the mask stage of yolomask and of the segmenter, on as
+many boxes and objects as images have (mask_stage.py). training: steps of yolov3. Random weights but
+for the segmenter's.
 
 Each figure is the median of as many rounds as fit into --seconds, of inference at least 300 within
-four times that, behind two that are not counted; every round ends when the device has finished. Our
-input comes from host memory, PyTorch's lies on the device. Figures are written to --json one by
-one; what is not done after --limit seconds in all is left out.
+four times that, behind two that are not counted; every round ends when the device has finished.
+Figures are written to --json one by one; what is not done after --limit seconds in all is left out.
+A table of ours in fp16, PyTorch's and what is aimed at ends the output.
 
 With --torch PyTorch's steps of the same layers take turns with ours: forward passes in float16,
-channels last, batch normalisation folded, as CUDA graphs; trainings in float32 without TF32 and in
-mixed precision (float16, channels last). Its loss is the mean square of what the heads read, which
-is cheaper than ours. What fails is a line that says why. Every part is a process of its own, since
-a failed kernel spoils the device for its process.
+channels last, batch normalisation folded, as CUDA graphs, from an input in that form on the device
+to what the heads read, there; trainings in float32 without TF32 and in mixed precision (float16,
+channels last). Its loss is the mean square of what the heads read, which is cheaper than ours. What
+fails is a line that says why. Every part is a process of its own, since a failed kernel spoils the
+device for its process.
 """
 
 from __future__ import annotations
@@ -37,12 +42,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+from gpu_branch import measure_branch
 from gpu_images import measure_images, measure_streams
 from gpu_measure import (
-    GRAPHED,
+    HALF,
     PRECISIONS,
-    ROUNDS,
     Step,
     failed,
     find_weights,
@@ -50,12 +54,12 @@ from gpu_measure import (
     images_of,
     measure,
     open_network,
-    report,
     rows,
 )
 from gpu_steps import print_steps
+from gpu_summary import print_summary
 from mask_stage import MaskStage
-from steps import ROOT, check, ffi, lib, our_step, quiet_heads
+from steps import ROOT, check, ffi, lib, our_step
 
 
 def torch_forward(cfg: str, batch: int, options) -> Step:
@@ -69,66 +73,23 @@ def measure_forward(options) -> None:
     for cfg in ("yolov3", "yolov4-tiny", "yolomask-v4-tiny"):
         weights = find_weights(options) if cfg == "yolomask-v4-tiny" else ""
         for batch in options.inference:
+            what, made = f"{cfg}-{options.size} forward", {}
+
+            def ours(who: str, c=cfg, b=batch, w=weights, made=made) -> Step:
+                made[who] = open_network(c, options, who, b, w)
+                return forward(made[who], b, options)
+
             makers: dict[str, Callable[[], Step]] = {
-                who: lambda c=cfg, b=batch, w=weights, p=who: forward(c, b, options, w, p)
+                who: lambda p=who, make=ours: make(p)
                 for who in PRECISIONS
-                if who == "ours, fp16" or batch < 32
+                if who == HALF or batch < 32
             }
             if options.torch and "mask" not in cfg:
                 makers["PyTorch float16"] = lambda c=cfg, b=batch: torch_forward(c, b, options)
-            measure(f"{cfg}-{options.size} forward", batch, makers, options.seconds)
-
-
-# ---- The mask branch ---------------------------------------------------------------------------
-
-
-def branch(rois: int, options, who: str) -> Callable[[], float]:
-    """The seconds that yolomask's branch takes for so many boxes."""
-    size, network = options.size, open_network("yolomask", options, who)
-    quiet_heads(network)
-    boxes = ffi.new("dn_roi[]", rois)
-    for k, roi in enumerate(boxes):
-        x, y = size * (k % 10) / 14, size * (k // 10) / 14
-        roi.truth, roi.detection = -1, k
-        roi.box = roi.expanded = (x, y, x + size / 4, y + size / 3)
-    check(lib.dn_test_set_rois(network, boxes, rois))
-    pixels = np.full((size, size, 3), 127, np.uint8)
-    image = ffi.new("dn_image *", {"width": size, "height": size})
-    image.data = ffi.cast("uint8_t *", ffi.from_buffer(pixels))
-    result = ffi.new("dn_result **")
-
-    def step(_keep=(pixels, network)) -> float:
-        check(lib.dn_network_predict(network, image, ffi.NULL, result))
-        seconds = 1e-3 * result[0].branch_ms
-        lib.dn_result_free(result[0])
-        return seconds
-
-    for _ in range(GRAPHED):
-        step()
-    return step
-
-
-def measure_branch(options) -> None:
-    for rois in (20, 100):
-        what = f"yolomask-{options.size} mask branch, {rois} boxes"
-        for who in ("ours, fp16", "ours, bf16"):
-            try:
-                step, end = branch(rois, options, who), time.perf_counter() + 4 * options.seconds
-                times = [step()]
-                while len(times) < ROUNDS and time.perf_counter() < end:
-                    times.append(step())
-                report(what, who, 1, times)
-            except Exception as error:
-                failed(what, who, 1, error)
-        if options.torch:
-            makers = {"PyTorch float16": lambda r=rois: torch_branch_of(r, options)}
-            measure(what, 1, makers, options.seconds)
-
-
-def torch_branch_of(rois: int, options) -> Step:
-    from bench_training import torch_branch
-
-    return torch_branch(options.cfgs / "yolomask.cfg", rois, options.torch_device)
+            measure(what, batch, makers, options.seconds)
+            if HALF in made:
+                host = {HALF: lambda b=batch, n=made[HALF]: forward(n, b, options, there=False)}
+                measure(f"{what} from host memory", batch, host, options.seconds)
 
 
 # ---- Training ----------------------------------------------------------------------------------
@@ -252,6 +213,7 @@ def main() -> None:
     for part in parts:
         rows.extend(measure_apart(part, max(end - time.perf_counter(), 1)))
         rows.write()
+    print_summary(rows)
 
 
 if __name__ == "__main__":

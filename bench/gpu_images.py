@@ -7,31 +7,18 @@ import itertools
 import time
 from collections.abc import Callable
 
-from gpu_measure import GRAPHED, Step, failed, find_weights, measure, open_network, report
-from steps import ROOT, check, ffi, lib, quiet_heads
+from gpu_measure import GRAPHED, HALF, Step, failed, find_weights, measure, open_network, report
+from gpu_scene import look, set_scene
+from steps import ROOT, check, ffi, lib
 
 PHOTO = ROOT / "data/astronaut.jpg"
-CARRIED = 20  # objects of an image with random weights
+SOURCES = "image", "file", "file by nvJPEG"
 
 
 def read_photo():
     image = ffi.gc(ffi.new("dn_image *"), lib.dn_image_free)
     check(lib.dn_image_load(str(PHOTO).encode(), image))
     return image
-
-
-def few_scores(network, image, options) -> None:
-    """Biases of random heads by which only the best boxes of the image are found, each for one
-    class, and options.threshold that leaves CARRIED of them."""
-    quiet_heads(network, one_class=True)
-    options.threshold, options.max_objects = 1e-30, CARRIED + 1
-    result = ffi.new("dn_result **")
-    check(lib.dn_network_predict(network, image, options, result))
-    count = result[0].instance_count
-    if count > CARRIED:
-        options.threshold = result[0].instances[CARRIED].score
-    options.max_objects = 0
-    lib.dn_result_free(result[0])
 
 
 def encode(result) -> None:
@@ -52,13 +39,12 @@ def encode(result) -> None:
 def segmenter(cfg: str, batch: int, options, who: str):
     """A network that finds objects in the photo: (network, dn_predict_options)."""
     weights = find_weights(options) if cfg == "yolomask-v4-tiny" else ""
-    network, asked = (
-        open_network(cfg, options, who, batch, weights),
-        ffi.new("dn_predict_options *"),
-    )
+    network = open_network(cfg, options, who, batch, weights)
+    asked = ffi.new("dn_predict_options *", {"threshold": 0.25})
     if not weights:
-        few_scores(network, read_photo(), asked)
+        set_scene(network, read_photo(), asked)
     asked.masks = lib.DN_MASKS_RLE
+    print(f"{cfg}: {who}: {look(network, read_photo(), asked)[0]} an image", flush=True)
     return network, asked
 
 
@@ -69,29 +55,25 @@ def photo(cfg: str, batch: int, options, who: str) -> Step:
 
     def predict(_keep=image):
         check(lib.dn_network_predict_batch(network, images, batch, asked, results))
-        predict.objects = results[0].instance_count
         for result in results:
             encode(result)
             lib.dn_result_free(result)
 
     for _ in range(GRAPHED):
         predict()
-    print(f"{cfg}: {who}: {predict.objects} objects an image")
     return predict
 
 
-def stream(
-    cfg: str, batch: int, options, who: str, decode: bool, masks: int
-) -> Callable[[], float]:
+def stream(network, asked, batch: int, options, source: str, masks: int) -> Callable[[], float]:
     """The seconds an image takes of many that follow each other, strings of its masks included."""
-    (network, asked), image = segmenter(cfg, batch, options, who), read_photo()
-    asked.masks = masks
+    image, asked.masks = read_photo(), masks
     given, out = ffi.new("dn_stream_options *"), ffi.new("dn_stream **")
     given.predict = asked[0]
+    given.decoder = lib.DN_DECODE_DEVICE if source == SOURCES[2] else lib.DN_DECODE_CPU
     check(lib.dn_stream_create(network, given, out))
     handle = ffi.gc(out[0], lib.dn_stream_free)
     path = ffi.new("char[]", str(PHOTO).encode())
-    one = {"path": path} if decode else {"image": image[0]}
+    one = {"image": image[0]} if source == SOURCES[0] else {"path": path}
     images, found = ffi.new("dn_stream_image[]", [one] * batch), ffi.new("dn_stream_result *")
 
     def run(count: int, _keep=(network, image, path)) -> float:
@@ -115,8 +97,7 @@ def measure_images(options) -> None:
     for cfg in ("yolomask", "yolomask-v4-tiny"):
         for batch in (b for b in options.inference if b <= 8):
             makers = {
-                who: lambda c=cfg, b=batch, w=who: photo(c, b, options, w)
-                for who in ("ours", "ours, fp16")
+                who: lambda c=cfg, b=batch, w=who: photo(c, b, options, w) for who in ("ours", HALF)
             }
             what = f"{cfg}-{options.size}, image to boxes and RLE masks"
             measure(what, batch, makers, options.seconds)
@@ -126,12 +107,13 @@ ENCODERS = {"": lib.DN_MASKS_RLE, ", made by the host": lib.DN_MASKS_PROBABILITI
 
 
 def measure_streams(options) -> None:
-    who, batches = "ours, fp16", [batch for batch in options.inference if batch <= 8]
+    batches = [batch for batch in options.inference if batch <= 8]
     for cfg, batch in itertools.product(("yolomask", "yolomask-v4-tiny"), batches):
-        for source, (where, masks) in itertools.product(("image", "file"), ENCODERS.items()):
+        network, asked = segmenter(cfg, batch, options, HALF)
+        for source, (where, masks) in itertools.product(SOURCES, ENCODERS.items()):
             what = f"{cfg}-{options.size}, stream from {source} to RLE masks{where}"
             try:
-                step = stream(cfg, batch, options, who, source == "file", masks)
-                report(what, who, batch, [batch * step() for _ in range(4)])
+                step = stream(network, asked, batch, options, source, masks)
+                report(what, HALF, batch, [batch * step() for _ in range(4)])
             except Exception as error:
-                failed(what, who, batch, error)
+                failed(what, HALF, batch, error)

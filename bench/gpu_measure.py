@@ -14,6 +14,8 @@ import numpy as np
 from mask_stage import load_weights
 from steps import ROOT, check, ffi, lib, make_network
 
+from yolomask.gpu_arrays import GpuArray
+
 Step = Callable[[], object]
 ROUNDS = 300  # of inference at least
 
@@ -119,9 +121,10 @@ def images_of(batch: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).random((batch, 3, size, size), np.float32)
 
 
+HALF = "ours, fp16"
 PRECISIONS = {
     "ours": lib.DN_PRECISION_DEFAULT,
-    "ours, fp16": lib.DN_PRECISION_FP16,
+    HALF: lib.DN_PRECISION_FP16,
     "ours, bf16": lib.DN_PRECISION_BF16,
 }
 GRAPHED = 4  # passes behind which all of a plan is graphs
@@ -136,12 +139,15 @@ def open_network(cfg: str, options, who: str, batch: int = 1, weights: str = "")
     return network
 
 
-def forward(cfg: str, batch: int, options, weights: str = "", who: str = "ours") -> Step:
-    network = open_network(cfg, options, who, batch, weights)
+def forward(network, batch: int, options, there: bool = True) -> Step:
+    """A pass of the network: of images that lie on its device as floats, or in the host's pageable
+    memory."""
     images = images_of(batch, options.size)
-    data = ffi.from_buffer("float[]", images)
+    kept = GpuArray.copy_of(images.reshape(batch, 3, -1), options.device) if there else images
+    place = kept.__cuda_array_interface__["data"][0] if there else kept.ctypes.data
+    data = ffi.cast("float *", place)
 
-    def step():
+    def step(_keep=kept):
         check(lib.dn_network_forward(network, data, batch, 0.25))
 
     for _ in range(GRAPHED):

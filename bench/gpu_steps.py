@@ -1,12 +1,15 @@
-"""What each step of yolov3's plan in half precision takes, beside what the card can do: the longer
-of its operations at the pace of the fastest product and its bytes at that of the fastest copy, both
+"""What each step of a plan in half precision takes, beside what the card can do: the longer of its
+operations at the pace of the fastest product and its bytes at that of the fastest copy, both
 measured by PyTorch's in the same process (bench_gpu.py)."""
 
 from __future__ import annotations
 
+import itertools
 import statistics
+from pathlib import Path
 
-from gpu_measure import forward, medians, report
+from gpu_branch import branch
+from gpu_measure import HALF, forward, medians, open_network, report
 from steps import check, ffi, lib
 
 from cfg_oracle import read_sections
@@ -42,40 +45,59 @@ def step_bytes(network, sections: list, info) -> float:
     made = range(max(info.first_layer, 0), info.last_layer + 1)
     for index in made:
         section = sections[index]
-        key = {"shortcut": "from", "route": "layers"}.get(section.name)
-        sources = [index - 1] if section.name != "route" else []
+        key = {"shortcut": "from", "route": "layers", "roialign": "layers"}.get(section.name)
+        sources = [] if section.name in ("route", "roialign") else [index - 1]
         if key:
             sources += [index + k if k < 0 else k for k in section.numbers(key)]
-        total += info.images * sum(values(k) for k in sources if k not in made)
+        read = sum(values(k) for k in sources if k not in made)
+        total += read if section.name == "roialign" else info.images * read  # of one image
         check(lib.dn_network_get_layer(network, index, layer))
-        for k in range(layer.param_count if section.name == "convolutional" else 0):
+        for k in range(layer.param_count):
             check(lib.dn_network_get_param(network, index, k, param))
             total += param.count if ffi.string(param.name) == b"weights" else 0
     return 2 * (total + info.images * info.c * info.h * info.w)
 
 
-def print_steps(options) -> None:
-    """What the steps of yolov3's plan take, alone and one behind the other: not a graph."""
-    limits = ceilings(options) if options.torch else None
-    sections = read_sections(options.cfgs / "yolov3.cfg")[1:]
-    for batch in options.inference[:2]:
-        network = forward("yolov3", batch, options, who="ours, fp16").network
-        info, seconds, least = ffi.new("dn_step_info *"), 0.0, 0.0
-        for i in range(lib.dn_network_step_count(network)):
-            check(lib.dn_network_get_step(network, i, info))
-            moved, share = step_bytes(network, sections, info), ""
-            seconds += info.seconds
-            if limits:
-                bound = max(info.flops / limits[0], moved / limits[1])
-                least += bound
-                share = f" {100 * bound / info.seconds:5.1f} % of the limit" if info.seconds else ""
-            kind, form = ffi.string(info.kind).decode(), ffi.string(info.form).decode()
-            speed = [1e-12 * work / (info.seconds or 1) for work in (info.flops, moved)]
-            print(
-                f"step {i:3} {kind:11} {form:12} layers {info.first_layer:3} to "
-                f"{info.last_layer:3} {info.images:3} x{info.w:4} x{info.h:4} x{info.c:5} "
-                f"{1e6 * info.seconds:8.1f} us {speed[0]:7.1f} TFLOP/s {speed[1]:6.3f} TB/s{share}"
-            )
-        report(f"yolov3-{options.size} steps alone, their sum", "ours, fp16", batch, [seconds])
+def name_of(info) -> str:
+    kind, form = ffi.string(info.kind).decode(), ffi.string(info.form).decode()
+    return (
+        f"{kind:11} {form:12} layers {info.first_layer:3} to {info.last_layer:3} "
+        f"{info.images:3} x{info.w:4} x{info.h:4} x{info.c:5}"
+    )
+
+
+def print_plan(what: str, batch: int, network, cfg: Path, limits, first: int = 0) -> None:
+    """The steps of the network's plan from layer `first` on, as they were timed."""
+    sections = read_sections(cfg)[1:]
+    info, seconds, least = ffi.new("dn_step_info *"), 0.0, 0.0
+    for i in range(lib.dn_network_step_count(network)):
+        check(lib.dn_network_get_step(network, i, info))
+        if info.first_layer < first and first > 0:
+            continue
+        moved, share = step_bytes(network, sections, info), ""
+        seconds += info.seconds
         if limits:
-            report(f"yolov3-{options.size} steps, the card's limit", "the limit", batch, [least])
+            bound = max(info.flops / limits[0], moved / limits[1])
+            least += bound
+            share = f" {100 * bound / info.seconds:5.1f} % of the limit" if info.seconds else ""
+        speed = [1e-12 * work / (info.seconds or 1) for work in (info.flops, moved)]
+        print(
+            f"step {i:3} {name_of(info)} {1e6 * info.seconds:8.1f} us {speed[0]:7.1f} TFLOP/s "
+            f"{speed[1]:6.3f} TB/s{share}"
+        )
+    report(f"{what} steps alone, their sum", HALF, batch, [seconds])
+    if limits:
+        report(f"{what} steps, the card's limit", "the limit", batch, [least])
+
+
+def print_steps(options) -> None:
+    """What the steps of plans take, alone and one behind the other: not a graph."""
+    limits = ceilings(options) if options.torch else None
+    for name, batch in itertools.product(("yolov3", "yolov4-tiny"), options.inference[:2]):
+        network = open_network(name, options, HALF, batch)
+        forward(network, batch, options)
+        print_plan(f"{name}-{options.size}", batch, network, options.cfgs / f"{name}.cfg", limits)
+    cfg, rois = options.cfgs / "yolomask.cfg", 20
+    network = branch(rois, options, HALF).network
+    first = next(k for k, s in enumerate(read_sections(cfg)[1:]) if s.name == "roialign")
+    print_plan(f"yolomask-{options.size} branch, {rois} boxes", 1, network, cfg, limits, first)

@@ -27,10 +27,9 @@ def make_network(path: Path, **options):
     return ffi.gc(out[0], lib.dn_network_free)
 
 
-def quiet_heads(network, objectness: float = -7, one_class: bool = False) -> None:
+def quiet_heads(network, objectness: float = -7) -> None:
     """Sets the bias of the objectness of every [yolo] layer: lowers it, so that random weights find
-    few boxes, as a trained detector does, and not all of them; one_class: and lowers all classes
-    but the first."""
+    few boxes, as a trained detector does, and not all of them."""
     info, layer = ffi.new("dn_network_info *"), ffi.new("dn_layer_info *")
     param, classes = ffi.new("dn_param_info *"), lib.dn_network_classes(network)
     check(lib.dn_network_get_info(network, info))
@@ -43,10 +42,7 @@ def quiet_heads(network, objectness: float = -7, one_class: bool = False) -> Non
             check(lib.dn_network_get_param(network, index - 1, k, param))
             if ffi.string(param.name) == b"biases":
                 biases = np.frombuffer(ffi.buffer(param.data, 4 * param.count), np.float32)
-                rows = biases.reshape(-1, 5 + classes)
-                rows[:, 4] = objectness
-                if one_class:
-                    rows[:, 6:] = -30
+                biases.reshape(-1, 5 + classes)[:, 4] = objectness
     lib.dn_network_touch(network)
 
 

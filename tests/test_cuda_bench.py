@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 
@@ -63,6 +64,7 @@ def test_every_part_gives_its_figures(cfgs, tmp_path):
     for wanted in (
         ("yolov3-64 forward", half, 1),
         ("yolov3-64 forward", half, 2),
+        ("yolov3-64 forward from host memory", half, 2),
         ("yolov4-tiny-64 forward", "ours", 1),
         ("yolomask-v4-tiny-64 forward", "ours, bf16", 1),
         ("yolomask-64 mask branch, 20 boxes", half, 1),
@@ -71,11 +73,15 @@ def test_every_part_gives_its_figures(cfgs, tmp_path):
         ("yolomask-v4-tiny-64, image to boxes and RLE masks", "ours", 2),
         ("yolomask-64, stream from image to RLE masks", half, 1),
         ("yolomask-64, stream from file to RLE masks", half, 2),
+        ("yolomask-64, stream from file by nvJPEG to RLE masks", half, 1),
         ("yolov3-64 steps alone, their sum", half, 1),
+        ("yolov4-tiny-64 steps alone, their sum", half, 2),
+        ("yolomask-64 branch, 20 boxes steps alone, their sum", half, 1),
         ("yolov3-64 training", "ours fp16", 2),
     ):
         assert wanted in seen
-    assert "20 objects an image" in text and "TB/s" in text
+    assert re.search(r"\d+ candidates, \d+ objects, \d+ B of RLE an image", text), text
+    assert "TB/s" in text and "ratio: PyTorch's time / ours" in text
     if TORCH:
         for what in ("forward", "training"):
             assert any(who.startswith("PyTorch") for w, who, _ in seen if w == f"yolov3-64 {what}")
