@@ -39,13 +39,17 @@ template <> __device__ inline __nv_bfloat16 dn_narrow<__nv_bfloat16>(float value
 }
 
 /* Eight values that follow each other; `from` and `to` lie at a multiple of 16 bytes. */
-template <class T> static __device__ inline void dn_load_eight(const T *from, float values[8])
+template <class T> static __device__ inline void dn_widen_eight(uint4 raw, float values[8])
 {
-    const uint4 raw = *(const uint4 *)(const void *)from;
     T narrow[8];
     memcpy(narrow, &raw, sizeof raw);
     DN_UNROLL
     for (int k = 0; k < 8; k++) values[k] = dn_wide(narrow[k]);
+}
+
+template <class T> static __device__ inline void dn_load_eight(const T *from, float values[8])
+{
+    dn_widen_eight<T>(*(const uint4 *)(const void *)from, values);
 }
 
 /* Two values beside each other. */

@@ -80,6 +80,7 @@ bool dn_half_cudnn_fits(const dn_half_conv *conv)
 template <class T> static __global__ void finish(dn_half_conv conv, int64_t count)
 {
     const int32_t eights = conv.filters / 8;
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const int64_t pixel = i / eights;
         const int32_t channel = (int32_t)(i - pixel * eights) * 8;
@@ -122,9 +123,9 @@ dn_status dn_half_cudnn_run(const dn_half_conv *conv, const dn_half_workspace *w
     destroy(&c);
     DN_TRY(status);
     if (conv->bf16)
-        DN_LAUNCH(finish<__nv_bfloat16>, count, *conv, count);
+        DN_FOLLOW(finish<__nv_bfloat16>, count, *conv, count);
     else
-        DN_LAUNCH(finish<__half>, count, *conv, count);
+        DN_FOLLOW(finish<__half>, count, *conv, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

@@ -25,8 +25,7 @@ template <class T>
 static __global__ void one_pixel(const __grid_constant__ dn_half_conv conv, int64_t count)
 {
     const dn_half_conv *p = &conv;
-    dn_await_inputs();
-    dn_release_next();
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, p->c / 8, p->out_w); /* channels, x, row of all images */
         const int32_t image = (int32_t)(at.map / p->out_h);
@@ -54,8 +53,7 @@ static __global__ void four_pixels(const __grid_constant__ dn_half_conv conv, in
 {
     const dn_half_conv *p = &conv;
     const int32_t fours = (p->out_w + DN_BESIDE - 1) / DN_BESIDE;
-    dn_await_inputs();
-    dn_release_next();
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, p->c / 8, fours);
         const int32_t image = (int32_t)(at.map / p->out_h), first = at.y * DN_BESIDE;

@@ -110,8 +110,7 @@ static __global__ void __launch_bounds__(S::THREADS)
         for (int j = 0; j < S::COLUMNS / DN_FRAGMENT; j++)
             load_matrix_sync(filters[k][j], columns + j * DN_FRAGMENT * DN_PITCH + k * DN_FRAGMENT,
                              DN_PITCH);
-        dn_await_inputs();
-        dn_release_next();
+        dn_await_and_release();
         for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             const int64_t row = tile * S::ROWS + warp * S::WARP_ROWS;
             for (int r = lane; r < S::WARP_ROWS; r += DN_WARP)

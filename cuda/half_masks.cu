@@ -60,7 +60,8 @@ static __global__ void __launch_bounds__(DN_MASK_THREADS)
     const dn_half_live *live = p->live;
     const int64_t r = blockIdx.x;
     const int32_t first = (int32_t)blockIdx.y * DN_MASK_CELLS;
-    if (r >= live->rois) return;
+    dn_await_and_release();
+    if (r >= *live->rois) return;
     make_plane<T>(p, r, first, p->one ? 0 : p->rois[r].class_id, sums, p->out + r * p->cells);
     if (p->one) return;
     for (int32_t e = live->extra_starts[r]; e < live->extra_starts[r + 1]; e++)
@@ -72,9 +73,9 @@ dn_status dn_half_mask_planes(bool bf16, const dn_half_masks *call, int32_t rois
 {
     const dim3 grid((unsigned)rois, (unsigned)((call->cells + DN_MASK_CELLS - 1) / DN_MASK_CELLS));
     if (bf16)
-        DN_LAUNCH_TILES(mask_planes<__nv_bfloat16>, grid, DN_MASK_THREADS, 0, *call);
+        DN_FOLLOW_TILES(mask_planes<__nv_bfloat16>, grid, DN_MASK_THREADS, 0, *call);
     else
-        DN_LAUNCH_TILES(mask_planes<__half>, grid, DN_MASK_THREADS, 0, *call);
+        DN_FOLLOW_TILES(mask_planes<__half>, grid, DN_MASK_THREADS, 0, *call);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

@@ -7,6 +7,7 @@ template <class T>
 static __global__ void from_planar(const float *planar, dn_half_view<T> out, int64_t count)
 {
     const int32_t plane = out.h * out.w, eights = out.eights();
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, plane, eights);
         const int32_t channel = at.y * 8;
@@ -23,7 +24,7 @@ template <class T>
 static dn_status from_planar_of(const float *planar, const dn_blocked *out, int32_t images)
 {
     const dn_half_view<T> to(out);
-    DN_LAUNCH(from_planar<T>, to.threads(images), planar, to, to.threads(images));
+    DN_FOLLOW(from_planar<T>, to.threads(images), planar, to, to.threads(images));
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -37,6 +38,7 @@ template <class T>
 static __global__ void to_planar(dn_half_view<T> in, float *planar, int64_t count)
 {
     const int32_t plane = in.h * in.w, eights = in.eights();
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, plane, eights);
         const int32_t channel = at.y * 8;
@@ -53,7 +55,7 @@ template <class T>
 static dn_status to_planar_of(const dn_blocked *in, float *planar, int32_t images)
 {
     const dn_half_view<T> from(in);
-    DN_LAUNCH(to_planar<T>, from.threads(images), from, planar, from.threads(images));
+    DN_FOLLOW(to_planar<T>, from.threads(images), from, planar, from.threads(images));
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -72,6 +74,7 @@ static __global__ void copy_channels(dn_channel_copy copy, dn_half_view<T> in, d
                                      int32_t eights, int64_t count)
 {
     const int32_t first = copy.to / 8 * 8, end = copy.to + copy.count;
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, eights, out.w);
         const int32_t channel = first + at.x * 8;
@@ -94,7 +97,7 @@ static dn_status copy_of(dn_channel_copy copy, const dn_blocked *in, const dn_bl
     const dn_half_view<T> from(in), to(out);
     const int32_t eights = (copy.to + copy.count + 7) / 8 - copy.to / 8;
     const int64_t count = (int64_t)images * to.h * to.w * eights;
-    DN_LAUNCH(copy_channels<T>, count, copy, from, to, eights, count);
+    DN_FOLLOW(copy_channels<T>, count, copy, from, to, eights, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

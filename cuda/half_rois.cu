@@ -1,22 +1,204 @@
-/* Boxes' bins from maps in half precision: see half_rows.h; the geometry is math/roialign.h's. One
- * thread makes eight channels of a bin. */
+/* Boxes' bins from maps in half precision: see half_rows.h; the geometry is math/roialign.h's.
+ *
+ * A block makes some bins of a box. It first finds, once for each bin and map, which rows and
+ * columns of cells the bin's points touch and with which weights; points that lie close together
+ * share cells, which are loaded once. Then every thread makes eight channels of a bin, on all maps:
+ * it loads up to eight pieces of 16 bytes before it uses the first. So for two points on each axis;
+ * bins of other numbers are made point by point.
+ */
 #include "half_rows.h"
 
 #include "half.h"
 #include "place.h"
 
+#ifndef DN_WARP
+#define DN_WARP 32
+#endif
+
+/* Bins of a block; its threads; cells of an axis that two points touch at most. */
+static constexpr int DN_BINS = 16, DN_BIN_THREADS = 6 * DN_WARP, DN_TOUCHED = 4;
+
 template <class T> struct dn_half_map {
     const T *data;
-    int32_t h, w;
-    int64_t pixel;
+    int32_t h, w, pixel;
+    float scale_x, scale_y;
 };
 
-template <class T> struct dn_half_map_list {
-    int32_t first, count;
+template <class T> struct dn_half_bins {
+    dn_roi_pool pool;
+    int32_t first, count; /* maps, and which of the layer's the first one is */
     dn_half_map<T> maps[DN_HALF_MAPS];
+    const dn_roi *rois;
+    const dn_half_live *live;
+    T *out;
+    int64_t out_pixel;
 };
 
-/* values = the map's at a point: the eight channels from `cells` on. */
+static __device__ inline bool reads_map(const dn_roi *roi, int32_t level)
+{
+    return roi->level < 0 || roi->level == level;
+}
+
+template <class T>
+static __device__ inline dn_roi_grid grid_of(const dn_half_bins<T> *p, const dn_half_map<T> *map,
+                                             const dn_roi *roi)
+{
+    const float box[4] = {roi->expanded.x0, roi->expanded.y0, roi->expanded.x1, roi->expanded.y1};
+    return dn_roi_grid_of(box, map->scale_x, map->scale_y, p->pool.size * p->pool.samples);
+}
+
+/* Image `image` of the map, from `channel` on. */
+template <class T>
+static __device__ inline const T *cells_of(const dn_half_map<T> *map, int32_t image,
+                                           int32_t channel)
+{
+    return map->data + (int64_t)image * map->h * map->w * map->pixel + channel;
+}
+
+/* ---- Two points on each axis ---- */
+
+/* What a bin's points touch on one axis of a map. */
+struct alignas(16) dn_bin_axis {
+    float weights[2][DN_TOUCHED]; /* of each point; for averages the first is both points' */
+    int32_t at[DN_TOUCHED];       /* cells, in the map's pixels */
+    int32_t count;                /* of them */
+};
+
+typedef struct dn_bin {
+    dn_bin_axis y, x;
+} dn_bin;
+
+static __device__ inline void touch(dn_bin_axis *axis, int point, int32_t at, float weight)
+{
+    int k = 0;
+    if (weight == 0.0f) return;
+    while (k < axis->count && axis->at[k] != at) k++;
+    if (k == axis->count) axis->at[axis->count++] = at;
+    axis->weights[point][k] += weight;
+}
+
+/* `step` pixels lie between two cells. */
+static __device__ inline void fill_axis(float start, float width, int32_t bin, int32_t cells,
+                                        int32_t step, bool maximum, dn_bin_axis *axis)
+{
+    *axis = {};
+    for (int32_t k = 0; k < 2; k++) {
+        const dn_roi_tap tap = dn_roi_tap_at(start, width, 2 * bin + k, cells);
+        touch(axis, maximum ? k : 0, tap.low * step, tap.low_weight);
+        touch(axis, maximum ? k : 0, tap.high * step, tap.high_weight);
+    }
+}
+
+/* bins (DN_BINS, maps) of a box, from bin `first` on; a thread an axis. */
+template <class T>
+static __device__ inline void find_bins(const dn_half_bins<T> *p, const dn_roi *roi, int32_t first,
+                                        dn_bin *bins)
+{
+    for (int32_t i = (int32_t)threadIdx.x; i < 2 * DN_BINS * p->count; i += DN_BIN_THREADS) {
+        const int32_t bin = i / 2 / p->count, m = i / 2 - bin * p->count;
+        const int32_t bin_y = (first + bin) / p->pool.size;
+        const int32_t bin_x = first + bin - bin_y * p->pool.size;
+        const dn_half_map<T> *map = &p->maps[m];
+        const dn_roi_grid grid = grid_of(p, map, roi);
+        dn_bin_axis *axis = i % 2 ? &bins[i / 2].x : &bins[i / 2].y;
+        if (!reads_map(roi, p->first + m))
+            axis->count = 0;
+        else if (i % 2)
+            fill_axis(grid.start_x, grid.step_x, bin_x, map->w, 1, p->pool.maximum, axis);
+        else
+            fill_axis(grid.start_y, grid.step_y, bin_y, map->h, map->w, p->pool.maximum, axis);
+    }
+}
+
+/* Two rows of what a bin touches, from row `first` on. */
+static __device__ inline void load_rows(const dn_bin *bin, int first, const void *cells,
+                                        int32_t pixel_bytes, uint4 raw[2][DN_TOUCHED])
+{
+    DN_UNROLL
+    for (int s = 0; s < 2; s++) DN_UNROLL
+    for (int t = 0; t < DN_TOUCHED; t++) {
+        raw[s][t] = {0, 0, 0, 0};
+        if (first + s < bin->y.count && t < bin->x.count)
+            raw[s][t] =
+                *(const uint4 *)(const void *)((const char *)cells +
+                                               (int64_t)(bin->y.at[first + s] + bin->x.at[t]) *
+                                                   pixel_bytes);
+    }
+}
+
+/* sums += the bin's eight channels, its weights being those of POINTS points on each axis. */
+template <class T, int POINTS>
+static __device__ inline void add_bin(const dn_bin *bin, const T *cells, int32_t pixel,
+                                      float sums[8])
+{
+    float points[POINTS][POINTS][8] = {};
+    DN_UNROLL
+    for (int first = 0; first < DN_TOUCHED; first += 2) {
+        uint4 raw[2][DN_TOUCHED];
+        if (first >= bin->y.count) break;
+        load_rows(bin, first, cells, pixel * (int32_t)sizeof(T), raw);
+        DN_UNROLL
+        for (int s = 0; s < 2; s++) {
+            float row[POINTS][8] = {};
+            DN_UNROLL
+            for (int t = 0; t < DN_TOUCHED; t++) {
+                float values[8];
+                if (t >= bin->x.count) break;
+                dn_widen_eight<T>(raw[s][t], values);
+                DN_UNROLL
+                for (int i = 0; i < POINTS; i++) DN_UNROLL
+                for (int e = 0; e < 8; e++)
+                    row[i][e] = fmaf(bin->x.weights[i][t], values[e], row[i][e]);
+            }
+            DN_UNROLL
+            for (int j = 0; j < POINTS; j++) DN_UNROLL
+            for (int i = 0; i < POINTS; i++) DN_UNROLL
+            for (int e = 0; e < 8; e++)
+                points[j][i][e] = fmaf(bin->y.weights[j][first + s], row[i][e], points[j][i][e]);
+        }
+    }
+    DN_UNROLL
+    for (int e = 0; e < 8; e++)
+        if constexpr (POINTS == 1)
+            sums[e] += 0.25f * points[0][0][e];
+        else
+            sums[e] += fmaxf(fmaxf(points[0][0][e], points[0][1][e]),
+                             fmaxf(points[1][0][e], points[1][1][e]));
+}
+
+/* Grid: boxes, blocks of bins. */
+template <class T, int POINTS>
+static __global__ void __launch_bounds__(DN_BIN_THREADS)
+    pool_pairs(const __grid_constant__ dn_half_bins<T> call)
+{
+    __shared__ dn_bin bins[DN_BINS * DN_HALF_MAPS];
+    const dn_half_bins<T> *p = &call;
+    const int32_t eights = (p->pool.channels + 7) / 8, all = p->pool.size * p->pool.size;
+    const int32_t r = (int32_t)blockIdx.x, first = (int32_t)blockIdx.y * DN_BINS;
+    const int32_t here = all - first < DN_BINS ? all - first : DN_BINS;
+    const dn_roi *roi = &p->rois[r];
+    dn_await_and_release();
+    const bool there = r < *p->live->rois;
+    if (there) find_bins(p, roi, first, bins);
+    __syncthreads();
+    for (int32_t i = (int32_t)threadIdx.x; i < here * eights; i += DN_BIN_THREADS) {
+        const int32_t bin = i / eights, channel = (i - bin * eights) * 8;
+        T *to = p->out + ((int64_t)r * all + first + bin) * p->out_pixel + channel;
+        float sums[8] = {};
+        if (p->first > 0 && there) dn_load_eight(to, sums);
+        for (int32_t m = 0; m < p->count && there; m++) {
+            const dn_half_map<T> *map = &p->maps[m];
+            const dn_bin *touched = &bins[bin * p->count + m];
+            if (touched->x.count > 0 && touched->y.count > 0)
+                add_bin<T, POINTS>(touched, cells_of(map, roi->image, channel), map->pixel, sums);
+        }
+        dn_store_eight(sums, to);
+    }
+}
+
+/* ---- Any number of points ---- */
+
+/* values = the map's at a point: eight channels. */
 template <class T>
 static __device__ inline void point_of(const dn_half_map<T> *map, const T *cells, dn_roi_tap y,
                                        dn_roi_tap x, float values[8])
@@ -34,9 +216,9 @@ static __device__ inline void point_of(const dn_half_map<T> *map, const T *cells
 
 /* sums += the bin on one map. */
 template <class T>
-static __device__ inline void add_bin(const dn_roi_pool *pool, const dn_roi_grid *grid,
-                                      const dn_half_map<T> *map, const T *cells, int32_t bin_y,
-                                      int32_t bin_x, float sums[8])
+static __device__ inline void add_points(const dn_roi_pool *pool, const dn_roi_grid *grid,
+                                         const dn_half_map<T> *map, const T *cells, int32_t bin_y,
+                                         int32_t bin_x, float sums[8])
 {
     const int32_t samples = pool->samples;
     float bin[8] = {}, values[8];
@@ -61,58 +243,67 @@ static __device__ inline void add_bin(const dn_roi_pool *pool, const dn_roi_grid
 }
 
 template <class T>
-static __global__ void pool_bins(dn_roi_table table, dn_roi_pool pool, dn_half_map_list<T> list,
-                                 const dn_half_live *live, T *out, int64_t out_pixel, int64_t count)
+static __global__ void pool_points(const __grid_constant__ dn_half_bins<T> call, int64_t count)
 {
-    const int32_t eights = (pool.channels + 7) / 8, bins = pool.size * pool.size, rois = live->rois;
+    const dn_half_bins<T> *p = &call;
+    const dn_roi_pool *pool = &p->pool;
+    const int32_t eights = (pool->channels + 7) / 8, bins = pool->size * pool->size;
+    dn_await_and_release();
+    const int32_t rois = *p->live->rois;
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, eights, bins); /* channels, bin, box */
         const int32_t r = (int32_t)at.map, channel = at.x * 8;
-        const int32_t bin_y = at.y / pool.size, bin_x = at.y - bin_y * pool.size;
-        T *to = out + (at.map * bins + at.y) * out_pixel + channel;
+        const int32_t bin_y = at.y / pool->size, bin_x = at.y - bin_y * pool->size;
+        const dn_roi *roi = &p->rois[r];
+        T *to = p->out + (at.map * bins + at.y) * p->out_pixel + channel;
         float sums[8] = {};
-        if (list.first > 0 && r < rois) dn_load_eight(to, sums);
-        for (int32_t m = 0; m < list.count && r < rois; m++) {
-            const dn_half_map<T> *map = &list.maps[m];
-            const int64_t level = list.first + m;
-            const dn_roi_place *place = &table.places[level * table.capacity + r];
-            if (place->top >= place->bottom) continue;
-            const T *cells =
-                map->data + (int64_t)place->image * map->h * map->w * map->pixel + channel;
-            const dn_roi_grid grid = place->grid;
-            add_bin(&pool, &grid, map, cells, bin_y, bin_x, sums);
+        if (p->first > 0 && r < rois) dn_load_eight(to, sums);
+        for (int32_t m = 0; m < p->count && r < rois; m++) {
+            const dn_half_map<T> *map = &p->maps[m];
+            if (!reads_map(roi, p->first + m)) continue;
+            const dn_roi_grid grid = grid_of(p, map, roi);
+            add_points(pool, &grid, map, cells_of(map, roi->image, channel), bin_y, bin_x, sums);
         }
         dn_store_eight(sums, to);
     }
 }
 
-template <class T>
-static dn_status pool_of(const dn_roi_table *table, const dn_roi_pool *pool,
-                         const dn_half_maps *maps, const dn_half_live *live, const dn_blocked *out,
-                         int32_t rois)
+/* ---- Launches ---- */
+
+template <class T> static dn_status pool_of(const dn_half_rois *call, int32_t rois)
 {
-    const int64_t bins = (int64_t)pool->size * pool->size;
-    const int64_t count = rois * bins * ((pool->channels + 7) / 8);
-    dn_half_map_list<T> list = {};
-    list.first = maps->first;
-    list.count = maps->count;
-    for (int32_t k = 0; k < maps->count; k++) {
-        const dn_blocked *map = &maps->maps[k];
-        list.maps[k].data = (const T *)(const void *)map->data;
-        list.maps[k].h = map->h;
-        list.maps[k].w = map->w;
-        list.maps[k].pixel = map->image_stride / ((int64_t)map->h * map->w);
+    const int32_t bins = call->pool.size * call->pool.size;
+    const int64_t count = (int64_t)rois * bins * ((call->pool.channels + 7) / 8);
+    const dim3 grid((unsigned)rois, (unsigned)((bins + DN_BINS - 1) / DN_BINS));
+    dn_half_bins<T> p = {};
+    p.pool = call->pool;
+    p.first = call->first;
+    p.count = call->count;
+    for (int32_t k = 0; k < p.count; k++) {
+        const dn_blocked *map = &call->maps[k];
+        const int64_t pixel = map->image_stride / ((int64_t)map->h * map->w);
+        p.maps[k] = {(const T *)(const void *)map->data,
+                     map->h,
+                     map->w,
+                     (int32_t)pixel,
+                     call->places[k].scale_x,
+                     call->places[k].scale_y};
     }
-    DN_LAUNCH(pool_bins<T>, count, *table, *pool, list, live, (T *)(void *)out->data,
-              out->image_stride / bins, count);
+    p.rois = call->rois;
+    p.live = call->live;
+    p.out = (T *)(void *)call->out.data;
+    p.out_pixel = call->out.image_stride / bins;
+    if (p.pool.samples != 2)
+        DN_FOLLOW(pool_points<T>, count, p, count);
+    else if (p.pool.maximum)
+        DN_FOLLOW_TILES((pool_pairs<T, 2>), grid, DN_BIN_THREADS, 0, p);
+    else
+        DN_FOLLOW_TILES((pool_pairs<T, 1>), grid, DN_BIN_THREADS, 0, p);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
 
-dn_status dn_half_rois(bool bf16, const dn_roi_table *table, const dn_roi_pool *pool,
-                       const dn_half_maps *maps, const dn_half_live *live, const dn_blocked *out,
-                       int32_t rois)
+dn_status dn_half_pool_rois(bool bf16, const dn_half_rois *call, int32_t rois)
 {
-    return bf16 ? pool_of<__nv_bfloat16>(table, pool, maps, live, out, rois)
-                : pool_of<__half>(table, pool, maps, live, out, rois);
+    return bf16 ? pool_of<__nv_bfloat16>(call, rois) : pool_of<__half>(call, rois);
 }

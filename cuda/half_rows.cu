@@ -10,6 +10,7 @@ template <class T>
 static __global__ void maxpool(dn_pool_geometry pool, dn_half_view<T> in, dn_half_view<T> out,
                                int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_eight_place at = dn_eight_place_of(&out, i);
         const dn_pool_window window = dn_pool_window_at(&pool, at.y, at.x);
@@ -31,7 +32,7 @@ static dn_status maxpool_of(const dn_pool_geometry *pool, const dn_blocked *in,
                             const dn_blocked *out, int32_t images)
 {
     const dn_half_view<T> from(in), to(out);
-    DN_LAUNCH(maxpool<T>, to.threads(images), *pool, from, to, to.threads(images));
+    DN_FOLLOW(maxpool<T>, to.threads(images), *pool, from, to, to.threads(images));
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -46,6 +47,7 @@ template <class T>
 static __global__ void upsample(int32_t factor, float scale, dn_half_view<T> in,
                                 dn_half_view<T> out, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_eight_place at = dn_eight_place_of(&out, i);
         const int64_t row = (int64_t)at.image * in.h + at.y / factor;
@@ -62,7 +64,7 @@ static dn_status upsample_of(int32_t factor, float scale, const dn_blocked *in,
                              const dn_blocked *out, int32_t images)
 {
     const dn_half_view<T> from(in), to(out);
-    DN_LAUNCH(upsample<T>, to.threads(images), factor, scale, from, to, to.threads(images));
+    DN_FOLLOW(upsample<T>, to.threads(images), factor, scale, from, to, to.threads(images));
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -78,6 +80,7 @@ template <class T>
 static __global__ void average(dn_half_view<T> in, dn_half_view<T> out, int64_t count)
 {
     const int32_t pixels = in.h * in.w;
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_eight_place at = dn_eight_place_of(&out, i);
         const T *from = in.data + (int64_t)at.image * pixels * in.pixel + at.channel;
@@ -98,7 +101,7 @@ template <class T>
 static dn_status average_of(const dn_blocked *in, const dn_blocked *out, int32_t images)
 {
     const dn_half_view<T> from(in), to(out);
-    DN_LAUNCH(average<T>, to.threads(images), from, to, to.threads(images));
+    DN_FOLLOW(average<T>, to.threads(images), from, to, to.threads(images));
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -114,6 +117,7 @@ template <class T>
 static __global__ void add(float first, float second, dn_half_view<T> a, dn_half_view<T> b,
                            dn_activation activation, dn_half_view<T> out, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_eight_place at = dn_eight_place_of(&out, i);
         float left[8], right[8];
@@ -131,7 +135,7 @@ static dn_status add_of(const float factors[2], const dn_blocked *a, const dn_bl
                         dn_activation activation, const dn_blocked *out, int32_t images)
 {
     const dn_half_view<T> left(a), right(b), to(out);
-    DN_LAUNCH(add<T>, to.threads(images), factors[0], factors[1], left, right, activation, to,
+    DN_FOLLOW(add<T>, to.threads(images), factors[0], factors[1], left, right, activation, to,
               to.threads(images));
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
@@ -147,6 +151,7 @@ template <class T>
 static __global__ void scale(dn_half_view<T> scales, dn_half_view<T> map, dn_activation activation,
                              dn_half_view<T> out, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_eight_place at = dn_eight_place_of(&out, i);
         float values[8], factors[8];
@@ -164,7 +169,7 @@ static dn_status scale_of(const dn_blocked *scales, const dn_blocked *map, dn_ac
                           const dn_blocked *out, int32_t images)
 {
     const dn_half_view<T> factors(scales), from(map), to(out);
-    DN_LAUNCH(scale<T>, to.threads(images), factors, from, activation, to, to.threads(images));
+    DN_FOLLOW(scale<T>, to.threads(images), factors, from, activation, to, to.threads(images));
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -179,6 +184,7 @@ template <class T>
 static __global__ void activate(dn_half_view<T> in, dn_activation activation, dn_half_view<T> out,
                                 int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_eight_place at = dn_eight_place_of(&out, i);
         float values[8];
@@ -194,7 +200,7 @@ static dn_status activate_of(const dn_blocked *in, dn_activation activation, con
                              int32_t images)
 {
     const dn_half_view<T> from(in), to(out);
-    DN_LAUNCH(activate<T>, to.threads(images), from, activation, to, to.threads(images));
+    DN_FOLLOW(activate<T>, to.threads(images), from, activation, to, to.threads(images));
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

@@ -26,27 +26,29 @@ dn_status dn_half_average(bool bf16, const dn_blocked *in, const dn_blocked *out
 dn_status dn_half_copy(bool bf16, dn_channel_copy copy, const dn_blocked *in, const dn_blocked *out,
                        int32_t images);
 
-enum { DN_HALF_MAPS = 8 };
-
-/* Maps that boxes are pooled from, the first of which is the `first`-th of the layer. */
-typedef struct dn_half_maps {
-    int32_t first, count;
-    dn_blocked maps[DN_HALF_MAPS];
-} dn_half_maps;
-
-/* What a pass has, on the device, where graphs find it. */
+/* Where a pass's boxes are, on the device, where graphs find it. */
 typedef struct dn_half_live {
-    int32_t rois; /* boxes */
+    const int32_t *rois; /* how many there are */
     const int32_t *extra_starts;
     const dn_roi_extra *extras; /* of dn_roi_table */
     float *extra_planes;        /* (extras, h, w) */
 } dn_half_live;
 
-/* The bins of `rois` boxes, of which live->rois are there; others become 0. Maps behind the first
+enum { DN_HALF_MAPS = 8 };
+
+typedef struct dn_half_rois {
+    dn_roi_pool pool;
+    int32_t first, count; /* maps, the first of which is the `first`-th of the layer */
+    dn_blocked maps[DN_HALF_MAPS];
+    dn_roi_map places[DN_HALF_MAPS];
+    const dn_roi *rois;
+    const dn_half_live *live;
+    dn_blocked out;
+} dn_half_rois;
+
+/* The bins of `rois` boxes, of which *live->rois are there; others become 0. Maps behind the first
  * few add to what is there. */
-dn_status dn_half_rois(bool bf16, const dn_roi_table *table, const dn_roi_pool *pool,
-                       const dn_half_maps *maps, const dn_half_live *live, const dn_blocked *out,
-                       int32_t rois);
+dn_status dn_half_pool_rois(bool bf16, const dn_half_rois *call, int32_t rois);
 
 /* Masks: the logistic of a 1x1 convolution's filter of each box's class, and of its extras'. */
 typedef struct dn_half_masks {

@@ -170,8 +170,7 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
         const int32_t values = (int32_t)(S::STAGE / sizeof(T));
         for (int32_t s = 0; s < stages && s < slabs; s++)
             columns(stage + s * values + S::ROWS * DN_PITCH, s);
-        dn_await_inputs();
-        dn_release_next();
+        dn_await_and_release();
         for (int32_t s = 0; s < stages; s++) {
             if (s < slabs) {
                 rows(stage + s * values);

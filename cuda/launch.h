@@ -108,6 +108,13 @@ static inline void dn_follow(void (*kernel)(Parameters...), dim3 grid, unsigned 
     dn_follow(kernel, grid, threads, bytes, __VA_ARGS__)
 #endif
 
+/* Of a kernel that has nothing to do before. */
+static __device__ inline void dn_await_and_release()
+{
+    dn_await_inputs();
+    dn_release_next();
+}
+
 /* Before a short loop over the parts of a value that is to stay in registers. */
 #ifndef DN_UNROLL
 #define DN_UNROLL _Pragma("unroll")

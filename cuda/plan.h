@@ -34,7 +34,8 @@ typedef struct dn_cuda_plan {
     dn_plan_segment *segments; /* (segment_count) */
     int32_t segment_count;
     dn_half_workspace workspace; /* one block, with `live` */
-    dn_half_live *live;          /* on the device: of this pass */
+    dn_half_live *live;          /* on the device */
+    dn_half_live told;           /* what it has been told */
     void *packed;                /* weights and shifts */
     int32_t rois;                /* places that the branch runs with: boxes, rounded up */
     const dn_roi_table *table;

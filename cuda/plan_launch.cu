@@ -39,15 +39,19 @@ static dn_status launch_conv(const dn_plan *plan, const dn_step *step, int32_t i
 static dn_status launch_rois(const dn_plan *plan, const dn_step *step, int32_t images)
 {
     const dn_cuda_plan *own = dn_cuda_plan_of(plan);
-    const dn_roi_pool pool = dn_roialign_pool(step->layer);
-    for (int32_t first = 0; first < step->read_count; first += DN_HALF_MAPS) {
-        const int32_t left = step->read_count - first;
-        dn_half_maps maps = {};
-        maps.first = first;
-        maps.count = left < DN_HALF_MAPS ? left : (int32_t)DN_HALF_MAPS;
-        for (int32_t k = 0; k < maps.count; k++)
-            maps.maps[k] = dn_plan_view(plan, step->reads[first + k]);
-        DN_TRY(dn_half_rois(own->bf16, own->table, &pool, &maps, own->live, &step->out, images));
+    dn_half_rois call = {};
+    call.pool = dn_roialign_pool(step->layer);
+    call.rois = own->table->rois;
+    call.live = own->live;
+    call.out = step->out;
+    for (; call.first < step->read_count; call.first += DN_HALF_MAPS) {
+        const int32_t left = step->read_count - call.first;
+        call.count = left < DN_HALF_MAPS ? left : (int32_t)DN_HALF_MAPS;
+        for (int32_t k = 0; k < call.count; k++) {
+            call.maps[k] = dn_plan_view(plan, step->reads[call.first + k]);
+            call.places[k] = dn_roialign_map(step->layer, plan->network, call.first + k);
+        }
+        DN_TRY(dn_half_pool_rois(own->bf16, &call, images));
     }
     return DN_OK;
 }

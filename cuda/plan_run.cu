@@ -3,9 +3,9 @@
  * Layers that run as they are, heads and [mask], are launched as they are layer by layer. The steps
  * between them are a segment: its first two passes with a number of images and boxes launch them
  * one by one, timed, with convolutions' forms chosen; the third captures them as a graph, which is
- * launched from then on. Numbers of boxes are rounded up (8, 16, 32, 64, 100, 200 ...), so that few
- * graphs do; places without a box compute what nobody reads. What cannot be captured goes on being
- * launched step by step.
+ * launched from then on. Numbers of boxes are rounded up (4, 8, 12 ... 32, 40 ... 64, 80, 100, 200
+ * ...), so that few graphs do; places without a box compute what nobody reads. What cannot be
+ * captured goes on being launched step by step.
  *
  * The mask branch is timed by events; where there is one, a pass ends when the GPU is done, unless
  * others go on behind it.
@@ -154,10 +154,26 @@ static __global__ void set_live(dn_half_live *live, dn_half_live now, int64_t on
     DN_GRID_STRIDE(i, one) live[i] = now;
 }
 
+/* Tells the device, where something has moved. */
+static dn_status tell_live(dn_cuda_plan *own)
+{
+    const dn_roi_table *table = own->table;
+    const dn_half_live now = {table->starts + table->batch, table->extra_starts, table->extras,
+                              own->extra_planes};
+    const dn_half_live *told = &own->told;
+    if (told->rois == now.rois && told->extra_starts == now.extra_starts &&
+        told->extras == now.extras && told->extra_planes == now.extra_planes)
+        return DN_OK;
+    DN_LAUNCH(set_live, 1, own->live, now, 1);
+    DN_CUDA_TRY(cudaGetLastError());
+    own->told = now;
+    return DN_OK;
+}
+
 /* Places for so many boxes. */
 static int32_t places_for(int32_t rois, int32_t capacity)
 {
-    static const int32_t few[] = {0, 8, 16, 32, 64};
+    static const int32_t few[] = {0, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80};
     int32_t places = (rois + 99) / 100 * 100;
     for (const int32_t some : few)
         if (rois <= some && some < places) {
@@ -192,11 +208,7 @@ static dn_status choose_boxes(dn_plan *plan, dn_layer *layer, const dn_pass *pas
     DN_TRY(dn_roi_boxes(layer, pass, &own->table));
     own->rois = places_for(layer->rois->count, layer->rois->capacity);
     if (own->masks) DN_TRY(begin_masks(own, pass));
-    const dn_half_live now = {layer->rois->count, own->table->extra_starts, own->table->extras,
-                              own->extra_planes};
-    DN_LAUNCH(set_live, 1, own->live, now, 1);
-    DN_CUDA_TRY(cudaGetLastError());
-    return DN_OK;
+    return tell_live(own);
 }
 
 static dn_status run_as_is(dn_plan *plan, const dn_step *step, const dn_pass *pass)

@@ -84,12 +84,11 @@ static __device__ dn_span cells_of(float start, float step, int32_t points, int3
     return span;
 }
 
-/* Place r of every box on map `level`; a box that is not pooled from it touches nothing. The number
- * of boxes is known here only. */
+/* Place r of every box on map `level`; a box that is not pooled from it touches nothing. */
 static __global__ void place_boxes(dn_roi_table table, dn_roi_map map, int32_t level,
-                                   int32_t points)
+                                   int32_t points, int64_t count)
 {
-    DN_GRID_STRIDE(r, table.starts[table.batch]) {
+    DN_GRID_STRIDE(r, count) {
         const dn_roi *roi = &table.rois[r];
         const float box[4] = {roi->expanded.x0, roi->expanded.y0, roi->expanded.x1,
                               roi->expanded.y1};
@@ -117,20 +116,19 @@ static __global__ void find_starts(dn_roi_table table, int64_t count)
     }
 }
 
-/* At most `most` boxes, of which the device knows how many there are. */
-static dn_status place_all(const dn_roi_table *table, const dn_layer *layer, const dn_pass *pass,
-                           int64_t most)
+dn_status dn_roi_table_place(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass)
 {
     const dn_roi_pool pool = dn_roialign_pool(layer);
     for (int32_t k = 0; k < layer->input_count; k++) {
-        DN_LAUNCH(place_boxes, most, *table, dn_roialign_map(layer, pass->network, k), k,
-                  pool.size * pool.samples);
+        DN_LAUNCH(place_boxes, layer->rois->count, memory->table,
+                  dn_roialign_map(layer, pass->network, k), k, pool.size * pool.samples,
+                  layer->rois->count);
         DN_CUDA_TRY(cudaGetLastError());
     }
     return DN_OK;
 }
 
-dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass)
+dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer)
 {
     const dn_roi_table *table = &memory->table;
     const int64_t count = layer->rois->count;
@@ -139,8 +137,7 @@ dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer, const 
     DN_TRY(dn_staging_send(&memory->staging, rois_bytes(count)));
     DN_LAUNCH(find_starts, count + 1, *table, count);
     DN_CUDA_TRY(cudaGetLastError());
-    if (layer->rois->lists_extras) DN_TRY(dn_roi_extras_send(memory, layer->rois));
-    return place_all(table, layer, pass, count);
+    return layer->rois->lists_extras ? dn_roi_extras_send(memory, layer->rois) : DN_OK;
 }
 
 /* ---- on the device alone ---- */
@@ -248,7 +245,6 @@ dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, cons
     DN_CUDA_TRY(cudaGetLastError());
     DN_TRY(dn_staging_bring(&memory->staging, 0, all_bytes(table)));
     if (layer->rois->lists_extras) DN_TRY(dn_roi_extras_choose(memory, d));
-    DN_TRY(place_all(table, layer, pass, table->capacity));
     DN_TRY(dn_suppress_list(suppressor)); /* for the result; comes while the branch runs */
     DN_TRY(dn_staging_wait(&memory->staging));
     return take_rois(memory, layer, chosen);

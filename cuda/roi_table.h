@@ -36,16 +36,20 @@ typedef struct dn_roi_memory {
 dn_status dn_roi_memory_make(const dn_layer *layer, dn_roi_memory **out);
 void dn_roi_memory_free(dn_roi_memory *memory);
 
-/* The boxes of this pass, layer->rois, and their extras where somebody reads them. */
-dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass);
+/* The boxes of this pass, layer->rois, and their extras where somebody reads them; but no places.
+ */
+dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer);
 
 /* The same from what the heads found, without the host: it gets the boxes, for layer->rois, in one
  * small copy, and the extras in another. Not *chosen: the host has to choose them. */
 dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass,
                               bool *chosen);
 
+/* Their places. */
+dn_status dn_roi_table_place(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass);
+
 /* What [roialign]'s forward does first, also for the inference plan: chooses the boxes of this
- * pass, layer->rois, and has them in *table (roialign.cu). */
+ * pass, layer->rois, and has them in *table, which has no places yet (roialign.cu). */
 dn_status dn_roi_boxes(dn_layer *layer, const dn_pass *pass, const dn_roi_table **table);
 
 #endif

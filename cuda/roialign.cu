@@ -101,13 +101,14 @@ dn_status dn_roi_boxes(dn_layer *layer, const dn_pass *pass, const dn_roi_table 
         DN_TRY(dn_roi_table_choose(memory, layer, pass, &chosen));
     if (chosen) return DN_OK;
     DN_TRY(dn_roialign_choose(layer, pass));
-    return dn_roi_table_fill(memory, layer, pass);
+    return dn_roi_table_fill(memory, layer);
 }
 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
     const dn_roi_table *table = nullptr;
     DN_TRY(dn_roi_boxes(layer, pass, &table));
+    DN_TRY(dn_roi_table_place((dn_roi_memory *)layer->device, layer, pass));
     const dn_roi_pool pool = dn_roialign_pool(layer);
     const int64_t count = layer->rois->count * dn_tensor_size(&layer->out);
     uint8_t *winners = pass->training && pool.maximum ? (uint8_t *)layer->saved : nullptr;
