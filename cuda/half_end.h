@@ -57,22 +57,48 @@ static __device__ inline const uint4 *dn_addend_of(const dn_half_conv *p, int64_
     return (const uint4 *)(const void *)((const T *)p->add + pixel * p->add_pixel + channel);
 }
 
-/* Eight channels of a pixel, from their sums. */
+/* Eight channels of a pixel behind their activation: the addend, and to the output. */
+template <class T>
+static __device__ inline void dn_finish_eight(const dn_half_conv *p, float *values, int64_t pixel,
+                                              int32_t column, int32_t group)
+{
+    if (p->add) {
+        dn_add_eight<T>(*dn_addend_of<T>(p, pixel, group * p->filters + column), values);
+        dn_activate_all<8>(p->after_add, values);
+    }
+    dn_store_eight(values, dn_out_of<T>(p, pixel, column, group));
+}
+
+/* From their sums. */
 template <class T>
 static __device__ inline void dn_end_eight(const dn_half_conv *p, const float *sums, int64_t pixel,
                                            int32_t column, int32_t group)
 {
-    const int32_t channel = group * p->filters + column;
     float values[8];
     DN_UNROLL
     for (int e = 0; e < 8; e++) values[e] = sums[e];
-    dn_add_shift(p, channel, values);
+    dn_add_shift(p, group * p->filters + column, values);
     dn_activate_all<8>(p->activation, values);
-    if (p->add) {
-        dn_add_eight<T>(*dn_addend_of<T>(p, pixel, channel), values);
-        dn_activate_all<8>(p->after_add, values);
-    }
-    dn_store_eight(values, dn_out_of<T>(p, pixel, column, group));
+    dn_finish_eight<T>(p, values, pixel, column, group);
+}
+
+/* A pixel of a channel's plane. */
+static __device__ inline float *dn_plane_of(const dn_half_conv *p, int64_t pixel, int32_t channel)
+{
+    const int32_t plane = p->out_h * p->out_w;
+    const int32_t image = (int32_t)((uint32_t)pixel / (uint32_t)plane);
+    const int64_t map = (int64_t)image * p->groups * p->filters + channel;
+    return (float *)p->out + map * plane + (int32_t)pixel - image * plane;
+}
+
+/* The first `count` of eight channels. */
+static __device__ inline void dn_store_planes(const dn_half_conv *p, float *out,
+                                              const float *values, int32_t count)
+{
+    const int64_t plane = p->out_h * p->out_w;
+    DN_UNROLL
+    for (int e = 0; e < 8; e++)
+        if (e < count) out[e * plane] = values[e];
 }
 
 /* ---- Rows of sums ---- */
@@ -190,11 +216,8 @@ static __device__ inline void dn_end_planes(const dn_half_conv *p, const float *
     const int DOWN = ROWS < DN_WARP ? ROWS : DN_WARP, lane = (int)threadIdx.x % DN_WARP;
     const int32_t plane = p->out_h * p->out_w, channel = group * p->filters + column;
     for (int r = lane % DOWN; r < ROWS; r += DOWN) {
-        const int64_t pixel = row + r;
-        if (pixel >= (int64_t)p->images * plane) return;
-        const int32_t image = (int32_t)((uint32_t)pixel / (uint32_t)plane);
-        const int64_t map = (int64_t)image * p->groups * p->filters + channel;
-        float *out = (float *)p->out + map * plane + (int32_t)pixel - image * plane;
+        if (row + r >= (int64_t)p->images * plane) return;
+        float *out = dn_plane_of(p, row + r, channel);
         for (int c = lane / DOWN * 8; c < S::WARP_COLUMNS && column + c < p->filters;
              c += DN_WARP / DOWN * 8) {
             const dn_quad *from = (const dn_quad *)(const void *)(sums + r * S::LINE + c);
@@ -203,9 +226,7 @@ static __device__ inline void dn_end_planes(const dn_half_conv *p, const float *
             dn_unpack_quads(quads, values);
             dn_add_shift(p, channel + c, values);
             dn_activate_all<8>(p->activation, values);
-            DN_UNROLL
-            for (int e = 0; e < 8; e++)
-                if (column + c + e < p->filters) out[(int64_t)(c + e) * plane] = values[e];
+            dn_store_planes(p, out + (int64_t)c * plane, values, p->filters - column - c);
         }
     }
 }

@@ -1,149 +1,229 @@
 /* The first convolution, 3 x 3 taps of the network's pixels: see half_conv.h.
  *
- * A filter has 27 values, one slab of 32. A thread loads the nine pixels of a window, 8 bytes each,
- * and writes the slab into shared memory; a warp multiplies the 32 windows that its own threads
- * have written, ends them and goes on to the next ones, so that no warp waits for another. The
- * filters stay in fragments: such a layer reads little and writes much, and its time is that of the
- * output.
- */
+ * Such a layer reads little and writes much: its time is that of the output where everything else
+ * stays short. A warp takes 16 output pixels of a row at a time, and all stays in registers. The
+ * sum's order is free: a lane's four values of 16 are the four of one input pixel, the last of
+ * which is 0, and its lane's tap; so what it loads, 8 bytes, is its part of the left factor. The
+ * order of filters in the right factor is free, too: a lane's columns of four products are eight
+ * filters beside each other, 16 bytes of the output. Filters and biases, which begin the sums, are
+ * loaded once by every warp, and there are as many warps as run at once. */
 #ifndef DN_CUDA_HALF_FIRST_H
 #define DN_CUDA_HALF_FIRST_H
 
 #include "half_end.h"
-#include "half_slabs.h"
+#include "half_mma.h"
 
-typedef dn_tile_shape<128, 64, 32, 64, 1> dn_first_64;
-typedef dn_tile_shape<128, 32, 32, 32, 1> dn_first_32;
+/* Warps of a block; output pixels of one; steps of four taps. */
+enum { DN_FIRST_WARPS = 4, DN_FIRST_ROWS = 16, DN_FIRST_STEPS = 3 };
 
-/* Blocks that are launched at most; they take the tiles in turns. */
-enum { DN_FIRST_BLOCKS = 2048 };
-
-/* One stage and, behind it, all warps' sums: what a warp stages next does not wait. */
-template <class S> static constexpr size_t dn_first_bytes()
+/* Blocks that run at once on a processor. */
+template <int COLUMNS> static constexpr int dn_first_blocks()
 {
-    return S::STAGE + S::SUMS;
+    return COLUMNS <= 32 ? 4 : 3;
 }
 
-/* 32 values of a window: tap, channel, and zeros. */
-template <class T>
-static __device__ inline void dn_first_window(const dn_half_conv *p, int64_t pixel, T *to)
-{
-    const dn_window window = dn_window_of(p, pixel);
-    const T *in = (const T *)p->in + window.image;
-    T values[DN_SLAB];
-    DN_UNROLL
-    for (int tap = 0; tap < 9; tap++) {
-        const int32_t y = window.y + tap / 3 * p->dilation, x = window.x + tap % 3 * p->dilation;
-        uint2 raw = {0, 0};
-        T found[DN_PIXEL];
-        if (window.image >= 0 && (uint32_t)y < (uint32_t)p->h && (uint32_t)x < (uint32_t)p->w)
-            raw = *(const uint2 *)(const void *)(in + (int64_t)(y * p->w + x) * DN_PIXEL);
-        memcpy(found, &raw, sizeof raw);
+/* Filters of a block, in 32s, and their biases: in tile j of a 32 column n of the product is filter
+ * n / 2 * 8 + 2 j + n % 2. */
+template <class T, int COLUMNS> struct dn_first_filters {
+    uint32_t of[DN_FIRST_STEPS][COLUMNS / 8][DN_LANES][2];
+    float shift[COLUMNS / 32][DN_LANES][8];
+
+    __device__ void load(const dn_half_conv *p, int32_t first_column)
+    {
         DN_UNROLL
-        for (int c = 0; c < 3; c++) values[tap * 3 + c] = found[c];
-    }
-    DN_UNROLL
-    for (int k = 27; k < DN_SLAB; k++) values[k] = dn_narrow<T>(0.0f);
-    DN_UNROLL
-    for (int piece = 0; piece < DN_PIECES; piece++) {
-        uint4 raw;
-        memcpy(&raw, values + 8 * piece, sizeof raw);
-        *(uint4 *)(void *)(to + 8 * piece) = raw;
-    }
-}
-
-template <class T, class S>
-static __device__ inline void dn_first_filters(const dn_half_conv *p, int32_t first_column, T *to)
-{
-    for (int i = (int)threadIdx.x; i < S::COLUMNS * DN_PIECES; i += S::THREADS) {
-        const int at = i / DN_PIECES, k = i % DN_PIECES * 8;
-        uint4 raw = {0, 0, 0, 0};
-        if (first_column + at < p->filters && k < p->k)
-            raw = *(const uint4 *)(const void *)((const T *)p->weights +
-                                                 (int64_t)(first_column + at) * p->k + k);
-        *(uint4 *)(void *)(to + at * DN_PITCH + k) = raw;
-    }
-}
-
-/* Sixteen windows of the warp's: their sums in `own`. */
-template <class T, class S>
-static __device__ inline void dn_first_multiply(
-    const T *windows,
-    const nvcuda::wmma::fragment<nvcuda::wmma::matrix_b, 16, 16, 16, T, nvcuda::wmma::col_major>
-        filters[2][S::COLUMNS / DN_FRAGMENT],
-    float *own)
-{
-    using namespace nvcuda::wmma;
-    fragment<matrix_a, 16, 16, 16, T, row_major> a[2];
-    DN_UNROLL
-    for (int k = 0; k < 2; k++) load_matrix_sync(a[k], windows + k * DN_FRAGMENT, DN_PITCH);
-    DN_UNROLL
-    for (int j = 0; j < S::COLUMNS / DN_FRAGMENT; j++) {
-        dn_sums sums;
-        fill_fragment(sums, 0.0f);
+        for (int step = 0; step < DN_FIRST_STEPS; step++) DN_UNROLL
+        for (int j = 0; j < COLUMNS / 8; j++) DN_UNROLL
+        for (int l = 0; l < DN_LANES; l++) {
+            const dn_lane lane = dn_lane_of(l);
+            const int32_t tap = 4 * step + lane.q;
+            const int32_t filter =
+                first_column + j / 4 * 32 + lane.g / 2 * 8 + j % 4 * 2 + lane.g % 2;
+            const T *from = (const T *)p->weights + (int64_t)filter * p->k + tap * 3;
+            T values[DN_PIXEL];
+            DN_UNROLL
+            for (int c = 0; c < DN_PIXEL; c++)
+                values[c] = c < 3 && tap < 9 && filter < p->filters ? from[c] : dn_narrow<T>(0.0f);
+            memcpy(of[step][j][l], values, sizeof values);
+        }
         DN_UNROLL
-        for (int k = 0; k < 2; k++) mma_sync(sums, a[k], filters[k][j], sums);
-        store_matrix_sync(own + j * DN_FRAGMENT, sums, S::LINE, mem_row_major);
+        for (int b = 0; b < COLUMNS / 32; b++) DN_UNROLL
+        for (int l = 0; l < DN_LANES; l++) {
+            const int32_t column = first_column + b * 32 + dn_lane_of(l).q * 8;
+            DN_UNROLL
+            for (int e = 0; e < 8; e++) shift[b][l][e] = 0.0f;
+            if (column < p->filters) dn_add_shift(p, column, shift[b][l]);
+        }
+    }
+};
+
+/* Sixteen output pixels of a row, and how far on a warp's next ones are: places, without the
+ * divisions. */
+struct dn_first_place {
+    int32_t part, y, image; /* of the row; row of the image */
+    int32_t parts, step_part, step_row;
+
+    __device__ dn_first_place(const dn_half_conv *p, uint32_t unit, uint32_t step)
+    {
+        parts = (p->out_w + DN_FIRST_ROWS - 1) / DN_FIRST_ROWS;
+        const uint32_t row = unit / (uint32_t)parts;
+        part = (int32_t)(unit - row * (uint32_t)parts);
+        image = (int32_t)(row / (uint32_t)p->out_h);
+        y = (int32_t)(row - (uint32_t)image * (uint32_t)p->out_h);
+        step_row = (int32_t)(step / (uint32_t)parts);
+        step_part = (int32_t)(step - (uint32_t)step_row * (uint32_t)parts);
+    }
+
+    __device__ void advance(const dn_half_conv *p)
+    {
+        part += step_part;
+        y += step_row;
+        if (part >= parts) {
+            part -= parts;
+            y++;
+        }
+        for (; y >= p->out_h; y -= p->out_h) image++;
+    }
+};
+
+/* A lane's taps: where each lies from the window's corner; none begins in no row. */
+struct dn_first_taps {
+    int32_t x[DN_FIRST_STEPS][DN_LANES], y[DN_FIRST_STEPS][DN_LANES], at[DN_FIRST_STEPS][DN_LANES];
+
+    __device__ explicit dn_first_taps(const dn_half_conv *p)
+    {
+        DN_UNROLL
+        for (int step = 0; step < DN_FIRST_STEPS; step++) DN_UNROLL
+        for (int l = 0; l < DN_LANES; l++) {
+            const dn_lane lane = dn_lane_of(l);
+            const int32_t tap = 4 * step + lane.q, down = tap / 3;
+            x[step][l] = (tap - down * 3) * p->dilation + lane.g * p->stride_x;
+            y[step][l] = tap < 9 ? down * p->dilation : INT32_MIN / 2;
+            at[step][l] = (down * p->dilation * p->w + x[step][l]) * DN_PIXEL;
+        }
+    }
+
+    /* The left factor of sixteen pixels. */
+    template <class T>
+    __device__ void load(const dn_half_conv *p, const dn_first_place &place,
+                         uint32_t a[DN_FIRST_STEPS][DN_LANES][4]) const
+    {
+        const int32_t top = place.y * p->stride_y - p->pad, beside = 8 * p->stride_x;
+        const int32_t left = place.part * DN_FIRST_ROWS * p->stride_x - p->pad;
+        const T *corner =
+            (const T *)p->in + place.image * p->in_image + (int64_t)(top * p->w + left) * DN_PIXEL;
+        DN_UNROLL
+        for (int step = 0; step < DN_FIRST_STEPS; step++) DN_UNROLL
+        for (int l = 0; l < DN_LANES; l++) {
+            const bool in_row = (uint32_t)(top + y[step][l]) < (uint32_t)p->h;
+            DN_UNROLL
+            for (int half = 0; half < 2; half++) {
+                const T *from = corner + at[step][l] + half * beside * DN_PIXEL;
+                uint2 raw = {0, 0};
+                if (in_row && (uint32_t)(left + x[step][l] + half * beside) < (uint32_t)p->w)
+                    raw = *(const uint2 *)(const void *)from;
+                a[step][l][half] = raw.x;
+                a[step][l][2 + half] = raw.y;
+            }
+        }
+    }
+};
+
+/* Ends a lane's filters of two pixels. */
+template <class T, int COLUMNS>
+static __device__ inline void dn_first_end(const dn_half_conv *p, const dn_first_place &at,
+                                           dn_lane lane, int32_t first_column, float *values)
+{
+    const int32_t first = at.part * DN_FIRST_ROWS + lane.g, column = first_column + lane.q * 8;
+    const int64_t pixel = ((int64_t)at.image * p->out_h + at.y) * p->out_w + first;
+    T *out = (T *)p->out + pixel * p->out_pixel + column;
+    dn_activate_all<COLUMNS / 2>(p->activation, values);
+    DN_UNROLL
+    for (int half = 0; half < 2; half++) DN_UNROLL
+    for (int b = 0; b < COLUMNS / 32; b++) {
+        float *eight = values + (half * (COLUMNS / 32) + b) * 8;
+        if (first + 8 * half >= p->out_w || column + 32 * b >= p->filters) continue;
+        if (p->planar_out)
+            dn_store_planes(p, dn_plane_of(p, pixel + 8 * half, column + 32 * b), eight,
+                            p->filters - column - 32 * b);
+        else if (p->add)
+            dn_finish_eight<T>(p, eight, pixel + 8 * half, column + 32 * b, 0);
+        else
+            dn_store_eight(eight, out + half * 8 * p->out_pixel + 32 * b);
     }
 }
 
-/* Grid: blocks that share the tiles of rows, tiles of columns. */
-template <class T, class S>
-static __global__ void __launch_bounds__(S::THREADS)
-    dn_half_first(const __grid_constant__ dn_half_conv conv)
+/* A lane's filters of two pixels, from the products in the order of dn_first_filters. */
+template <class T, int COLUMNS>
+static __device__ inline void dn_first_multiply(const dn_first_filters<T, COLUMNS> &filters,
+                                                const uint32_t a[DN_FIRST_STEPS][DN_LANES][4],
+                                                float values[DN_LANES][COLUMNS / 2])
+{
+    DN_UNROLL
+    for (int j = 0; j < COLUMNS / 8; j++) {
+        float sums[DN_LANES][4];
+        DN_UNROLL
+        for (int l = 0; l < DN_LANES; l++) DN_UNROLL
+        for (int e = 0; e < 4; e++) sums[l][e] = filters.shift[j / 4][l][j % 4 * 2 + e % 2];
+        DN_UNROLL
+        for (int step = 0; step < DN_FIRST_STEPS; step++)
+            dn_multiply_lanes<T>(sums, a[step], filters.of[step][j]);
+        DN_UNROLL
+        for (int l = 0; l < DN_LANES; l++) DN_UNROLL
+        for (int e = 0; e < 4; e++)
+            values[l][(e / 2 * (COLUMNS / 32) + j / 4) * 8 + j % 4 * 2 + e % 2] = sums[l][e];
+    }
+}
+
+/* Grid: blocks that share the pixels, tiles of columns. */
+template <class T, int COLUMNS>
+static __global__ void __launch_bounds__(DN_FIRST_WARPS *DN_WARP, dn_first_blocks<COLUMNS>())
+    dn_half_first(const __grid_constant__ dn_half_conv conv, uint32_t units)
 {
     if constexpr (DN_HAS_TENSOR(T)) {
-        using namespace nvcuda::wmma;
-        DN_DYNAMIC_SHARED(shared);
         const dn_half_conv *p = &conv;
-        const int warp = (int)threadIdx.x / DN_WARP, lane = (int)threadIdx.x % DN_WARP;
-        const int64_t tiles = ((int64_t)p->images * p->out_h * p->out_w + S::ROWS - 1) / S::ROWS;
-        const int32_t first_column = (int32_t)blockIdx.y * S::COLUMNS;
-        T *windows = (T *)(void *)shared + warp * S::WARP_ROWS * DN_PITCH;
-        T *columns = (T *)(void *)shared + S::ROWS * DN_PITCH;
-        float *own = (float *)(void *)(shared + S::STAGE) + warp * DN_FRAGMENT * S::LINE;
-        fragment<matrix_b, 16, 16, 16, T, col_major> filters[2][S::COLUMNS / DN_FRAGMENT];
-        dn_first_filters<T, S>(p, first_column, columns);
-        __syncthreads();
-        DN_UNROLL
-        for (int k = 0; k < 2; k++) DN_UNROLL
-        for (int j = 0; j < S::COLUMNS / DN_FRAGMENT; j++)
-            load_matrix_sync(filters[k][j], columns + j * DN_FRAGMENT * DN_PITCH + k * DN_FRAGMENT,
-                             DN_PITCH);
+        const uint32_t step = gridDim.x * DN_FIRST_WARPS;
+        uint32_t unit = blockIdx.x * DN_FIRST_WARPS + threadIdx.x / DN_WARP;
+        const int32_t first_column = (int32_t)blockIdx.y * COLUMNS;
+        const dn_first_taps taps(p);
+        dn_first_place at(p, unit, step);
+        dn_first_filters<T, COLUMNS> filters;
+        uint32_t a[DN_FIRST_STEPS][DN_LANES][4];
+        filters.load(p, first_column);
         dn_await_and_release();
-        for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-            const int64_t row = tile * S::ROWS + warp * S::WARP_ROWS;
-            for (int r = lane; r < S::WARP_ROWS; r += DN_WARP)
-                dn_first_window(p, row + r, windows + r * DN_PITCH);
-            __syncwarp();
-            for (int r = 0; r < S::WARP_ROWS; r += DN_FRAGMENT) {
-                dn_first_multiply<T, S>(windows + r * DN_PITCH, filters, own);
-                __syncwarp();
-                dn_end_rows<T, S>(p, own, row + r, first_column, 0);
-                __syncwarp();
-            }
+        if (unit < units) taps.load<T>(p, at, a);
+        for (; unit < units; unit += step) {
+            const dn_first_place here = at;
+            float values[DN_LANES][COLUMNS / 2];
+            dn_first_multiply<T, COLUMNS>(filters, a, values);
+            at.advance(p);
+            if (unit + step < units) taps.load<T>(p, at, a); /* on their way while these end */
+            DN_UNROLL
+            for (int l = 0; l < DN_LANES; l++)
+                dn_first_end<T, COLUMNS>(p, here, dn_lane_of(l), first_column, values[l]);
         }
     }
 }
 
-template <class T, class S>
+template <class T, int COLUMNS>
 static dn_status dn_half_first_launch(const dn_half_conv *conv, int32_t, const dn_half_workspace *)
 {
-    const int64_t pixels = (int64_t)conv->images * conv->out_h * conv->out_w;
-    const int64_t tiles = (pixels + S::ROWS - 1) / S::ROWS;
-    const dim3 grid((unsigned)(tiles < DN_FIRST_BLOCKS ? tiles : (int64_t)DN_FIRST_BLOCKS),
-                    (unsigned)((conv->filters + S::COLUMNS - 1) / S::COLUMNS));
-    DN_FOLLOW_TILES((dn_half_first<T, S>), grid, S::THREADS, dn_first_bytes<S>(), *conv);
+    const int64_t units =
+        (int64_t)conv->images * conv->out_h * ((conv->out_w + DN_FIRST_ROWS - 1) / DN_FIRST_ROWS);
+    const int64_t blocks = (units + DN_FIRST_WARPS - 1) / DN_FIRST_WARPS;
+    int device = 0, processors = 0;
+    DN_CUDA_TRY(cudaGetDevice(&device));
+    DN_CUDA_TRY(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+    const int64_t most = (int64_t)processors * dn_first_blocks<COLUMNS>();
+    const dim3 grid((unsigned)(blocks < most ? blocks : most),
+                    (unsigned)((conv->filters + COLUMNS - 1) / COLUMNS));
+    DN_FOLLOW_TILES((dn_half_first<T, COLUMNS>), grid, DN_FIRST_WARPS * DN_WARP, 0, *conv,
+                    (uint32_t)units);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
 
-#define DN_FIRST(T, name, shape)                                                                   \
-    {name,                                                                                         \
-     shape::ROWS,                                                                                  \
-     shape::COLUMNS,                                                                               \
-     shape::WARPS,                                                                                 \
-     dn_first_bytes<shape>(),                                                                      \
-     dn_half_first_launch<T, shape>}
+#define DN_FIRST(T, name, columns)                                                                 \
+    {name, DN_FIRST_WARPS * DN_FIRST_ROWS,  columns, DN_FIRST_WARPS,                               \
+     0,    dn_half_first_launch<T, columns>}
 
 #endif

@@ -18,8 +18,8 @@
     static const dn_half_tile pixels_##type[] = {                                                  \
         DN_TILE(T, true, "128x64", dn_tile_128_64),                                                \
         DN_TILE(T, true, "128x32", dn_tile_128_32),                                                \
-        DN_FIRST(T, "first 64", dn_first_64),                                                      \
-        DN_FIRST(T, "first 32", dn_first_32),                                                      \
+        DN_FIRST(T, "first 64", 64),                                                               \
+        DN_FIRST(T, "first 32", 32),                                                               \
     };                                                                                             \
     const dn_half_tiles dn_half_tiles_##type = {6, tiles_##type};                                  \
     const dn_half_tiles dn_half_pixels_##type = {2, pixels_##type};                                \

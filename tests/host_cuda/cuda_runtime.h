@@ -192,7 +192,7 @@ template <typename Kernel> static inline void dn_host_few_blocks(const Kernel &k
 
 /* A warp is one thread here: what its 32 do together, mma.h does in loops. */
 #define DN_WARP 1
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __grid_constant__
 #define __syncwarp()            ((void)0)
 #define __threadfence()         ((void)0)

@@ -1,6 +1,6 @@
 /* As much of CUDA's fragments (nvcuda::wmma) as cuda/ uses, on the CPU: a warp is one thread, which
  * has a whole fragment of 16 x 16. Its elements' order is not CUDA's, which tells nobody its own.
- */
+ * The order of registers at the end is that of PTX's mma.m16n8k16. */
 #ifndef DN_TESTS_HOST_MMA_H
 #define DN_TESTS_HOST_MMA_H
 
@@ -93,5 +93,32 @@ static inline void mma_sync(sums_16 &out, const fragment<matrix_a, 16, 16, 16, T
 
 } // namespace wmma
 } // namespace nvcuda
+
+/* Products in registers (cuda/half_mma.h): the thread is all lanes of its warp. */
+#define DN_LANES 32
+
+static inline float dn_host_of_pair(__half, uint32_t pair, int k)
+{
+    return __half2float({(uint16_t)(pair >> 16 * k)});
+}
+static inline float dn_host_of_pair(__nv_bfloat16, uint32_t pair, int k)
+{
+    return __bfloat162float({(uint16_t)(pair >> 16 * k)});
+}
+
+template <class T>
+static inline void dn_multiply_lanes(float sums[DN_LANES][4], const uint32_t a[DN_LANES][4],
+                                     const uint32_t b[DN_LANES][2])
+{
+    for (int row = 0; row < 16; row++)
+        for (int column = 0; column < 8; column++)
+            for (int k = 0; k < 16; k++) {
+                const int q = k % 8 / 2;
+                const float left =
+                    dn_host_of_pair(T(), a[row % 8 * 4 + q][k / 8 * 2 + row / 8], k % 2);
+                sums[row % 8 * 4 + column / 2][row / 8 * 2 + column % 2] +=
+                    left * dn_host_of_pair(T(), b[column * 4 + q][k / 8], k % 2);
+            }
+}
 
 #endif
