@@ -2,7 +2,8 @@
 
 The host's pasting is compared with NumPy and pycocotools by tests/test_mask_strings.py, whose masks
 and boxes these are; the device's bits must be the same. Arrays are taken by consumers of our own,
-which do with a capsule what DLPack's specification says, and by PyTorch and CuPy on a real GPU.
+which do with a capsule what DLPack's specification says, and by PyTorch and CuPy on a real GPU,
+where PyTorch also reads for the consumers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from api_support import MASK_CFG, NAMES, noise, write_cfg
-from test_cuda_arrays import API, FAKE, LIBRARY, on_fakes
+from test_cuda_arrays import API, FAKE, LIBRARY, TORCH, on_fakes, with_memory
 from test_cuda_detect import copies  # noqa: F401
 from test_cuda_layers import NO_CUDA
 from test_mask_strings import KINDS, blob, boxes
@@ -280,18 +281,32 @@ class _Managed(ctypes.Structure):
     _fields_ = [("tensor", _Tensor), ("manager", ctypes.c_void_p), ("deleter", ctypes.c_void_p)]
 
 
+class Described:
+    def __init__(self, address: int, shape: tuple[int, ...], dtype: str) -> None:
+        self.__cuda_array_interface__ = {
+            "shape": shape,
+            "typestr": np.dtype(dtype).str,
+            "data": (address, False),
+            "version": 3,
+        }
+
+
 def bring(address: int, shape: tuple[int, ...], dtype: str, device: int = 0) -> np.ndarray:
+    if not FAKE:
+        there = TORCH.as_tensor(Described(address, shape, dtype), device=f"cuda:{device}")
+        return there.cpu().numpy()
     out = np.empty(shape, dtype)
     LIBRARY.dn_host_get(device, out.ctypes.data, address, out.nbytes)
     return out
 
 
-def blocks():
+def blocks() -> int:
+    """How many the device has given out, where somebody counts."""
     gc.collect()  # other tests' networks may wait for it
-    return LIBRARY.dn_host_blocks()
+    return LIBRARY.dn_host_blocks() if FAKE else 0
 
 
-@on_fakes
+@with_memory
 @pytest.mark.parametrize("version", [None, (0, 8), (1, 0), (1, 3)])
 @pytest.mark.parametrize("form", ["probabilities", "device"])
 def test_consumers_of_dlpack(networks, form, version):
@@ -314,7 +329,7 @@ def test_consumers_of_dlpack(networks, form, version):
     assert blocks() == before
 
 
-@on_fakes
+@with_memory
 def test_capsules_that_nobody_takes(networks):
     before = blocks()
     array = networks[0].predict(noise(4), **LOW).masks.on_device()
@@ -326,7 +341,7 @@ def test_capsules_that_nobody_takes(networks):
     assert blocks() == before
 
 
-@on_fakes
+@with_memory
 def test_cuda_array_interface(networks):
     result = networks[0].predict(noise(5), **LOW, masks="device")
     masks, table = result.masks.on_device(), result.boxes.on_device()
@@ -347,7 +362,7 @@ def test_cuda_array_interface(networks):
     assert empty.shape == (0, 50, 80) and empty.__cuda_array_interface__["data"][0] == 0
 
 
-@on_fakes
+@with_memory
 def test_our_own_reader_takes_them(networks):
     """device_arrays.py, which reads arrays of other packages."""
     result = networks[0].predict(noise(5), **LOW, masks="device")
@@ -386,9 +401,7 @@ def test_what_arrays_refuse(networks):
 
 def test_tensors_of_pytorch(networks):
     """On a real GPU: the same pixels, and memory that outlives the result."""
-    torch = pytest.importorskip("torch")
-    if FAKE or not torch.cuda.is_available():
-        pytest.skip("PyTorch sees no GPU")
+    torch = TORCH or pytest.skip("PyTorch sees no GPU")
     for form in ("probabilities", "device"):
         result = networks[0].predict(noise(4, 300, 400), **LOW, masks=form)
         wanted = result.masks.data

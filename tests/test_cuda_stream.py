@@ -15,7 +15,7 @@ import test_stream_native as native
 from api_support import MASK_CFG, NAMES, noise, write_cfg
 from networks import Net
 from stream_support import Stream, predict
-from test_cuda_arrays import Interface, on_fakes
+from test_cuda_arrays import Interface, with_memory
 from test_cuda_layers import NO_CUDA
 from test_stream_native import (  # noqa: F401
     PICTURES,
@@ -72,7 +72,7 @@ def test_other_classes_masks(form, half):
     assert [stream.next()[1] for _ in range(3)] == wanted
 
 
-@on_fakes
+@with_memory
 @pytest.mark.parametrize("size", [1, 2])
 def test_arrays_on_the_device_beside_others(tmp_path, size):
     pictures = [noise(i) for i in range(5)]
@@ -80,7 +80,6 @@ def test_arrays_on_the_device_beside_others(tmp_path, size):
         mixed = [Interface(one) if i % 3 else one for i, one in enumerate(pictures)]
         found = list(network.stream(mixed, **LOW))
         assert len(found) == 5
-        for picture, result in zip(pictures, found, strict=True):
-            alone = network.predict(picture, **LOW)
-            assert np.array_equal(result.boxes.data, alone.boxes.data)
-            assert np.array_equal(result.masks.cells, alone.masks.cells, equal_nan=True)
+        for result, wanted in zip(found, network.predict(pictures, **LOW), strict=True):
+            assert np.array_equal(result.boxes.data, wanted.boxes.data)
+            assert np.array_equal(result.masks.cells, wanted.masks.cells, equal_nan=True)
