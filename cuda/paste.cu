@@ -166,16 +166,33 @@ static dn_status read(const dn_paster *paster, float *masks)
     return DN_OK;
 }
 
-/* One thread a mask: sums of floats in the CPU's order. */
-static __global__ void find_means(dn_paste_view view, float *means, int64_t count)
+enum { DN_MEAN_CELLS = 1024 };
+
+/* One block a mask, one thread of which adds the cells in the CPU's order; the others bring them
+ * near, since each addition waits for the one before. */
+static __global__ void find_means(dn_paste_view view, float *means)
 {
+    __shared__ float near[DN_MEAN_CELLS];
     const int32_t cells = view.side * view.side;
-    DN_GRID_STRIDE(k, count) means[k] = dn_mask_mean_above_half(view.masks + k * cells, cells);
+    DN_BLOCK_STRIDE(k, view.count)
+    {
+        dn_mask_sum sum = {0.0f, 0};
+        for (int32_t first = 0; first < cells; first += DN_MEAN_CELLS) {
+            const float *from = view.masks + k * cells + first;
+            const int32_t left = cells - first, some = left < DN_MEAN_CELLS ? left : DN_MEAN_CELLS;
+            __syncthreads(); /* those before have been added */
+            for (int32_t i = (int32_t)threadIdx.x; i < some; i += (int32_t)blockDim.x)
+                near[i] = from[i];
+            __syncthreads();
+            if (threadIdx.x == 0) dn_mask_sum_add(&sum, near, some);
+        }
+        if (threadIdx.x == 0) means[k] = dn_mask_sum_mean(&sum);
+    }
 }
 
 dn_status dn_paste_means(const dn_paste_view *view, float *means)
 {
-    DN_LAUNCH(find_means, view->count, *view, means, view->count);
+    DN_LAUNCH_BLOCKS(find_means, view->count, *view, means);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

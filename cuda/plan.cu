@@ -105,5 +105,12 @@ static const char *form_name(const dn_plan *plan, const dn_step *step)
 }
 
 extern "C" const dn_plan_device dn_cuda_plan_device = {
-    8, dn_half_conv_fits, open, close, dn_cuda_plan_pack, dn_cuda_plan_run, form_name,
+    8,
+    dn_half_conv_fits,
+    open,
+    close,
+    dn_cuda_plan_pack,
+    dn_cuda_plan_run,
+    dn_cuda_plan_wait,
+    form_name,
 };

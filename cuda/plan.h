@@ -74,6 +74,7 @@ dn_status dn_cuda_plan_pack(dn_plan *plan);
 /* ---- plan_run.cu ---- */
 
 dn_status dn_cuda_plan_run(dn_plan *plan, const dn_pass *pass);
+dn_status dn_cuda_plan_wait(dn_plan *plan);
 void dn_plan_forget_graphs(dn_cuda_plan *plan);
 
 #endif

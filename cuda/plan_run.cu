@@ -250,13 +250,20 @@ static dn_status run_steps(dn_plan *plan, const dn_pass *pass, int32_t branch)
 
 dn_status dn_cuda_plan_run(dn_plan *plan, const dn_pass *pass)
 {
+    const int32_t branch = dn_network_branch(plan->network);
+    DN_TRY(run_steps(plan, pass, branch));
+    plan->network->branch_seconds = 0.0;
+    if (branch >= 0 && branch < plan->layer_count)
+        DN_CUDA_TRY(cudaEventRecord(dn_cuda_plan_of(plan)->events[3], cudaStreamPerThread));
+    return pass->goes_on ? DN_OK : dn_cuda_plan_wait(plan);
+}
+
+dn_status dn_cuda_plan_wait(dn_plan *plan)
+{
     const dn_cuda_plan *own = dn_cuda_plan_of(plan);
     const int32_t branch = dn_network_branch(plan->network);
     float ms = 0.0f;
-    DN_TRY(run_steps(plan, pass, branch));
-    plan->network->branch_seconds = 0.0;
-    if (branch < 0 || branch >= plan->layer_count || pass->goes_on) return DN_OK;
-    DN_CUDA_TRY(cudaEventRecord(own->events[3], cudaStreamPerThread));
+    if (branch < 0 || branch >= plan->layer_count) return DN_OK;
     DN_CUDA_TRY(cudaEventSynchronize(own->events[3]));
     DN_CUDA_TRY(cudaEventElapsedTime(&ms, own->events[2], own->events[3]));
     plan->network->branch_seconds = 1e-3 * (double)ms;

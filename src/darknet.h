@@ -791,7 +791,8 @@ typedef struct dn_result {
     dn_device_masks *device_masks; /* by DN_MASKS_ON_DEVICE, else NULL: of all instances; who takes
                                       it away sets NULL */
     double preprocess_ms, network_ms, postprocess_ms; /* of a batch: the mean over its images */
-    double branch_ms; /* of network_ms in the mask branch; 0: there is none, or it is not known */
+    double branch_ms; /* of network_ms in the mask branch, during which boxes are found on a GPU; 0:
+                         there is none, or it is not known */
     double masks_ms;  /* of postprocess_ms, behind the boxes, until the masks were there in their
                          form; 0 in streams */
 } dn_result;

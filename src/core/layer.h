@@ -63,7 +63,7 @@ struct dn_pass {
     const dn_truth *truth; /* `batch` of them, or NULL (darknet.h) */
     float threshold;       /* smallest score a head reports and [roialign] keeps */
     float nms;             /* IoU threshold of suppression; negative: as the cfg says */
-    bool goes_on;          /* on a device: its end is not waited for, and no part of it is timed */
+    bool goes_on;          /* on a device: its end is not waited for */
     /* Layer by layer: told of each layer before it runs, or NULL. */
     void (*observe)(void *context, const dn_layer *layer, const dn_pass *pass);
     void *context;

@@ -17,6 +17,17 @@ dn_status dn_infer(dn_network *network, dn_pass *pass)
     return dn_plan_run(plan, pass);
 }
 
+dn_status dn_infer_wait(dn_network *network, bool *waited)
+{
+    dn_plan *plan;
+    *waited = false;
+    if (!dn_network_fuses(network) || dn_network_branch(network) < 0) return DN_OK;
+    DN_TRY(dn_plan_of(network, &plan));
+    if (!plan->device) return DN_OK;
+    *waited = true;
+    return plan->device->wait(plan);
+}
+
 /* ---- the input ---- */
 
 enum { DN_BANDS_A_THREAD = 4 };

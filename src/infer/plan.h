@@ -42,6 +42,8 @@ struct dn_plan_device {
     void (*close)(dn_plan *plan);     /* frees that */
     dn_status (*pack)(dn_plan *plan); /* takes the parameters as they are now */
     dn_status (*run)(dn_plan *plan, const dn_pass *pass);
+    dn_status (*wait)(dn_plan *plan); /* for the end of the branch of a pass that goes on, which is
+                                         timed; nothing where there is none */
     const char *(*form_name)(const dn_plan *plan, const dn_step *step); /* of a convolution */
 };
 

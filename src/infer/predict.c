@@ -85,29 +85,56 @@ static dn_status fill_result(dn_network *network, int32_t image, int32_t width, 
     return dn_predict_find(network, image, &letterbox, options, result);
 }
 
+/* When the parts of a pass were done, in milliseconds. */
+typedef struct dn_pass_times {
+    double start, prepared, ran, found, done, branch;
+} dn_pass_times;
+
+static void tell_times(const dn_pass_times *at, dn_result **results, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        results[i]->preprocess_ms = (at->prepared - at->start) / count;
+        results[i]->network_ms = (at->ran - at->prepared) / count;
+        results[i]->branch_ms = at->branch / count;
+        results[i]->postprocess_ms = (at->done - at->ran) / count;
+        results[i]->masks_ms = (at->done - (at->found > at->ran ? at->found : at->ran)) / count;
+    }
+}
+
+/* The masks of a pass that goes on on a device: strings are asked for before its branch is done,
+ * and no other form is. */
+static dn_status end_pass(dn_network *network, int32_t count, const dn_predict_options *options,
+                          dn_result **out, dn_pass_times *at)
+{
+    bool begun = false, waited;
+    if (options->masks == DN_MASKS_RLE)
+        DN_TRY(dn_begin_strings(network, &network->paster, options, out, count, &begun));
+    DN_TRY(dn_infer_wait(network, &waited));
+    if (waited) at->ran = 1e3 * dn_now();
+    at->branch = 1e3 * network->branch_seconds;
+    DN_TRY(begun ? dn_end_strings(network->backend, network->paster, out, count)
+                 : dn_give_masks(network, 0, count, options, out));
+    at->done = 1e3 * dn_now();
+    return DN_OK;
+}
+
 /* Images of one pass: count <= the network's batch. */
 static dn_status predict_pass(dn_network *network, const dn_image *images, int32_t count,
                               const dn_predict_options *options, dn_result **out)
 {
-    const double start = 1e3 * dn_now();
+    dn_pass_times at = {.start = 1e3 * dn_now()};
     DN_TRY(dn_input_set(network, images, count, options));
-    const double prepared = 1e3 * dn_now();
-    dn_pass pass = {.batch = count, .threshold = options->threshold, .nms = options->nms};
+    at.prepared = 1e3 * dn_now();
+    dn_pass pass = {
+        .batch = count, .threshold = options->threshold, .nms = options->nms, .goes_on = true};
     network->branch_seconds = 0.0;
     DN_TRY(dn_infer(network, &pass));
-    const double ran = 1e3 * dn_now(), branch = 1e3 * network->branch_seconds;
+    at.ran = 1e3 * dn_now();
     for (int32_t i = 0; i < count; i++)
         DN_TRY(fill_result(network, i, images[i].width, images[i].height, options, out[i]));
-    const double found = 1e3 * dn_now();
-    DN_TRY(dn_give_masks(network, 0, count, options, out));
-    const double done = 1e3 * dn_now();
-    for (int32_t i = 0; i < count; i++) {
-        out[i]->preprocess_ms = (prepared - start) / count;
-        out[i]->network_ms = (ran - prepared) / count;
-        out[i]->branch_ms = branch / count;
-        out[i]->postprocess_ms = (done - ran) / count;
-        out[i]->masks_ms = (done - found) / count;
-    }
+    at.found = 1e3 * dn_now();
+    DN_TRY(end_pass(network, count, options, out, &at));
+    tell_times(&at, out, count);
     return DN_OK;
 }
 

@@ -84,17 +84,32 @@ DN_HD int32_t dn_paste_search_turn(const dn_paste_piece *piece, bool set)
     return low;
 }
 
-/* The mean of the cells above one half, "maskness"; 0: there is none. */
+/* Cells above one half, in their order. */
+typedef struct dn_mask_sum {
+    float sum;
+    int32_t count;
+} dn_mask_sum;
+
+DN_HD void dn_mask_sum_add(dn_mask_sum *sum, const float *cells, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (!(cells[i] > 0.5f)) continue;
+        sum->sum += cells[i];
+        sum->count++;
+    }
+}
+
+/* Their mean, "maskness"; 0: there is none. */
+DN_HD float dn_mask_sum_mean(const dn_mask_sum *sum)
+{
+    return sum->count ? sum->sum / (float)sum->count : 0.0f;
+}
+
 DN_HD float dn_mask_mean_above_half(const float *mask, int32_t cells)
 {
-    float sum = 0.0f;
-    int32_t count = 0;
-    for (int32_t i = 0; i < cells; i++) {
-        if (!(mask[i] > 0.5f)) continue;
-        sum += mask[i];
-        count++;
-    }
-    return count ? sum / (float)count : 0.0f;
+    dn_mask_sum sum = {0.0f, 0};
+    dn_mask_sum_add(&sum, mask, cells);
+    return dn_mask_sum_mean(&sum);
 }
 
 #endif
