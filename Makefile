@@ -128,6 +128,11 @@ LIB_OBJECTS := $(filter-out $(BUILD)/src/core/backend.o,$(LIB_OBJECTS)) $(CUDA)/
                $(CUDA_SOURCES:%.cu=$(CUDA)/%.o)
 endif
 
+# What is written for Hopper alone is compiled for it whatever ARCH is; empty by an nvcc without it.
+nvcc_major = $(shell $(NVCC) --version 2>/dev/null | sed -n 's/.*release \([0-9]*\).*/\1/p')
+$(CUDA)/cuda/half_hopper_%.o: override ARCH = $(if $(filter 9 10 11,$(nvcc_major)),-DDN_WITHOUT_HOPPER,\
+                              -gencode arch=compute_90a,code=sm_90a)
+
 # Everything with GPU=1 in a folder of its own, so that ./darknet stays what it is; with CUDNN=1
 # in its folder cudnn, from the same objects.
 place = $(1)/$(if $(cudnn),cudnn/)

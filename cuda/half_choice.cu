@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How often a form runs to be measured; how many forms are. */
+/* How often a form runs to be measured. */
 #ifndef DN_MEASURED_RUNS
 #define DN_MEASURED_RUNS 6
 #endif
-enum { DN_MEASURED_FORMS = 10, DN_CHOICE_KEYS = 27 };
+enum { DN_CHOICE_KEYS = 27 };
 
 typedef struct dn_half_choice {
     int32_t of[DN_CHOICE_KEYS];

@@ -41,7 +41,7 @@ int64_t dn_half_conv_values(const dn_half_conv *conv)
     return (int64_t)conv->k * (conv->depthwise ? conv->c : conv->groups * conv->filters);
 }
 
-dn_half_tiles dn_half_tiles_of(const dn_half_conv *conv)
+static dn_half_tiles tiles_of(const dn_half_conv *conv)
 {
     if (conv->depthwise) return dn_half_depthwise_of(conv);
     if (dn_half_first_fits(conv)) return conv->bf16 ? dn_half_first_bf16 : dn_half_first_fp16;
@@ -49,12 +49,21 @@ dn_half_tiles dn_half_tiles_of(const dn_half_conv *conv)
     return conv->bf16 ? dn_half_tiles_bf16 : dn_half_tiles_fp16;
 }
 
+const dn_half_tile *dn_half_tile_of(const dn_half_conv *conv, int32_t tile)
+{
+    const dn_half_tiles tiles = tiles_of(conv);
+    const dn_half_tiles hopper = conv->bf16 ? dn_half_hopper_bf16 : dn_half_hopper_fp16;
+    if (tile < tiles.count) return &tiles.tiles[tile];
+    if (conv->depthwise || conv->pixels_in || tile - tiles.count >= hopper.count) return NULL;
+    return &hopper.tiles[tile - tiles.count];
+}
+
 dn_status dn_half_run(const dn_half_conv *conv, dn_half_form form,
                       const dn_half_workspace *workspace)
 {
     if (conv->images == 0) return DN_OK;
     if (form.tile == DN_HALF_CUDNN) return dn_half_cudnn_run(conv, workspace);
-    return dn_half_tiles_of(conv).tiles[form.tile].run(conv, form.splits, workspace);
+    return dn_half_tile_of(conv, form.tile)->run(conv, form.splits, workspace);
 }
 
 void dn_half_form_name(const dn_half_conv *conv, dn_half_form form, char *text, size_t size)
@@ -63,7 +72,7 @@ void dn_half_form_name(const dn_half_conv *conv, dn_half_form form, char *text, 
         snprintf(text, size, "cudnn");
         return;
     }
-    const char *name = dn_half_tiles_of(conv).tiles[form.tile].name;
+    const char *name = dn_half_tile_of(conv, form.tile)->name;
     if (form.splits == 1)
         snprintf(text, size, "%s", name);
     else

@@ -2,10 +2,10 @@
  *
  * out = f2(f1(W * in + shift) + add), sums in float. The product is a matrix product whose rows are
  * output pixels and whose columns are filters; the rows of the left factor, windows of the input,
- * are read where they lie. A form is a tile of that product (half_tile.h), for one block of
- * threads, and into how many parts the sum over taps and channels is split where the map is too
- * small to fill a GPU; the parts are added in order, so that a form gives the same bits every time.
- * Which form a call gets: half_choice.cu.
+ * are read where they lie. A form is a tile of that product (half_tile.h, and for one generation
+ * of GPUs half_hopper.h), for one block of threads, and into how many parts the sum over taps and
+ * channels is split where the map is too small to fill a GPU; the parts are added in order, so that
+ * a form gives the same bits every time. Which form a call gets: half_choice.cu.
  */
 #ifndef DN_CUDA_HALF_CONV_H
 #define DN_CUDA_HALF_CONV_H
@@ -47,29 +47,37 @@ typedef struct dn_half_workspace {
 } dn_half_workspace;
 
 typedef struct dn_half_form {
-    int32_t tile;   /* of dn_half_tiles; DN_HALF_CUDNN: cuDNN's */
+    int32_t tile;   /* of dn_half_tile_of; DN_HALF_CUDNN: cuDNN's */
     int32_t splits; /* parts of the sum */
 } dn_half_form;
 
 enum { DN_HALF_CUDNN = -1 };
 
-/* A tile: rows x columns, computed by `warps` warps. */
+/* A tile: rows x columns, computed by `warps` warps. `hopper`: by warpgroups, slabs of 64 values
+ * and at most DN_MOST_PARTS parts (half_hopper.h), else slabs of 32 (half_tile.h). */
 typedef struct dn_half_tile {
     const char *name;
     int32_t rows, columns, warps;
     size_t shared; /* bytes of shared memory */
     dn_status (*run)(const dn_half_conv *conv, int32_t splits, const dn_half_workspace *workspace);
+    bool hopper;
 } dn_half_tile;
+
+enum { DN_MOST_PARTS = 8 };
 
 typedef struct dn_half_tiles {
     int32_t count;
     const dn_half_tile *tiles;
 } dn_half_tiles;
 
-/* Of the call's type and kind of input (half_fp16.cu, half_bf16.cu). */
+/* Of the call's type and kind of input (half_fp16.cu, half_bf16.cu); and by warpgroups, no tiles
+ * where nvcc knows no Hopper (half_hopper_fp16.cu, half_hopper_bf16.cu). */
 extern const dn_half_tiles dn_half_tiles_fp16, dn_half_tiles_bf16, dn_half_pixels_fp16,
-    dn_half_pixels_bf16, dn_half_first_fp16, dn_half_first_bf16;
-dn_half_tiles dn_half_tiles_of(const dn_half_conv *conv);
+    dn_half_pixels_bf16, dn_half_first_fp16, dn_half_first_bf16, dn_half_hopper_fp16,
+    dn_half_hopper_bf16;
+
+/* Tile `tile` of a form, of both families; NULL from their number on. */
+const dn_half_tile *dn_half_tile_of(const dn_half_conv *conv, int32_t tile);
 
 /* The forms of a depthwise one (half_depthwise.cu). */
 dn_half_tiles dn_half_depthwise_of(const dn_half_conv *conv);

@@ -4,13 +4,17 @@
 #include <stdlib.h>
 
 typedef struct dn_gpu {
-    int processors, shared;
+    int processors, shared; /* shared: bytes of a block; of a processor 1 KB more */
+    bool hopper;
 } dn_gpu;
 
 static dn_status look_at_gpu(dn_gpu *gpu)
 {
-    int device = 0;
+    int device = 0, major = 0, minor = 0;
     DN_CUDA_TRY(cudaGetDevice(&device));
+    DN_CUDA_TRY(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+    DN_CUDA_TRY(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+    gpu->hopper = major == 9 && minor == 0;
     DN_CUDA_TRY(cudaDeviceGetAttribute(&gpu->processors, cudaDevAttrMultiProcessorCount, device));
     DN_CUDA_TRY(
         cudaDeviceGetAttribute(&gpu->shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
@@ -37,23 +41,56 @@ static double cost_of(const dn_half_tile *tile, int64_t blocks, int64_t share, i
     return (busy > waits ? busy : waits) + 1500.0 + joins;
 }
 
+/* Those of a tile by warpgroups: a processor does 1600 products a cycle and copies 64 bytes; as
+ * many blocks as fit its shared memory run at once, and what does not overlap, a block's begin and
+ * end, takes 3000, of several at once some more. A cluster's parts are added by all of it. */
+static double hopper_cost_of(const dn_half_tile *tile, int64_t blocks, int64_t share,
+                             int32_t splits, const dn_gpu *gpu)
+{
+    const double products = (double)tile->rows * tile->columns;
+    const int64_t fit = divided_up(gpu->shared, (int64_t)tile->shared + 1024);
+    const int64_t at_once = fit > 1 ? fit - 1 : 1;
+    const int64_t rounds = divided_up(blocks, gpu->processors * at_once);
+    const int64_t of_each = divided_up(blocks, gpu->processors);
+    const double multiplied = products * 64.0 / 1600.0;
+    const double copied = (double)(tile->rows + tile->columns) * 128.0 / 64.0;
+    const double slab = multiplied > copied ? multiplied : copied;
+    const double busy = (double)(of_each * share) * slab;
+    const double waits = 500.0 * (double)(rounds * share);
+    const double ends = 3000.0 * (double)rounds + products / 16.0 * (double)of_each;
+    const double joins = splits > 1 ? 1500.0 + products / 32.0 : 0.0;
+    return (busy > waits ? busy : waits) + ends + joins;
+}
+
+/* What a form of several parts needs besides. */
+static bool splits_fit(const dn_half_tile *tile, int64_t tiles, int64_t slabs, int64_t splits,
+                       const dn_gpu *gpu)
+{
+    const int64_t share = divided_up(slabs, splits);
+    const int64_t bytes = tiles * splits * tile->rows * tile->columns * (int64_t)sizeof(float);
+    if (share * (splits - 1) >= slabs || tiles * splits > 4 * gpu->processors) return false;
+    if (tile->hopper) return share >= 2 && splits <= DN_MOST_PARTS;
+    return share >= 4 && bytes <= DN_HALF_WORKSPACE && tiles <= DN_HALF_COUNTERS;
+}
+
 /* The form and its cost; false where it cannot run here. */
 static bool weigh(const dn_half_conv *conv, int32_t t, int32_t splits, const dn_gpu *gpu,
                   dn_half_candidate *candidate)
 {
-    const dn_half_tile *tile = &dn_half_tiles_of(conv).tiles[t];
+    const dn_half_tile *tile = dn_half_tile_of(conv, t);
     const int64_t pixels = (int64_t)conv->images * conv->out_h * conv->out_w;
     const int64_t across = divided_up(conv->filters, tile->columns) * conv->groups;
     const int64_t tiles = divided_up(pixels, tile->rows) * across;
-    const int64_t slabs = divided_up(conv->k, 32), share = divided_up(slabs, splits);
-    const int64_t bytes = tiles * splits * tile->rows * tile->columns * (int64_t)sizeof(float);
+    const int64_t slabs = divided_up(conv->k, tile->hopper ? 64 : 32);
+    const int64_t share = divided_up(slabs, splits);
     if (tile->shared > (size_t)gpu->shared || across > 65535) return false;
-    if (splits > 1 && (bytes > DN_HALF_WORKSPACE || tiles > DN_HALF_COUNTERS || share < 4 ||
-                       share * (splits - 1) >= slabs || tiles * splits > 4 * gpu->processors))
-        return false;
+    if (tile->hopper && !gpu->hopper) return false;
+    if (splits > 1 && !splits_fit(tile, tiles, slabs, splits, gpu)) return false;
     candidate->form.tile = t;
     candidate->form.splits = splits;
-    candidate->cost = cost_of(tile, tiles * splits, share, splits, gpu);
+    candidate->hopper = tile->hopper;
+    candidate->cost = tile->hopper ? hopper_cost_of(tile, tiles * splits, share, splits, gpu)
+                                   : cost_of(tile, tiles * splits, share, splits, gpu);
     return true;
 }
 
@@ -64,17 +101,31 @@ static int by_cost(const void *a, const void *b)
     return (left->cost > right->cost) - (left->cost < right->cost);
 }
 
+/* Behind the cheapest the next ones are of both families in turns, so that the best of both are
+ * measured. `list` is sorted; what is not measured stays where it is. */
+static void mix(dn_half_candidate list[DN_HALF_FORMS], int32_t count)
+{
+    for (int32_t i = 1; i < count && i < DN_MEASURED_FORMS; i++) {
+        int32_t next = i;
+        while (next < count && list[next].hopper == list[i - 1].hopper) next++;
+        if (next == count || next == i) continue;
+        const dn_half_candidate moved = list[next];
+        for (; next > i; next--) list[next] = list[next - 1];
+        list[i] = moved;
+    }
+}
+
 dn_status dn_half_list_forms(const dn_half_conv *conv, dn_half_candidate list[DN_HALF_FORMS],
                              int32_t *count)
 {
     static const int32_t splits[] = {1, 2, 3, 4, 6, 8, 12, 16};
-    const int32_t tiles = dn_half_tiles_of(conv).count;
     dn_gpu gpu;
     DN_TRY(look_at_gpu(&gpu));
     *count = 0;
-    for (int32_t t = 0; t < tiles; t++)
+    for (int32_t t = 0; dn_half_tile_of(conv, t); t++)
         for (const int32_t split : splits)
             if (*count < DN_HALF_FORMS && weigh(conv, t, split, &gpu, &list[*count])) ++*count;
     qsort(list, (size_t)*count, sizeof *list, by_cost);
+    mix(list, *count);
     return DN_OK;
 }

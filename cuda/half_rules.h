@@ -5,14 +5,16 @@
 
 #include "half_conv.h"
 
-enum { DN_HALF_FORMS = 64 };
+/* Forms of a call at most; how many are measured. */
+enum { DN_HALF_FORMS = 128, DN_MEASURED_FORMS = 16 };
 
 typedef struct dn_half_candidate {
     dn_half_form form;
     double cost; /* clock cycles */
+    bool hopper; /* of the tile */
 } dn_half_candidate;
 
-/* All of our own, cheapest first. */
+/* All of our own: the cheapest first, then those that are to be measured. */
 dn_status dn_half_list_forms(const dn_half_conv *conv, dn_half_candidate list[DN_HALF_FORMS],
                              int32_t *count);
 

@@ -41,8 +41,17 @@ struct dn_tile_shape {
     static const size_t STAGE = (size_t)(ROWS + COLUMNS) * DN_PITCH * 2;
     static const size_t SUMS = (size_t)WARPS * WARP_ROWS * LINE * sizeof(float);
     static const size_t BYTES = STAGES * STAGE > SUMS ? STAGES * STAGE : SUMS;
+    static const int SLAB = DN_SLAB, PIECES = DN_PIECES;
+    static const int COPIERS = THREADS;
     static const int PIECES_OF_ROWS = ROWS * DN_PIECES / THREADS; /* of one thread, in a slab */
     static const int PIECES_OF_COLUMNS = (COLUMNS * DN_PIECES + THREADS - 1) / THREADS;
+
+    /* Where a piece of a row of the stage lies, in values. */
+    static __device__ int place(int row, int piece)
+    {
+        return row * DN_PITCH + piece * 8;
+    }
+
     static_assert(THREADS % DN_PIECES == 0, "a thread stays in its column of pieces");
     static_assert(ROWS * DN_PIECES % THREADS == 0, "all threads copy as many pieces");
     static_assert(WARP_COLUMNS % DN_FRAGMENT == 0 && WARP_ROWS % DN_FRAGMENT == 0, "fragments");

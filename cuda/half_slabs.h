@@ -1,5 +1,5 @@
-/* How a tile of half_tile.h gets the slabs of its two factors: which pieces of 16 bytes a thread
- * copies, and where in the input and the weights they lie. */
+/* How a tile of half_tile.h or half_hopper.h gets the slabs of its two factors: which pieces of 16
+ * bytes a thread copies, and where in the input and the weights they lie. */
 #ifndef DN_CUDA_HALF_SLABS_H
 #define DN_CUDA_HALF_SLABS_H
 
@@ -7,8 +7,9 @@
 
 #include <cuda_pipeline.h>
 
-/* 16 bytes into shared memory, or as many zeros; committed and waited for as cuda_pipeline.h says,
- * whose own call branches where zeros are asked. */
+/* 16 bytes into shared memory, or as many zeros and `from` is not read, wherever it points;
+ * committed and waited for as cuda_pipeline.h says, whose own call branches where zeros are asked.
+ */
 static __device__ inline void dn_copy_piece(void *to, const void *from, bool there)
 {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
@@ -36,10 +37,10 @@ static __device__ inline dn_tap dn_tap_at(const dn_half_conv *p, int32_t piece)
     return at;
 }
 
-/* One slab on. */
-static __device__ inline void dn_tap_advance(const dn_half_conv *p, dn_tap *at)
+/* Some values on. */
+static __device__ inline void dn_tap_advance(const dn_half_conv *p, dn_tap *at, int32_t values)
 {
-    at->c += DN_SLAB;
+    at->c += values;
     while (at->c >= p->c) {
         at->c -= p->c;
         if (++at->x < p->size) continue;
@@ -89,93 +90,110 @@ static __device__ inline void dn_pixel_piece(const dn_half_conv *p, dn_window wi
     *(uint4 *)(void *)to = raw;
 }
 
-/* Copies the slabs of both factors, one after the other. */
+/* Rows that lie beyond every input, however a tap moves them, and taps that move every row there.
+ */
+enum { DN_NO_ROW = -(1 << 30), DN_NO_TAP = 1 << 29 };
+
+/* Copies the slabs of both factors, each factor's one after the other. S says how long a slab is
+ * and where its pieces lie; S::COPIERS of these, one a thread, copy a slab together. */
 template <class T, class S, bool PIXELS> struct dn_slab_copier {
+    static const int STEP = S::COPIERS / S::PIECES; /* rows from a piece to the next */
+
     const dn_half_conv *p;
-    dn_tap tap;
-    int32_t k; /* of the piece, in the sum */
+    int copier;
     int32_t group, first_column;
-    dn_window windows[S::PIECES_OF_ROWS];
+    dn_tap tap;                           /* of the rows' next slab */
+    int32_t k_of_rows, k_of_columns;      /* of the next piece, in the sum */
+    dn_window windows[S::PIECES_OF_ROWS]; /* but for PIXELS `image` is where the first tap lies */
 
-    __device__ dn_slab_copier(const dn_half_conv *conv, int64_t first_row, int32_t group_,
-                              int32_t column, int32_t slab)
-        : p(conv), tap(), group(group_), first_column(column)
+    __device__ dn_slab_copier(const dn_half_conv *conv, int copier_, int64_t first_row,
+                              int32_t group_, int32_t column, int32_t slab)
+        : p(conv), copier(copier_), group(group_), first_column(column), tap()
     {
-        const int32_t piece = (int32_t)threadIdx.x % DN_PIECES;
-        k = slab * DN_SLAB + piece * 8;
-        if (!PIXELS) tap = dn_tap_at(p, k / 8);
-        DN_UNROLL
-        for (int i = 0; i < S::PIECES_OF_ROWS; i++)
-            windows[i] = dn_window_of(p, first_row + row_of(i));
-    }
-
-    static __device__ int row_of(int i)
-    {
-        return ((int)threadIdx.x + i * S::THREADS) / DN_PIECES;
-    }
-
-    __device__ void rows(T *to) const
-    {
-        const T *in = (const T *)p->in + (int64_t)group * p->c + tap.c;
-        const int32_t down = tap.y * p->dilation, right = tap.x * p->dilation;
+        k_of_rows = k_of_columns = slab * S::SLAB + piece() * 8;
+        if (!PIXELS) tap = dn_tap_at(p, k_of_rows / 8);
         DN_UNROLL
         for (int i = 0; i < S::PIECES_OF_ROWS; i++) {
-            T *piece = to + row_of(i) * DN_PITCH + (int)threadIdx.x % DN_PIECES * 8;
+            dn_window window = dn_window_of(p, first_row + row_of(i));
+            if (!PIXELS) {
+                if (window.image < 0) window.y = DN_NO_ROW;
+                window.image += ((int64_t)window.y * p->w + window.x) * p->in_pixel;
+            }
+            windows[i] = window;
+        }
+    }
+
+    __device__ int piece() const
+    {
+        return copier % S::PIECES;
+    }
+
+    __device__ int row_of(int i) const
+    {
+        return copier / S::PIECES + i * STEP;
+    }
+
+    /* Where piece i goes; eight rows on, pieces lie in the same order. */
+    __device__ int place_of(int i) const
+    {
+        if (STEP % 8 != 0) return S::place(row_of(i), piece());
+        return S::place(row_of(0), piece()) + i * S::place(STEP, 0);
+    }
+
+    /* The rows' next slab into a stage. */
+    __device__ void rows(T *to)
+    {
+        const T *in = (const T *)p->in;
+        const int32_t down = tap.y < p->size ? tap.y * p->dilation : (int32_t)DN_NO_TAP;
+        const int32_t right = tap.x * p->dilation;
+        const int64_t moved =
+            ((int64_t)down * p->w + right) * p->in_pixel + (int64_t)group * p->c + tap.c;
+        DN_UNROLL
+        for (int i = 0; i < S::PIECES_OF_ROWS; i++) {
             if (PIXELS) {
-                dn_pixel_piece(p, windows[i], k, piece);
+                dn_pixel_piece(p, windows[i], k_of_rows, to + place_of(i));
                 continue;
             }
-            const int32_t y = windows[i].y + down, x = windows[i].x + right;
-            const bool there = windows[i].image >= 0 && tap.y < p->size &&
-                               (uint32_t)y < (uint32_t)p->h && (uint32_t)x < (uint32_t)p->w;
-            const T *from =
-                there ? in + windows[i].image + (int64_t)(y * p->w + x) * p->in_pixel : in - tap.c;
-            dn_copy_piece(piece, from, there);
+            const bool there = (uint32_t)(windows[i].y + down) < (uint32_t)p->h &&
+                               (uint32_t)(windows[i].x + right) < (uint32_t)p->w;
+            dn_copy_piece(to + place_of(i), in + (windows[i].image + moved), there);
         }
+        k_of_rows += S::SLAB;
+        if (!PIXELS) dn_tap_advance(p, &tap, S::SLAB);
     }
 
-    /* Of the slab `ahead` slabs on. */
-    __device__ void columns(T *to, int32_t ahead) const
+    /* The columns' next slab into a stage. */
+    __device__ void columns(T *to)
     {
-        const int32_t from_k = k + ahead * DN_SLAB;
-        const T *weights = (const T *)p->weights + (int64_t)group * p->filters * p->k;
+        const int64_t filter = (int64_t)group * p->filters + first_column + row_of(0);
+        const T *from = (const T *)p->weights + filter * p->k + k_of_columns;
+        const int32_t left = k_of_columns < p->k ? p->filters - first_column : 0;
+        to += S::place(S::ROWS, 0);
         DN_UNROLL
         for (int i = 0; i < S::PIECES_OF_COLUMNS; i++) {
-            const int at = row_of(i), filter = first_column + at;
-            if (at >= S::COLUMNS) break;
-            const bool there = filter < p->filters && from_k < p->k;
-            const T *from = there ? weights + (int64_t)filter * p->k + from_k : weights;
-            dn_copy_piece(to + at * DN_PITCH + (int)threadIdx.x % DN_PIECES * 8, from, there);
+            const int row = row_of(i);
+            if (S::COLUMNS % STEP != 0 && row >= S::COLUMNS) break;
+            dn_copy_piece(to + place_of(i), from + (int64_t)i * STEP * p->k, row < left);
         }
+        k_of_columns += S::SLAB;
     }
 
-    __device__ void advance()
-    {
-        k += DN_SLAB;
-        if (!PIXELS) dn_tap_advance(p, &tap);
-    }
-
-    /* The next slab into a stage. */
+    /* The next slab of both into a stage. */
     __device__ void copy(T *stage)
     {
         rows(stage);
-        columns(stage + S::ROWS * DN_PITCH, 0);
-        advance();
+        columns(stage);
     }
 
     /* The first `stages` slabs, of `slabs` that there are: the weights come while others still
      * make the input. */
     __device__ void begin(T *stage, int32_t stages, int32_t slabs)
     {
-        const int32_t values = (int32_t)(S::STAGE / sizeof(T));
-        for (int32_t s = 0; s < stages && s < slabs; s++)
-            columns(stage + s * values + S::ROWS * DN_PITCH, s);
+        const int values = S::place(S::ROWS + S::COLUMNS, 0);
+        for (int32_t s = 0; s < stages && s < slabs; s++) columns(stage + s * values);
         dn_await_and_release();
         for (int32_t s = 0; s < stages; s++) {
-            if (s < slabs) {
-                rows(stage + s * values);
-                advance();
-            }
+            if (s < slabs) rows(stage + s * values);
             __pipeline_commit();
         }
     }

@@ -107,7 +107,8 @@ template <typename Kernel> static inline void dn_host_threads(Kernel kernel)
 
 /* ---- Blocks whose threads meet ---- */
 
-enum { DN_HOST_THREADS = 8, DN_HOST_STACK = 1 << 18 };
+/* Threads of a block, blocks of a cluster, bytes of a block's shared memory. */
+enum { DN_HOST_THREADS = 8, DN_HOST_BLOCKS = 8, DN_HOST_SHARED = 1 << 18, DN_HOST_STACK = 1 << 18 };
 
 /* A piece of 16 bytes on its way into shared memory, whose last `zeros` are 0 (cuda_pipeline.h). */
 struct dn_host_copy {
@@ -116,73 +117,116 @@ struct dn_host_copy {
     size_t zeros;
 };
 
-/* The threads of the block that runs, and where __syncthreads() goes back to. */
+/* What a thread goes on for: nothing, its block's other threads, those of its cluster's blocks. */
+enum dn_host_meeting { DN_HOST_ENDED, DN_HOST_BLOCK_MET, DN_HOST_CLUSTER };
+
+/* The threads of the blocks that run together, a block's after each other, and where a meeting goes
+ * back to. */
 struct dn_host_block {
-    ucontext_t scheduler, threads[DN_HOST_THREADS];
-    bool ended[DN_HOST_THREADS];
+    enum { ALL = DN_HOST_THREADS * DN_HOST_BLOCKS };
+    ucontext_t scheduler, threads[ALL];
+    dn_host_meeting at[ALL];
     unsigned current;
     void (*body)(const void *);
     const void *kernel;
-    std::vector<std::vector<dn_host_copy>> copies[DN_HOST_THREADS];
-    alignas(64) char stacks[DN_HOST_THREADS][DN_HOST_STACK];
+    std::vector<std::vector<dn_host_copy>> copies[ALL];
+    std::vector<std::vector<std::function<void()>>> products[ALL]; /* warpgroup.h */
+    alignas(64) char stacks[ALL][DN_HOST_STACK];
+    alignas(1024) char shared[DN_HOST_BLOCKS][DN_HOST_SHARED];
 };
 
 static thread_local dn_host_block *dn_host_running;
 
-static inline void __syncthreads()
+/* The shared memory of a block of the cluster; of the one that runs. */
+static inline char *dn_host_shared(unsigned block)
+{
+    return dn_host_running->shared[block];
+}
+
+static inline char *dn_host_own_shared()
+{
+    return dn_host_shared(dn_host_running->current / DN_HOST_THREADS);
+}
+
+static inline void dn_host_meet(dn_host_meeting meeting)
 {
     dn_host_block *block = dn_host_running;
+    block->at[block->current] = meeting;
     swapcontext(&block->threads[block->current], &block->scheduler);
+}
+
+static inline void __syncthreads()
+{
+    dn_host_meet(DN_HOST_BLOCK_MET);
 }
 
 static inline void dn_host_enter()
 {
     dn_host_block *block = dn_host_running;
     block->body(block->kernel);
-    block->ended[block->current] = true;
+    block->at[block->current] = DN_HOST_ENDED;
 }
 
-/* Runs every thread up to its next meeting; false when all have ended. */
-static inline bool dn_host_turn(dn_host_block *block, unsigned number)
+/* Runs every thread of block `number` up to its next meeting, but those that wait for other blocks;
+ * true when all of them have ended or do. */
+static inline bool dn_host_turn(dn_host_block *block, unsigned number, bool clusters)
 {
-    bool left = false;
+    bool waits = true;
     for (unsigned t = 0; t < blockDim.x; t++) {
         dn_host_at(number, t);
-        block->current = threadIdx.x;
-        if (block->ended[block->current]) continue;
+        block->current = (clusters ? blockIdx.z * DN_HOST_THREADS : 0) + threadIdx.x;
+        if (block->at[block->current] != DN_HOST_BLOCK_MET) continue;
         swapcontext(&block->scheduler, &block->threads[block->current]);
-        left = left || !block->ended[block->current];
+        waits = waits && block->at[block->current] != DN_HOST_BLOCK_MET;
     }
-    return left;
+    return waits;
 }
 
-template <typename Kernel>
-static inline void dn_host_blocks(dn_host_dim grid, unsigned threads, const Kernel &kernel)
+/* Blocks first, first + apart ... run together to their end. */
+static inline void dn_host_cluster(dn_host_block *block, unsigned first, unsigned apart,
+                                   unsigned count)
 {
+    for (unsigned i = 0; i < count * DN_HOST_THREADS; i++) {
+        block->at[i] = i % DN_HOST_THREADS < blockDim.x ? DN_HOST_BLOCK_MET : DN_HOST_ENDED;
+        getcontext(&block->threads[i]);
+        block->threads[i].uc_stack.ss_sp = block->stacks[i];
+        block->threads[i].uc_stack.ss_size = DN_HOST_STACK;
+        block->threads[i].uc_link = &block->scheduler;
+        makecontext(&block->threads[i], dn_host_enter, 0);
+    }
+    for (bool left = true; left;) {
+        for (unsigned b = 0; b < count; b++)
+            while (!dn_host_turn(block, first + b * apart, count > 1)) continue;
+        left = false;
+        for (unsigned i = 0; i < count * DN_HOST_THREADS; i++) {
+            if (block->at[i] == DN_HOST_ENDED) continue;
+            block->at[i] = DN_HOST_BLOCK_MET;
+            left = true;
+        }
+    }
+}
+
+/* Blocks that differ in z alone are a cluster where `cluster` is not 1. */
+template <typename Kernel>
+static inline void dn_host_blocks(dn_host_dim grid, unsigned threads, unsigned cluster,
+                                  const Kernel &kernel)
+{
+    if (cluster > DN_HOST_BLOCKS || grid.z % cluster != 0) std::abort();
+    const unsigned apart = grid.x * grid.y * grid.z / cluster;
     dn_host_block *block = new dn_host_block;
     gridDim = grid;
     blockDim = {threads, 1, 1};
     block->kernel = &kernel;
     block->body = [](const void *made) { (*static_cast<const Kernel *>(made))(); };
     dn_host_running = block;
-    for (unsigned b = 0; b < grid.x * grid.y * grid.z; b++) {
-        for (unsigned t = 0; t < threads; t++) {
-            getcontext(&block->threads[t]);
-            block->threads[t].uc_stack.ss_sp = block->stacks[t];
-            block->threads[t].uc_stack.ss_size = DN_HOST_STACK;
-            block->threads[t].uc_link = &block->scheduler;
-            block->ended[t] = false;
-            makecontext(&block->threads[t], dn_host_enter, 0);
-        }
-        while (dn_host_turn(block, b)) continue;
-    }
+    for (unsigned b = 0; b < apart; b++) dn_host_cluster(block, b, apart, cluster);
     dn_host_running = nullptr;
     delete block;
 }
 
 template <typename Kernel> static inline void dn_host_few_blocks(const Kernel &kernel)
 {
-    dn_host_blocks({2, 1, 1}, 3, kernel);
+    dn_host_blocks({2, 1, 1}, 3, 1, kernel);
 }
 
 #define DN_LAUNCH_BLOCKS(kernel, blocks, ...)                                                      \
@@ -196,12 +240,13 @@ template <typename Kernel> static inline void dn_host_few_blocks(const Kernel &k
 #define __grid_constant__
 #define __syncwarp()            ((void)0)
 #define __threadfence()         ((void)0)
-#define DN_DYNAMIC_SHARED(name) alignas(128) static thread_local char name[1 << 17]
+#define DN_DYNAMIC_SHARED(name) char *name = dn_host_own_shared()
 
 #define DN_LAUNCH_TILES(kernel, grid, block_threads, bytes, ...)                                   \
     dn_host_ask([dn_host_args = std::make_tuple(__VA_ARGS__), dn_host_grid = (grid)] {             \
-        static_assert((bytes) <= 1 << 17 && (block_threads) <= DN_HOST_THREADS, "too large");      \
-        dn_host_blocks(dn_host_grid, block_threads,                                                \
+        static_assert((bytes) <= DN_HOST_SHARED && (block_threads) <= DN_HOST_THREADS,             \
+                      "too large");                                                                \
+        dn_host_blocks(dn_host_grid, block_threads, 1,                                             \
                        [&dn_host_args] { std::apply(kernel, dn_host_args); });                     \
     })
 
@@ -223,6 +268,13 @@ struct alignas(8) uint2 {
 struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+static inline float4 make_float4(float x, float y, float z, float w)
+{
+    return {x, y, z, w};
+}
 
 #define __expf(x)        std::exp(x) /* glibc has an __expf of its own */
 #define __fdividef(a, b) ((a) / (b))
@@ -431,6 +483,7 @@ static inline cudaError_t cudaEventDestroy(cudaEvent_t event)
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 enum cudaDeviceAttr {
     cudaDevAttrComputeCapabilityMajor,
+    cudaDevAttrComputeCapabilityMinor,
     cudaDevAttrMultiProcessorCount,
     cudaDevAttrMaxSharedMemoryPerBlockOptin
 };
@@ -442,9 +495,10 @@ static inline cudaError_t cudaFuncSetAttribute(const void *, cudaFuncAttribute, 
 
 static inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
-    *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9
-             : attribute == cudaDevAttrMultiProcessorCount  ? 132
-                                                            : 227 << 10;
+    *value = attribute == cudaDevAttrComputeCapabilityMajor   ? 9
+             : attribute == cudaDevAttrComputeCapabilityMinor ? 0
+             : attribute == cudaDevAttrMultiProcessorCount    ? 132
+                                                              : 227 << 10;
     return cudaSuccess;
 }
 
