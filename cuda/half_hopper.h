@@ -56,7 +56,6 @@ template <int ROWS_, int COLUMNS_, int STAGES_, int LEFT_> struct dn_hopper_shap
         return row * SLAB + (piece ^ (row & 7)) * 8;
     }
 
-    static_assert(COPIERS % (8 * PIECES) == 0 || THREADS < PIECES, "row & 7 is a thread's own");
     static_assert(ROWS % 64 == 0 && STAGE * 2 % DN_ALIGNED == 0, "stages stay aligned");
     static_assert(COLUMNS % DN_END_COLUMNS == 0, "pieces of the end");
     static_assert(WARPS * dn_end_shape<COLUMNS>::BYTES + DN_ALIGNED <= BYTES, "sums of a tile");
