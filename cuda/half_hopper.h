@@ -24,7 +24,7 @@
 #include <warpgroup.h>
 
 /* Columns of a piece of the end; blocks whose sums are read before any is added. */
-enum { DN_ALIGNED = 1024, DN_END_COLUMNS = 32, DN_AT_ONCE = 4 };
+enum { DN_ALIGNED = 1024, DN_END_COLUMNS = 32, DN_AT_ONCE = 2 };
 
 /* Where dn_end_rows finds a warp's sums. */
 template <int COLUMNS> struct dn_end_shape {
@@ -49,6 +49,7 @@ template <int ROWS_, int COLUMNS_, int STAGES_, int LEFT_> struct dn_hopper_shap
     static const size_t PARTS = (size_t)ROWS * COLUMNS * sizeof(float);
     /* Stages are aligned by hand: what tells the compiler may be forgotten by the linker. */
     static const size_t BYTES = (size_t)STAGES * STAGE * 2 + DN_ALIGNED;
+    static const int BLOCKS = (int)((227 << 10) / (BYTES + 1024)); /* that fit a processor */
 
     /* Where a piece of a row of the stage lies, in values: see warpgroup.h. */
     static __device__ int place(int row, int piece)
@@ -221,7 +222,7 @@ static __device__ inline void dn_hopper_join(const dn_half_conv *p, const dn_hop
 
 /* Grid: tiles of rows, tiles of columns of all groups, parts of the sum. */
 template <class T, class S>
-static __global__ void __launch_bounds__(S::THREADS)
+static __global__ void __launch_bounds__(S::THREADS, S::BLOCKS)
     dn_hopper_multiply(const __grid_constant__ dn_half_conv conv)
 {
     DN_DYNAMIC_SHARED(anywhere);
@@ -245,7 +246,8 @@ static dn_status dn_hopper_launch(const dn_half_conv *conv, int32_t splits,
                     (unsigned)splits);
     DN_CUDA_TRY(cudaFuncSetAttribute((const void *)dn_hopper_multiply<T, S>,
                                      cudaFuncAttributeMaxDynamicSharedMemorySize, (int)S::BYTES));
-    DN_CUDA_TRY(DN_LAUNCH_CLUSTERS((dn_hopper_multiply<T, S>), grid, S::THREADS, S::BYTES, *conv));
+    DN_FOLLOW_CLUSTERS((dn_hopper_multiply<T, S>), grid, S::THREADS, S::BYTES, *conv);
+    DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
 

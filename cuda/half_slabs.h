@@ -116,7 +116,7 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
         for (int i = 0; i < S::PIECES_OF_ROWS; i++) {
             dn_window window = dn_window_of(p, first_row + row_of(i));
             if (!PIXELS) {
-                if (window.image < 0) window.y = DN_NO_ROW;
+                if (window.image < 0) window = {DN_NO_ROW, 0, 0};
                 window.image += ((int64_t)window.y * p->w + window.x) * p->in_pixel;
             }
             windows[i] = window;

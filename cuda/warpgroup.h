@@ -19,21 +19,22 @@
  * the next. */
 enum { DN_EIGHT_SUMS = 4 };
 
-/* A factor as the tensor cores are told of it. */
-typedef uint64_t dn_factor;
+/* What the tensor cores are told of a factor, 64 bits. The lower half is its own: bits 0 to 13 the
+ * address in units of 16 bytes, 16 to 29 not used in this order. The upper half is that of all:
+ * from eight rows to the next eight, in the same units, and at bit 62 the permutation, 1 that of
+ * 128 bytes. */
+typedef uint32_t dn_factor;
+enum { DN_FACTOR_ORDER = 1024 >> 4 | 1 << 30 };
 
-/* Shared memory's address in words of the hardware. */
+/* Shared memory's address in words of the hardware; in a cluster's blocks high bits say which. */
 static __device__ inline uint32_t dn_shared_address(const void *at)
 {
     return (uint32_t)__cvta_generic_to_shared(at);
 }
 
-/* Bits 0 to 13: the address; 16 to 29: not used in this order; 32 to 45: from eight rows to the
- * next eight; all in units of 16 bytes. 62 and 63: the permutation, 1 that of 128 bytes. */
 static __device__ inline dn_factor dn_factor_at(const void *rows)
 {
-    return (uint64_t)(dn_shared_address(rows) >> 4) | (uint64_t)1 << 16 |
-           (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
+    return (dn_shared_address(rows) & 0x3ffff) >> 4 | 1 << 16;
 }
 
 /* The factor that lies `bytes` further on. */
@@ -101,12 +102,15 @@ template <int SUMS> static __device__ inline void dn_wait_for_sums(float (&sums)
 
 /* sums += a * b over 16 values; both factors begin at the first of them. COUNT sums of a thread,
  * and the names of the three operands behind them. */
-#define DN_PRODUCT(columns, type, count, sums, a, b, at_a, at_b, at_p)                             \
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" at_p ", 0;\n"                                \
+#define DN_PRODUCT(columns, type, count, sums, a, b, at_a, at_b, at_order)                         \
+    asm volatile("{\n.reg .pred p;\n.reg .b64 a, b;\nsetp.eq.b32 p, %" at_order ", %" at_order     \
+                 ";\n"                                                                             \
+                 "mov.b64 a, {%" at_a ", %" at_order "};\n"                                        \
+                 "mov.b64 b, {%" at_b ", %" at_order "};\n"                                        \
                  "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32." type "." type             \
-                 " {" DN_NAMES_##count "}, %" at_a ", %" at_b ", p, 1, 1, 0, 0;\n}"                \
+                 " {" DN_NAMES_##count "}, a, b, p, 1, 1, 0, 0;\n}"                                \
                  : DN_SUMS_##count(sums, 0)                                                        \
-                 : "l"(a), "l"(b), "n"(1))
+                 : "r"(a), "r"(b), "r"((uint32_t)DN_FACTOR_ORDER))
 
 #define DN_PRODUCTS(T, type)                                                                       \
     static __device__ inline void dn_product(float (&s)[16], dn_factor a, dn_factor b, T)          \
@@ -169,26 +173,33 @@ static __device__ inline const float *dn_of_block(const float *own, uint32_t blo
     return (const float *)at;
 }
 
-/* As DN_LAUNCH_TILES; blocks that differ in z alone are a cluster. CUDA's error. */
-template <class... Params, class... Given>
-static inline cudaError_t dn_launch_clusters(void (*kernel)(Params...), dim3 grid, int threads,
-                                             size_t bytes, const Given &...given)
+/* As DN_FOLLOW_TILES (launch.h); blocks that differ in z alone are a cluster. */
+template <class... Parameters, class... Arguments>
+static inline void dn_follow_clusters(void (*kernel)(Parameters...), dim3 grid, unsigned threads,
+                                      size_t bytes, const Arguments &...arguments)
 {
     cudaLaunchConfig_t config = {};
-    cudaLaunchAttribute attribute = {};
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = attribute.val.clusterDim.y = 1;
-    attribute.val.clusterDim.z = grid.z;
+    cudaLaunchAttribute attributes[2] = {};
     config.gridDim = grid;
-    config.blockDim = dim3((unsigned)threads);
+    config.blockDim = dim3(threads);
     config.dynamicSmemBytes = bytes;
     config.stream = cudaStreamPerThread;
-    config.attrs = &attribute;
-    config.numAttrs = grid.z > 1 ? 1 : 0;
-    return cudaLaunchKernelEx(&config, kernel, given...);
+    config.attrs = attributes;
+    if (grid.z > 1) {
+        cudaLaunchAttribute *cluster = &attributes[config.numAttrs++];
+        cluster->id = cudaLaunchAttributeClusterDimension;
+        cluster->val.clusterDim.x = cluster->val.clusterDim.y = 1;
+        cluster->val.clusterDim.z = grid.z;
+    }
+    if (dn_may_follow((const void *)kernel)) {
+        cudaLaunchAttribute *overlap = &attributes[config.numAttrs++];
+        overlap->id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        overlap->val.programmaticStreamSerializationAllowed = 1;
+    }
+    cudaLaunchKernelEx(&config, kernel, arguments...); /* whose error cudaGetLastError tells */
 }
 
-#define DN_LAUNCH_CLUSTERS(kernel, grid, threads, bytes, ...)                                      \
-    dn_launch_clusters(kernel, grid, threads, bytes, __VA_ARGS__)
+#define DN_FOLLOW_CLUSTERS(kernel, grid, threads, bytes, ...)                                      \
+    dn_follow_clusters(kernel, grid, threads, bytes, __VA_ARGS__)
 
 #endif

@@ -8,6 +8,7 @@ tensor cores are loops; elsewhere they skip.
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ FP16, BF16 = lib.DN_PRECISION_FP16, lib.DN_PRECISION_BF16
 TOLERANCE = {FP16: 1e-2, BF16: 8e-2}
 
 TILES = ["128x128", "128x64", "64x128", "64x64", "128x32", "32x64"]
+HOPPER_TILES = ["w64x64", "w64x128", "w64x256", "w128x32", "w128x64", "w128x128", "w128x256"]
 ACTIVATIONS = ["leaky", "mish", "swish", "relu", "logistic", "linear", "elu"]
 
 # Every convolution that the tiles must do: of the network's pixels, odd numbers of pixels, strides,
@@ -126,11 +128,16 @@ def steps(net: Net) -> list[tuple[str, str]]:
 
 
 def convolutions(
-    activation: str = "leaky", after: str = "linear", channels: int = 3, width: int = 46
+    activation: str = "leaky",
+    after: str = "linear",
+    channels: int = 3,
+    width: int = 46,
+    groups: int = 1,
 ) -> str:
-    return CONVOLUTIONS.replace("groups=3", "groups=1").format(
-        activation=activation, after=after, channels=channels, width=width
-    )
+    cfg = CONVOLUTIONS.replace("groups=3", f"groups={groups}")
+    if groups > 1:
+        cfg = cfg.replace("filters=80", "filters=96")
+    return cfg.format(activation=activation, after=after, channels=channels, width=width)
 
 
 @pytest.mark.parametrize("precision", [FP16, BF16])
@@ -140,6 +147,33 @@ def test_every_form(monkeypatch, tile, splits, precision):
     monkeypatch.setenv("DARKNET_CUDNN", tile + splits)
     plain, plan = pair(convolutions(), precision, batch=2)
     agree(plain, plan, image(plain, 2), precision)
+    forms = [form for kind, form in steps(plan) if kind == "conv"]
+    assert len(forms) == 7 and tile + splits in forms
+
+
+def is_hopper() -> bool:
+    """Whether the device, or what stands in for it, has warpgroups: compute capability 9.0."""
+    if "host-cuda" in os.environ.get("YOLOMASK_LIBRARY", ""):
+        return True
+    asked = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return found.stdout.split("\n")[0].strip() == "9.0"
+
+
+@pytest.mark.parametrize("precision", [FP16, BF16])
+@pytest.mark.parametrize("splits", ["", " / 2", " / 3", " / 8"])
+@pytest.mark.parametrize("tile", HOPPER_TILES)
+def test_every_form_of_warpgroups(monkeypatch, tile, splits, precision):
+    """Sums of fewer slabs than are asked for at once, of slabs that end within a tap or behind the
+    last, and in parts of unequal numbers of slabs; in groups, too."""
+    if not is_hopper():
+        pytest.skip("needs compute capability 9.0")
+    monkeypatch.setenv("DARKNET_CUDNN", tile + splits)
+    groups = precision == FP16 and splits != " / 8"
+    plain, plan = pair(convolutions(groups=3 if groups else 1), precision, batch=2)
+    values = image(plain, 2)
+    for _ in range(4 if splits == " / 2" else 1):  # the last ones by a graph
+        agree(plain, plan, values, precision)
     forms = [form for kind, form in steps(plan) if kind == "conv"]
     assert len(forms) == 7 and tile + splits in forms
 
@@ -221,10 +255,7 @@ def test_images_become_pixels(monkeypatch, precision):
 
 
 def test_groups():
-    cfg = CONVOLUTIONS.replace("filters=80", "filters=96").format(
-        activation="leaky", after="relu", channels=3, width=46
-    )
-    plain, plan = pair(cfg, batch=2)
+    plain, plan = pair(convolutions(after="relu", groups=3), batch=2)
     agree(plain, plan, image(plain, 2))
     assert "plain" not in dict(steps(plan))
 
@@ -273,7 +304,7 @@ def test_writes_into_concatenation(monkeypatch, form):
     forms = [form for kind, form in steps(plan) if kind == "conv"]
     assert len(forms) == 5 and "copy" not in dict(steps(plan))
     if forms[1] == "cudnn" and "host-cuda" in os.environ.get("YOLOMASK_LIBRARY", ""):
-        assert forms[2] in TILES
+        assert forms[2] in TILES + HOPPER_TILES
 
 
 # Without what breaks the chain of steps that the device has.

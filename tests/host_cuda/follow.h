@@ -33,13 +33,19 @@ static inline void dn_host_check_awaited(const char *kernel)
         dn_host_check_awaited(#kernel);                                                            \
     })
 
-#define DN_FOLLOW_TILES(kernel, grid, block_threads, bytes, ...)                                   \
+/* dn_host_grid.z or 1: how many blocks are a cluster. */
+#define DN_HOST_FOLLOW(kernel, grid, block_threads, bytes, cluster, ...)                           \
     dn_host_ask([dn_host_args = std::make_tuple(__VA_ARGS__), dn_host_grid = (grid)] {             \
-        static_assert((bytes) <= 1 << 17 && (block_threads) <= DN_HOST_THREADS, "too large");      \
+        static_assert((bytes) <= DN_HOST_SHARED && (block_threads) <= DN_HOST_THREADS,             \
+                      "too large");                                                                \
         dn_host_awaited = 0;                                                                       \
-        dn_host_blocks(dn_host_grid, block_threads,                                                \
+        dn_host_blocks(dn_host_grid, block_threads, cluster,                                       \
                        [&dn_host_args] { std::apply(kernel, dn_host_args); });                     \
         dn_host_check_awaited(#kernel);                                                            \
     })
+#define DN_FOLLOW_TILES(kernel, grid, block_threads, bytes, ...)                                   \
+    DN_HOST_FOLLOW(kernel, grid, block_threads, bytes, 1, __VA_ARGS__)
+#define DN_FOLLOW_CLUSTERS(kernel, grid, block_threads, bytes, ...)                                \
+    DN_HOST_FOLLOW(kernel, grid, block_threads, bytes, dn_host_grid.z, __VA_ARGS__)
 
 #endif

@@ -110,13 +110,4 @@ static inline const float *dn_of_block(const float *own, uint32_t block)
         static_cast<const void *>(dn_host_shared(block) + (at - dn_host_own_shared())));
 }
 
-#define DN_LAUNCH_CLUSTERS(kernel, grid, block_threads, bytes, ...)                                \
-    (dn_host_ask([dn_host_args = std::make_tuple(__VA_ARGS__), dn_host_grid = (grid)] {            \
-         static_assert((bytes) <= DN_HOST_SHARED && (block_threads) <= DN_HOST_THREADS,            \
-                       "too large");                                                               \
-         dn_host_blocks(dn_host_grid, block_threads, dn_host_grid.z,                               \
-                        [&dn_host_args] { std::apply(kernel, dn_host_args); });                    \
-     }),                                                                                           \
-     cudaSuccess)
-
 #endif
