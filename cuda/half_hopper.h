@@ -123,8 +123,7 @@ static __device__ inline void dn_hopper_add(const dn_half_conv *p, const dn_hopp
     DN_UNROLL
     for (int e = 0; e < S::SUMS; e++) sums[e] = 0.0f;
     for (int s = 0; s < S::AHEAD && s < count; s++) copiers.columns(stages + s * S::STAGE);
-    dn_await_inputs();
-    dn_release_next();
+    dn_await_and_release();
     for (int s = 0; s < S::AHEAD; s++) {
         if (s < count) copiers.rows(stages + s * S::STAGE);
         __pipeline_commit();
