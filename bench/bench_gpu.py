@@ -1,8 +1,8 @@
 """What the library that YOLOMASK_LIBRARY names does on a GPU, beside PyTorch where it is installed.
 
     YOLOMASK_LIBRARY=build/gpu-check/libdarknet.so python bench/bench_gpu.py [--json FILE]
-        [--device cuda] [--seconds 1] [--limit 90] [--batches 8,16,32,64] [--size 416] [--torch]
-        [--parts forward,branch,images,streams,steps,masks,training] [--cfgs cfg]
+        [--device cuda] [--seconds .35] [--limit 120] [--inference 1,32] [--size 416] [--torch]
+        [--parts forward,branch,images,streams,steps] [--batches 8] [--cfgs cfg]
 
 forward: passes of yolov3, yolov4-tiny and the shipped segmenter, in float32 and half precision. The
 images lie on the device as planar floats; what is timed is their reordering to pixels, the plan's
@@ -14,9 +14,9 @@ objects and the strings' bytes are told. streams: the same, one behind the other
 decoded before, from a file, and from a file by nvJPEG. steps: what each step of the plans of
 yolov3, yolov4-tiny and yolomask's branch took beside what the card can do (with --torch, which
 measures that): the longer of its operations at the pace of the fastest product and its bytes at
-that of the fastest copy. masks: steps of the mask stage of yolomask and of the segmenter, on as
-many boxes and objects as images have (mask_stage.py). training: steps of yolov3. Random weights but
-for the segmenter's.
+that of the fastest copy. By choice: masks, steps of the mask stage of yolomask and of the segmenter
+on as many boxes and objects as images have (mask_stage.py); training, steps of yolov3 on --batches
+images. Random weights but for the segmenter's.
 
 Each figure is the median of as many rounds as fit into --seconds, of inference at least 300 within
 four times that, behind two that are not counted; every round ends when the device has finished.
@@ -186,12 +186,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Times a GPU build.")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--limit", type=float, default=90)
-    parser.add_argument("--batches", default="8,16,32,64", help="of trainings")
-    parser.add_argument("--inference", default="1,32,8", help="batches of inference")
+    parser.add_argument("--seconds", type=float, default=0.35)
+    parser.add_argument("--limit", type=float, default=120)
+    parser.add_argument("--batches", default="8", help="of trainings")
+    parser.add_argument("--inference", default="1,32", help="batches of inference")
     parser.add_argument("--size", type=int, default=416)
-    parser.add_argument("--parts", default=",".join([*PARTS, "training"]))
+    parser.add_argument("--parts", default="forward,branch,images,streams,steps")
     parser.add_argument("--cfgs", type=Path, default=ROOT / "cfg", help="a folder of cfg files")
     parser.add_argument("--torch", action="store_true")
     parser.add_argument("--torch-device", default="cuda")

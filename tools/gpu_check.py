@@ -5,14 +5,17 @@
 Steps, each timed, limited in time, and of no consequence for the others:
   wheels     installs WHEELS=<folder>'s packages beside this check (no network, nothing permanent)
   build      GPU=1 and GPU=1 CUDNN=1, by make with the variables given, e.g. DEPS=build/deps
-  tests      tests/test_cuda_*.py with both libraries; then, alone on the GPU, test_cuda_memory.py
-             and the slow ones of test_cuda_plan.py
+  tests      tests/test_cuda_*.py with both libraries, at the same time
+  bench      bench/bench_gpu.py, short with the first library, whole and with PyTorch beside it with
+             the second; then bench/bench_layers.py: kernels that move and pool, and the layers of
+             whole networks; nothing else runs then
+  memory     test_cuda_memory.py with both, alone on the GPU, since it looks at its memory
+  slow       the slow ones of test_cuda_plan.py with both libraries
   sanitizer  compute-sanitizer's memcheck and racecheck on tests of layers, of the detector's way
-             to boxes and RoIs and of pasted masks (SANITIZER=<pytest's -k>)
-  bench      bench/bench_gpu.py with both libraries, PyTorch beside the second; then
-             bench/bench_layers.py: kernels that move and pool, and the layers of whole networks
-Tests and sanitizer run at the same time, the benchmark alone. The report is a page of markdown; it
-and the logs lie in build/gpu-check; a folder that --out names gets it and all the logs in one file.
+             to boxes and RoIs and of pasted masks (SANITIZER=<pytest's -k>), beside the slow ones
+In this order, so that what counts most is there when --limit seconds (480) are over; what has no
+time left is not begun. The report is a page of markdown; it and the logs lie in build/gpu-check; a
+folder that --out names gets it and all the logs in one file.
 Exits 1 where a step failed. Needs a Python (make's PYTHON) with numpy, pytest and cffi, of its own
 or out of WHEELS.
 """
@@ -39,7 +42,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build/gpu-check"
 SITE = FOLDER / "site"
 LIBRARIES = {"cuBLAS": FOLDER / "libdarknet.so", "cuDNN": FOLDER / "cudnn/libdarknet.so"}
-PARTS = ["wheels", "build", "tests", "sanitizer", "bench"]
+PARTS = ["wheels", "build", "tests", "bench", "memory", "slow", "sanitizer"]
+LEAST = 5  # seconds, with which a step is begun
 SANITIZER = (
     "against_cpu or two_heads_three_images or test_activations or test_mask_branch or test_pasting"
 )
@@ -56,6 +60,7 @@ class Step:
 
 
 steps: list[Step] = []
+end = float("inf")  # of all, as time.perf_counter() tells it
 
 
 def run(name: str, command: list, log: str, limit: float, understand=None, **variables) -> Step:
@@ -63,6 +68,10 @@ def run(name: str, command: list, log: str, limit: float, understand=None, **var
     step = Step(name, FOLDER / f"{log}.log")
     steps.append(step)
     start = time.perf_counter()
+    limit = min(limit, end - start)
+    if limit < LEAST:
+        step.words = "no time was left"
+        return step
     with step.log.open("w") as out:
         process = subprocess.Popen(
             [str(word) for word in command], cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
@@ -169,17 +178,17 @@ def tests(kind: str) -> None:
     workers = max(1, min(6, (os.cpu_count() or 1) // 3))
     spread = ["-n", str(workers)] if importlib.util.find_spec("xdist") else []
     log = f"tests-{kind.lower()}"
-    run(f"tests, {kind}", pytest(*spread), log, 200, tests_words, YOLOMASK_LIBRARY=LIBRARIES[kind],
+    run(f"tests, {kind}", pytest(*spread), log, 170, tests_words, YOLOMASK_LIBRARY=LIBRARIES[kind],
         YOLOMASK_PROGRAM=LIBRARIES[kind].parent / "darknet")  # fmt: skip
 
 
 def memory(kind: str) -> None:
     command = pytest(marks="slow", files="tests/test_cuda_memory.py")
-    run(f"memory, {kind}", command, f"memory-{kind.lower()}", 150, tests_words,
+    run(f"memory, {kind}", command, f"memory-{kind.lower()}", 60, tests_words,
         YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
 
 
-def plan(kind: str) -> None:
+def slow(kind: str) -> None:
     command = pytest(marks="slow", files="tests/test_cuda_plan.py")
     run(f"whole networks by the plan, {kind}", command, f"plan-{kind.lower()}", 120, tests_words,
         YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
@@ -197,7 +206,7 @@ def sanitizer(tool: str) -> None:
         return
     options = ["--tool", tool, "--report-api-errors", "no", "--error-exitcode", "9"]
     chosen = os.environ.get("SANITIZER") or SANITIZER
-    run(f"sanitizer, {tool}", [program, *options, *pytest("-k", chosen)], tool, 200,
+    run(f"sanitizer, {tool}", [program, *options, *pytest("-k", chosen)], tool, 150,
         sanitizer_words, YOLOMASK_LIBRARY=LIBRARIES["cuBLAS"])  # fmt: skip
 
 
@@ -205,16 +214,33 @@ def bench(kind: str, beside: list[str]) -> None:
     numbers = FOLDER / f"bench-{kind.lower()}.json"
     numbers.unlink(missing_ok=True)
     command = [sys.executable, "bench/bench_gpu.py", "--json", numbers, *beside]
-    step = run(f"benchmark, {kind}", command, f"bench-{kind.lower()}", 230,
+    step = run(f"benchmark, {kind}", command, f"bench-{kind.lower()}", 160,
                lambda text: bench_words(numbers), YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
     step.rows = json.loads(numbers.read_text()) if numbers.is_file() else []
 
 
 def layers(what: str, kind: str, *cfgs: str) -> None:
     command = [sys.executable, "bench/bench_layers.py", "--rounds", "20", *cfgs]
-    run(f"{what}, {kind}", command, what.replace(" ", "-"), 60,
+    run(f"{what}, {kind}", command, what.replace(" ", "-"), 30,
         lambda text: f"{len(text.splitlines())} lines in its log",
         YOLOMASK_LIBRARY=LIBRARIES[kind])  # fmt: skip
+
+
+def bench_all(built: list[str]) -> None:
+    """The parts that the last library has beside PyTorch, and few of them with the other."""
+    torch = ["--torch"] if importlib.util.find_spec("torch") else []
+    for kind in built[:-1]:
+        bench(kind, ["--parts", "forward,branch", "--inference", "1", "--limit", "30"])
+    whole = "forward,branch,images,streams,steps,training"
+    bench(built[-1], [*torch, "--parts", whole, "--limit", "150"])
+    layers("kernels", built[-1])
+    layers("layers of networks", built[-1], "cfg/yolov3.cfg", "cfg/yolomask.cfg")
+
+
+def together(jobs: list[tuple]) -> None:
+    with ThreadPoolExecutor() as pool:
+        for job in [pool.submit(step, word) for step, word in jobs]:
+            job.result()
 
 
 # ---- The report ------------------------------------------------------------------------------
@@ -304,6 +330,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="All that needs a GPU.")
     parser.add_argument("--out", type=Path, help="a file for the report, or a folder for all")
     parser.add_argument("--only", default=",".join(PARTS), help="steps, with commas between them")
+    parser.add_argument("--limit", type=float, default=480, help="seconds for all")
     parser.add_argument("--commit", default="", help="what is tested, where git does not say it")
     parser.add_argument("--nvcc", default="nvcc")
     parser.add_argument("--wheels", default="", help="a folder of wheels")
@@ -312,8 +339,10 @@ def main() -> int:
     only = options.only.split(",")
     if unknown := sorted(set(only) - set(PARTS)):
         parser.error(f"--only: {', '.join(unknown)}: not among {', '.join(PARTS)}")
+    global end
     FOLDER.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
+    end = start + options.limit
     if options.wheels and "wheels" in only:
         install_wheels(options.wheels)
     missing = [name for name in ("numpy", "pytest", "cffi") if not importlib.util.find_spec(name)]
@@ -325,24 +354,16 @@ def main() -> int:
     if "build" in only:
         build(options.variables)
     built = [kind for kind, library in LIBRARIES.items() if library.is_file()]
-    with ThreadPoolExecutor() as together:
-        jobs = [together.submit(tests, kind) for kind in built if "tests" in only]
-        if "cuBLAS" in built and "sanitizer" in only:
-            jobs += [together.submit(sanitizer, tool) for tool in ("memcheck", "racecheck")]
-        for job in jobs:
-            job.result()
-    for kind in built if "tests" in only else []:
+    if "tests" in only:
+        together([(tests, kind) for kind in built])
+    if "bench" in only and built:
+        bench_all(built)
+    for kind in built if "memory" in only else []:
         memory(kind)
-        plan(kind)
-    if "bench" in only:
-        torch = ["--torch"] if importlib.util.find_spec("torch") else []
-        for kind in built:
-            last = kind == built[-1]
-            beside = [*torch, "--limit", "200"] if last else ["--batches", "64"]
-            bench(kind, beside)
-        if built:
-            layers("kernels", built[-1])
-            layers("layers of networks", built[-1], "cfg/yolov3.cfg", "cfg/yolomask.cfg")
+    rest = [(slow, kind) for kind in built if "slow" in only]
+    if "cuBLAS" in built and "sanitizer" in only:
+        rest += [(sanitizer, tool) for tool in ("memcheck", "racecheck")]
+    together(rest)
     text = report(options, time.perf_counter() - start)
     write(options, text)
     print(text)
