@@ -8,7 +8,8 @@
  * worker until it is prepared, then to dn_stream_next.
  *
  * A network computes what it would compute without the stream: inputs are the same bytes, batches
- * are those that were submitted. The workers and their slots: stream_work.c.
+ * are those that were submitted. The workers and their slots: stream_work.c; running the network on
+ * them: stream_run.c.
  */
 #include "infer/stream.h"
 #include "core/host.h"
@@ -167,8 +168,7 @@ dn_status dn_stream_submit(dn_stream *stream, const dn_stream_image *images, int
 
 /* ---- out ---- */
 
-/* Whether batch n is there with all its inputs. The caller holds the lock. */
-static bool is_prepared(const dn_stream *stream, int64_t batch)
+bool dn_stream_is_prepared(const dn_stream *stream, int64_t batch)
 {
     const dn_stream_slot *slot = dn_stream_slot_of(stream, batch);
     return batch < stream->submitted && slot->prepared == slot->count;
@@ -178,84 +178,11 @@ static bool is_prepared(const dn_stream *stream, int64_t batch)
 dn_status dn_stream_wait(dn_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
-    while (!stream->stop && !is_prepared(stream, stream->taken))
+    while (!stream->stop && !dn_stream_is_prepared(stream, stream->taken))
         pthread_cond_wait(&stream->changed, &stream->lock);
     const dn_status status = stream->stop ? stopped() : DN_OK;
     pthread_mutex_unlock(&stream->lock);
     return status;
-}
-
-/* A result for every image that could be used, in slot->results; *count of them, and their inputs
- * side by side. */
-static dn_status gather(const dn_stream *stream, dn_stream_slot *slot, int32_t *count)
-{
-    const dn_backend *backend = stream->backend;
-    const int64_t size = dn_tensor_size(&stream->rule.shape);
-    float *to = stream->rule.elsewhere ? stream->network->input.data : slot->input;
-    *count = 0;
-    for (int32_t i = 0; i < slot->count; i++) {
-        dn_stream_item *item = &slot->items[i];
-        if (item->status != DN_OK) continue;
-        item->result = dn_alloc(sizeof *item->result);
-        if (!item->result) return DN_ERROR_MEMORY;
-        item->result->width = item->image.width;
-        item->result->height = item->image.height;
-        item->result->preprocess_ms = item->input_ms;
-        if (item->mark) DN_TRY(backend->marks->follow(item->mark));
-        float *at = to + *count * size, *from = slot->input + i * size;
-        if (at != from) DN_TRY(backend->copy(at, from, (size_t)size * sizeof *at));
-        slot->results[(*count)++] = item->result;
-    }
-    return DN_OK;
-}
-
-static dn_status run(dn_stream *stream, dn_stream_slot *slot)
-{
-    dn_network *network = stream->network;
-    const dn_tensor *input = &network->input, *shape = &stream->rule.shape;
-    int32_t count;
-    if (input->w != shape->w || input->h != shape->h)
-        return dn_fail(DN_ERROR_ARGUMENT,
-                       "the stream was made for an input of %d x %d, the network has %d x %d now",
-                       shape->w, shape->h, input->w, input->h);
-    DN_TRY(dn_network_enter(network));
-    DN_TRY(gather(stream, slot, &count));
-    if (count == 0) return DN_OK;
-    if (!network->host) DN_TRY(dn_network_set_input(network, slot->input, count));
-    return dn_flight_begin(&slot->flight, network, &stream->rule, &stream->predict, slot->results,
-                           count);
-}
-
-/* All images that could be used share what became of their pass. */
-static void settle(dn_stream_slot *slot, dn_status status)
-{
-    for (int32_t i = 0; status != DN_OK && i < slot->count; i++)
-        if (slot->items[i].status == DN_OK) dn_stream_item_fail(&slot->items[i], status);
-}
-
-static void begin(dn_stream *stream, dn_stream_slot *slot)
-{
-    slot->begun = true;
-    settle(slot, run(stream, slot));
-}
-
-/* On a device the batch behind this one, if it is prepared. */
-static void begin_next(dn_stream *stream)
-{
-    if (!stream->backend->marks) return;
-    pthread_mutex_lock(&stream->lock);
-    const bool there = !stream->stop && is_prepared(stream, stream->taken + 1);
-    pthread_mutex_unlock(&stream->lock);
-    dn_stream_slot *next = dn_stream_slot_of(stream, stream->taken + 1);
-    if (there && stream->slot_count > 1 && !next->begun) begin(stream, next);
-}
-
-static void finish(dn_stream *stream, dn_stream_slot *slot)
-{
-    if (!slot->begun) begin(stream, slot);
-    begin_next(stream);
-    settle(slot, dn_flight_end(&slot->flight));
-    slot->ended = true;
 }
 
 static dn_status hand_out(dn_stream *stream, dn_stream_item *item, dn_stream_result *out)
@@ -292,7 +219,7 @@ dn_status dn_stream_next(dn_stream *stream, dn_stream_result *out)
     }
     DN_TRY(dn_stream_wait(stream));
     dn_stream_slot *slot = dn_stream_slot_of(stream, stream->taken);
-    if (!slot->ended) finish(stream, slot);
+    if (!slot->ended) dn_stream_finish(stream, slot);
     const dn_status status = hand_out(stream, &slot->items[stream->handed], out);
     if (++stream->handed == slot->count) leave_slot(stream, slot);
     return status;

@@ -1,5 +1,5 @@
-/* A stream's ring of slots and the threads that fill them: what stream.c and stream_work.c share.
- */
+/* A stream's ring of slots, the threads that fill them and the network's passes on them: what
+ * stream.c and stream_*.c share. */
 #ifndef DN_INFER_STREAM_H
 #define DN_INFER_STREAM_H
 
@@ -75,6 +75,13 @@ void dn_stream_worker_free(const dn_stream *stream, dn_stream_worker *worker);
  * until the worker's next file. */
 dn_status dn_stream_decode(const dn_stream *stream, dn_stream_worker *worker, dn_stream_item *item,
                            dn_image *seen);
+
+/* Whether batch n is there with all its inputs. The caller holds the lock. */
+bool dn_stream_is_prepared(const dn_stream *stream, int64_t batch);
+
+/* Runs the network on the slot's prepared batch, the oldest one, where that has not begun, begins
+ * the next one where that is of use, and fills the results of this one. */
+void dn_stream_finish(dn_stream *stream, dn_stream_slot *slot);
 
 /* A thread that prepares images until the stream is stopped; `stream` is the dn_stream. */
 void *dn_stream_work(void *stream);
