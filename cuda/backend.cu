@@ -248,6 +248,7 @@ const dn_backend dn_cuda_backend = {
     cuda_accept,
     cuda_find,
     dn_cuda_detect,
+    &dn_cuda_survivor_device,
     &cuda_marks,
     cuda_synchronise,
     cuda_kernels,

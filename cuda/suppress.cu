@@ -4,8 +4,6 @@
 #include "core/memory.h"
 #include "core/network.h"
 
-#include <string.h>
-
 /* ---- kernels ---- */
 
 /* counts.found, one thread an image. */
@@ -23,19 +21,6 @@ static __global__ void count_boxes(dn_suppression d, int64_t images)
     }
 }
 
-/* Box i of an image: x0, y0, x1, y1, objectness, classes. */
-static __device__ const float *row_of(const dn_suppression *d, int32_t image, int32_t i,
-                                      int32_t *entries)
-{
-    const dn_head_boxes *head = d->heads;
-    while (i >= head->starts[image + 1] - head->starts[image]) {
-        i -= head->starts[image + 1] - head->starts[image];
-        head++;
-    }
-    *entries = head->entries;
-    return head->boxes + (int64_t)(head->starts[image] + i) * head->entries;
-}
-
 /* boxes and probs, one thread a probability. */
 static __global__ void merge(dn_suppression d, int64_t count)
 {
@@ -44,7 +29,7 @@ static __global__ void merge(dn_suppression d, int64_t count)
         const int32_t image = (int32_t)(k / d.capacity / d.classes);
         if (i >= dn_suppress_count(&d, image)) continue;
         int32_t entries;
-        const float *row = row_of(&d, image, i, &entries);
+        const float *row = dn_suppress_row(&d, image, i, &entries);
         float prob = 0.0f;
         if (c < entries - DN_YOLO_CLASSES)
             prob = row[DN_YOLO_OBJECTNESS] * row[DN_YOLO_CLASSES + c];
@@ -132,42 +117,19 @@ static __global__ void count_kept(dn_suppression d, int64_t images)
     }
 }
 
-/* survivors, one thread a box. */
-static __global__ void list(dn_suppression d, int64_t count)
-{
-    DN_GRID_STRIDE(k, count) {
-        const int32_t i = (int32_t)(k % d.capacity), image = (int32_t)(k / d.capacity);
-        if (i >= dn_suppress_count(&d, image) || d.best[k].kept == 0) continue;
-        int64_t at = 0;
-        int32_t entries;
-        for (int32_t m = 0; m < image; m++) at += d.counts[m].kept;
-        for (int32_t j = 0; j < i; j++) at += d.best[k - i + j].kept;
-        const float objectness = row_of(&d, image, i, &entries)[DN_YOLO_OBJECTNESS];
-        const float *probs = d.probs + (int64_t)image * d.classes * d.capacity + i;
-        for (int32_t c = 0; c < d.classes; c++) {
-            const float prob = probs[(int64_t)c * d.capacity];
-            const dn_survivor survivor = {i, c, prob, objectness, d.boxes[k]};
-            if (prob > 0.0f && at < d.room) d.survivors[at] = survivor;
-            at += prob > 0.0f;
-        }
-    }
-}
-
 /* ---- memory ---- */
 
-/* The staging holds the counts and, behind them, the survivors. */
 static size_t counts_bytes(const dn_suppression *d)
 {
     return ((size_t)d->images * sizeof *d->counts + 15) / 16 * 16;
 }
 
-/* Bytes of it up to so many survivors. */
-static size_t staged_bytes(const dn_suppression *d, int64_t survivors)
+size_t dn_suppress_bytes(const dn_suppression *d, int64_t survivors)
 {
     return counts_bytes(d) + (size_t)survivors * sizeof *d->survivors;
 }
 
-static void lay_out_staging(dn_suppression *d, char *base)
+void dn_suppress_lay_out(dn_suppression *d, char *base)
 {
     d->counts = (dn_image_counts *)(void *)base;
     d->survivors = (dn_survivor *)(void *)(base + counts_bytes(d));
@@ -193,7 +155,7 @@ static void lay_out_block(dn_suppression *d, char *base)
 static dn_status reserve(dn_suppressor *s, dn_suppression *d)
 {
     const size_t bytes = block_bytes(d);
-    DN_TRY(dn_staging_begin(&s->staging, staged_bytes(d, d->room)));
+    DN_TRY(dn_staging_begin(&s->staging, dn_suppress_bytes(d, d->room)));
     if (bytes > s->bytes) {
         cudaFree(s->block);
         s->block = nullptr;
@@ -201,7 +163,7 @@ static dn_status reserve(dn_suppressor *s, dn_suppression *d)
         DN_CUDA_TRY(cudaMalloc((void **)&s->block, bytes));
         s->bytes = bytes;
     }
-    lay_out_staging(d, s->staging.block);
+    dn_suppress_lay_out(d, s->staging.block);
     lay_out_block(d, s->block);
     return DN_OK;
 }
@@ -313,102 +275,4 @@ dn_status dn_suppress(const dn_network *network, const dn_pass *pass, int32_t be
     }
     if (!s->refused) *out = s;
     return DN_OK;
-}
-
-static int64_t first_kept(const dn_suppression *d)
-{
-    return (int64_t)d->images * DN_FIRST_KEPT; /* less than the room */
-}
-
-dn_status dn_suppress_list(dn_suppressor *suppressor)
-{
-    const dn_suppression *d = &suppressor->now;
-    const int64_t boxes = (int64_t)d->images * d->capacity;
-    DN_LAUNCH(list, boxes, *d, boxes);
-    DN_CUDA_TRY(cudaGetLastError());
-    suppressor->list = DN_LIST_COMES;
-    return dn_staging_bring(&suppressor->staging, 0, staged_bytes(d, first_kept(d)));
-}
-
-/* Makes room for the next pass. */
-static void grow(dn_suppressor *s, const dn_suppression *host)
-{
-    int64_t most = 0, kept = 0;
-    for (int32_t image = 0; image < host->images; image++) {
-        const int32_t found = host->counts[image].found;
-        if (found < INT32_MAX && found > most) most = found;
-        kept += host->counts[image].kept;
-    }
-    if (kept > host->room && most < kept / host->images) most = kept / host->images + 1;
-    if (most <= s->capacity) return; /* the head makes more, where the host asks it for boxes */
-    most += most / 2;
-    s->capacity = most < DN_MOST_CANDIDATES ? (int32_t)most : (int32_t)DN_MOST_CANDIDATES;
-}
-
-/* Waits for the survivors of all images; *host leads to them. Sets s->refused where there was too
- * little room. */
-static dn_status wait_for_list(dn_suppressor *s, dn_suppression *host)
-{
-    *host = s->now;
-    lay_out_staging(host, s->staging.host);
-    if (s->list == DN_LIST_THERE) return DN_OK;
-    DN_TRY(dn_staging_wait(&s->staging));
-    int64_t kept = 0;
-    bool fits = true;
-    for (int32_t image = 0; image < host->images; image++) {
-        fits = fits && host->counts[image].found <= host->capacity;
-        kept += host->counts[image].kept;
-    }
-    s->list = DN_LIST_THERE;
-    s->refused = !fits || kept > host->room;
-    if (s->refused) {
-        grow(s, host);
-        return DN_OK;
-    }
-    if (kept <= first_kept(host)) return DN_OK;
-    const size_t start = staged_bytes(host, first_kept(host));
-    DN_TRY(dn_staging_bring(&s->staging, start, staged_bytes(host, kept) - start));
-    return dn_staging_wait(&s->staging);
-}
-
-/* The image's list as dn_detect leaves it, but that boxes without a class are zeros. */
-static dn_status give(const dn_suppression *host, int32_t image, dn_detections *detections)
-{
-    const size_t row = (size_t)detections->classes * sizeof(float);
-    const dn_survivor *survivor = host->survivors;
-    float *probs;
-    for (int32_t m = 0; m < image; m++) survivor += host->counts[m].kept;
-    detections->count = 0;
-    for (int32_t i = 0; i < host->counts[image].found; i++) {
-        dn_candidate candidate = dn_candidate();
-        candidate.image = image;
-        candidate.best_class = -1;
-        DN_TRY(dn_detections_add(detections, candidate, &probs));
-        memset(probs, 0, row);
-    }
-    for (int32_t k = 0; k < host->counts[image].kept; k++, survivor++) {
-        dn_candidate *item = &detections->items[survivor->detection];
-        probs = detections->probs + (int64_t)survivor->detection * detections->classes;
-        probs[survivor->class_id] = survivor->prob;
-        item->box = survivor->box;
-        item->objectness = survivor->objectness;
-        if (item->best_class < 0 || survivor->prob > probs[item->best_class])
-            item->best_class = survivor->class_id;
-    }
-    return DN_OK;
-}
-
-dn_status dn_cuda_detect(const dn_network *network, const dn_pass *pass, int32_t before,
-                         int32_t image, dn_detections *detections, bool *done)
-{
-    dn_suppressor *suppressor;
-    dn_suppression host;
-    *done = false;
-    DN_TRY(dn_suppress(network, pass, before, &suppressor));
-    if (!suppressor) return DN_OK;
-    if (suppressor->list == DN_LIST_NONE) DN_TRY(dn_suppress_list(suppressor));
-    DN_TRY(wait_for_list(suppressor, &host));
-    if (suppressor->refused) return DN_OK;
-    *done = true;
-    return give(&host, image, detections);
 }

@@ -14,6 +14,7 @@
 
 #include "decode.h"
 
+#include "core/survivors.h"
 #include "math/suppress.h"
 
 enum {
@@ -45,13 +46,6 @@ typedef struct dn_best {
     bool roi;         /* it may become one */
 } dn_best;
 
-/* What the host gets: a box and a class that it keeps. */
-typedef struct dn_survivor {
-    int32_t detection, class_id;
-    float prob, objectness;
-    dn_box box;
-} dn_survivor;
-
 /* Pointers lead to device memory. */
 typedef struct dn_suppression {
     int32_t images, classes, capacity, head_count;
@@ -77,7 +71,9 @@ struct dn_suppressor {
     int32_t capacity; /* boxes of an image that room is made for */
     uint64_t passes;  /* the network's at which `now` was made */
     dn_list_state list;
-    bool refused; /* there was too little room */
+    bool refused;      /* there was too little room */
+    bool crowded;      /* and there cannot be enough: the last batch that was waited for */
+    int64_t most_kept; /* of a batch that was waited for */
     dn_suppression now;
 };
 
@@ -88,17 +84,38 @@ static inline __device__ int32_t dn_suppress_count(const dn_suppression *d, int3
     return found <= d->capacity ? found : 0;
 }
 
+/* Box i of an image: x0, y0, x1, y1, objectness, classes. */
+static inline __device__ const float *dn_suppress_row(const dn_suppression *d, int32_t image,
+                                                      int32_t i, int32_t *entries)
+{
+    const dn_head_boxes *head = d->heads;
+    while (i >= head->starts[image + 1] - head->starts[image]) {
+        i -= head->starts[image + 1] - head->starts[image];
+        head++;
+    }
+    *entries = head->entries;
+    return head->boxes + (int64_t)(head->starts[image] + i) * head->entries;
+}
+
+/* Counts and, behind them, survivors: bytes of both up to so many survivors, and where they are in
+ * memory that begins at `base`. */
+size_t dn_suppress_bytes(const dn_suppression *d, int64_t survivors);
+void dn_suppress_lay_out(dn_suppression *d, char *base);
+
 /* Suppresses the boxes of all images of the pass, from the heads before layer `before`, and does
  * not wait; *out = NULL where the host has to do it. */
 dn_status dn_suppress(const dn_network *network, const dn_pass *pass, int32_t before,
                       dn_suppressor **out);
 
+void dn_suppressor_free(dn_suppressor *suppressor); /* NULL is allowed */
+
+/* ---- survivors.cu ---- */
+
 /* Lists what was kept and asks for the copy. */
 dn_status dn_suppress_list(dn_suppressor *suppressor);
 
-void dn_suppressor_free(dn_suppressor *suppressor); /* NULL is allowed */
-
-/* The backend's `detect`. */
+/* The backend's `survivors` and `detect`. */
+extern const dn_survivor_device dn_cuda_survivor_device;
 dn_status dn_cuda_detect(const dn_network *network, const dn_pass *pass, int32_t before,
                          int32_t image, dn_detections *detections, bool *done);
 

@@ -40,6 +40,7 @@ enum { DN_SUM_SCRATCH = 1 << 20 };
 
 typedef struct dn_plan_device dn_plan_device;
 typedef struct dn_mask_device dn_mask_device;
+typedef struct dn_survivor_device dn_survivor_device;
 
 /* Marks in the work that threads ask a device for. */
 typedef struct dn_marks {
@@ -150,6 +151,9 @@ typedef struct dn_backend {
      * always. */
     dn_status (*detect)(const dn_network *network, const dn_pass *pass, int32_t before,
                         int32_t image, dn_detections *detections, bool *done);
+
+    /* The same for those who do not wait (survivors.h); NULL: they do. */
+    const dn_survivor_device *survivors;
 
     /* NULL: whatever is asked for is done when its function returns. */
     const dn_marks *marks;

@@ -8,10 +8,12 @@
 
 #include <string.h>
 
-dn_status dn_flight_make(dn_flight *flight, const dn_network *network, int32_t batch)
+dn_status dn_flight_make(dn_flight *flight, const dn_network *network, int32_t batch,
+                         const dn_input_rule *rule, const dn_predict_options *options)
 {
     const dn_marks *marks = network->backend->marks;
-    *flight = (dn_flight){.backend = network->backend, .device = network->device};
+    *flight = (dn_flight){
+        .backend = network->backend, .rule = rule, .options = options, .device = network->device};
     flight->lists = dn_alloc((size_t)batch * sizeof *flight->lists);
     if (!flight->lists) return DN_ERROR_MEMORY;
     return marks ? marks->make(&flight->mark) : DN_OK;
@@ -31,6 +33,7 @@ void dn_flight_free(dn_flight *flight)
     dn_free(flight->lists);
     flight->backend->free_host(flight->masks);
     if (flight->paster) flight->backend->masks->free(flight->paster);
+    if (flight->survivors) flight->backend->survivors->free(flight->survivors);
     if (flight->mark) flight->backend->marks->free(flight->mark);
     *flight = (dn_flight){0};
 }
@@ -79,16 +82,27 @@ static dn_status take_masks(const dn_flight *flight, dn_network *network, const 
     return DN_OK;
 }
 
-static dn_status find(dn_flight *flight, dn_network *network, const dn_input_rule *rule,
-                      const dn_predict_options *options, const dn_layer *layer)
+static dn_letterbox letterbox_of(const dn_flight *flight, int32_t image)
+{
+    const dn_result *result = flight->results[image];
+    return dn_input_letterbox(flight->rule, result->width, result->height);
+}
+
+static dn_status find_boxes(const dn_flight *flight, dn_network *network, const dn_layer *layer)
 {
     for (int32_t i = 0; i < flight->count; i++) {
         dn_result *result = flight->results[i];
-        const dn_letterbox letterbox = dn_input_letterbox(rule, result->width, result->height);
-        DN_TRY(dn_predict_find(network, i, &letterbox, options, result));
-        if (layer && options->masks == DN_MASKS_PROBABILITIES)
+        const dn_letterbox letterbox = letterbox_of(flight, i);
+        DN_TRY(dn_predict_find(network, i, &letterbox, flight->options, result));
+        if (layer && flight->options->masks == DN_MASKS_PROBABILITIES)
             DN_TRY(dn_masks_place(layer, i, &letterbox, result, &flight->lists[i]));
     }
+    return DN_OK;
+}
+
+static dn_status find_masks(dn_flight *flight, dn_network *network, const dn_layer *layer)
+{
+    const dn_predict_options *options = flight->options;
     if (options->masks == DN_MASKS_RLE && flight->mark)
         DN_TRY(dn_begin_strings(network, &flight->paster, options, flight->results, flight->count,
                                 &flight->strings));
@@ -98,6 +112,24 @@ static dn_status find(dn_flight *flight, dn_network *network, const dn_input_rul
     if (!layer) return DN_OK;
     return can_wait(flight, layer) ? bring_masks(flight, layer)
                                    : take_masks(flight, network, layer);
+}
+
+/* A detector's boxes, where nobody has to wait for them. */
+static dn_status ask_for_boxes(dn_flight *flight, const dn_network *network)
+{
+    const dn_survivor_device *device = flight->backend->survivors;
+    if (!device || dn_network_roialign(network) >= 0) return DN_OK;
+    return device->ask(network, &network->pass, network->layer_count, &flight->survivors,
+                       &flight->boxes);
+}
+
+static dn_status find(dn_flight *flight, dn_network *network, bool waits)
+{
+    const dn_layer *layer = dn_mask_layer_of(network);
+    if (!waits) DN_TRY(ask_for_boxes(flight, network));
+    if (flight->boxes) return DN_OK;
+    DN_TRY(find_boxes(flight, network, layer));
+    return find_masks(flight, network, layer);
 }
 
 /* What others ask the network for comes behind this pass, whichever thread it is. */
@@ -111,32 +143,59 @@ static dn_status leave_behind(dn_flight *flight, dn_network *network)
     return marks->set(network->behind);
 }
 
-dn_status dn_flight_begin(dn_flight *flight, dn_network *network, const dn_input_rule *rule,
-                          const dn_predict_options *options, dn_result **results, int32_t count)
+static void expect_nothing(dn_flight *flight)
+{
+    flight->boxes = flight->due = flight->strings = flight->flying = false;
+}
+
+static dn_status fly(dn_flight *flight, dn_network *network, bool waits)
 {
     const double start = dn_now();
-    dn_pass pass = {.batch = count,
-                    .threshold = options->threshold,
-                    .nms = options->nms,
+    dn_pass pass = {.batch = flight->count,
+                    .threshold = flight->options->threshold,
+                    .nms = flight->options->nms,
                     .goes_on = flight->mark != NULL};
-    free_lists(flight);
-    flight->results = results;
-    flight->due = flight->strings = flight->flying = false;
+    expect_nothing(flight);
     network->branch_seconds = 0.0;
-    flight->count = count;
-    memset(flight->lists, 0, (size_t)count * sizeof *flight->lists);
+    memset(flight->lists, 0, (size_t)flight->count * sizeof *flight->lists);
     dn_status status = dn_infer(network, &pass);
     const double ran = dn_now();
-    if (status == DN_OK) status = find(flight, network, rule, options, dn_mask_layer_of(network));
-    if (status == DN_OK)
-        status = leave_behind(flight, network);
-    else
+    if (status == DN_OK) status = find(flight, network, waits);
+    if (status == DN_OK) status = leave_behind(flight, network);
+    if (status != DN_OK) {
         flight->backend->synchronise(); /* its input may be written anew; the failure is told */
+        expect_nothing(flight);
+    }
     flight->network_seconds = ran - start;
     flight->find_seconds = dn_now() - ran;
-    for (int32_t i = 0; i < count; i++)
-        results[i]->branch_ms = 1e3 * network->branch_seconds / count;
+    for (int32_t i = 0; i < flight->count; i++)
+        flight->results[i]->branch_ms = 1e3 * network->branch_seconds / flight->count;
     return status;
+}
+
+dn_status dn_flight_begin(dn_flight *flight, dn_network *network, dn_result **results,
+                          int32_t count)
+{
+    free_lists(flight);
+    flight->results = results;
+    flight->count = count;
+    return fly(flight, network, false);
+}
+
+/* ---- the end ---- */
+
+static dn_status give_boxes(const dn_flight *flight, bool *again)
+{
+    const dn_survivor_device *device = flight->backend->survivors;
+    *again = !device->are_there(flight->survivors);
+    for (int32_t i = 0; i < flight->count && !*again; i++) {
+        const dn_letterbox letterbox = letterbox_of(flight, i);
+        int32_t count;
+        const dn_survivor *kept = device->of_image(flight->survivors, i, &count);
+        DN_TRY(dn_predict_list(kept, count, &flight->rule->shape, &letterbox, flight->options,
+                               flight->results[i]));
+    }
+    return DN_OK;
 }
 
 static void give_masks(const dn_flight *flight)
@@ -157,15 +216,24 @@ static dn_status take_strings(const dn_flight *flight)
     return dn_end_strings(flight->backend, flight->paster, flight->results, flight->count);
 }
 
-dn_status dn_flight_end(dn_flight *flight)
+/* What is on its way, when the mark was reached. */
+static dn_status take(dn_flight *flight, bool *again)
+{
+    if (flight->boxes) return give_boxes(flight, again);
+    if (flight->strings) return take_strings(flight);
+    if (flight->due) give_masks(flight);
+    return DN_OK;
+}
+
+dn_status dn_flight_end(dn_flight *flight, bool *again)
 {
     const double start = dn_now();
-    if (flight->flying) DN_TRY(flight->backend->marks->wait(flight->mark));
-    flight->flying = false;
+    *again = false;
+    dn_status status = flight->flying ? flight->backend->marks->wait(flight->mark) : DN_OK;
     const double there = dn_now();
-    if (flight->due) give_masks(flight);
-    const dn_status status = flight->strings ? take_strings(flight) : DN_OK;
-    flight->due = flight->strings = false;
+    if (status == DN_OK) status = take(flight, again);
+    expect_nothing(flight);
+    if (*again) return status;
     flight->network_seconds += there - start;
     flight->find_seconds += dn_now() - there;
     for (int32_t i = 0; i < flight->count; i++) {
@@ -174,4 +242,11 @@ dn_status dn_flight_end(dn_flight *flight)
     }
     free_lists(flight);
     return status;
+}
+
+dn_status dn_flight_again(dn_flight *flight, dn_network *network)
+{
+    bool again;
+    DN_TRY(fly(flight, network, true));
+    return dn_flight_end(flight, &again);
 }

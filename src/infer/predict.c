@@ -27,6 +27,20 @@ static int by_score(const void *a, const void *b)
     return left->class_id < right->class_id ? -1 : 1;
 }
 
+/* The instance of a class that a box keeps; `input` is the network's. */
+static dn_instance instance_of(const dn_survivor *kept, const dn_tensor *input,
+                               const dn_letterbox *letterbox)
+{
+    const dn_box net_box = dn_box_scale(kept->box, (float)input->w, (float)input->h);
+    return (dn_instance){
+        .class_id = kept->class_id,
+        .detection = kept->detection,
+        .score = kept->prob,
+        .objectness = kept->objectness,
+        .box = dn_letterbox_to_image(letterbox, net_box),
+    };
+}
+
 /* One instance for every probability that is left. */
 static void list_instances(const dn_network *network, const dn_letterbox *letterbox,
                            dn_instance *instances)
@@ -36,17 +50,27 @@ static void list_instances(const dn_network *network, const dn_letterbox *letter
     for (int32_t i = 0; i < found->count; i++)
         for (int32_t c = 0; c < found->classes; c++) {
             const float score = found->probs[(int64_t)i * found->classes + c];
-            if (score <= 0.0f) continue;
-            const dn_box net_box =
-                dn_box_scale(found->items[i].box, (float)network->input.w, (float)network->input.h);
-            instances[count++] = (dn_instance){
-                .class_id = c,
-                .detection = i,
-                .score = score,
-                .objectness = found->items[i].objectness,
-                .box = dn_letterbox_to_image(letterbox, net_box),
-            };
+            const dn_candidate *item = &found->items[i];
+            const dn_survivor kept = {i, c, score, item->objectness, item->box};
+            if (score > 0.0f) instances[count++] = instance_of(&kept, &network->input, letterbox);
         }
+}
+
+static dn_status make_room(int64_t count, dn_result *result)
+{
+    if (count > INT32_MAX)
+        return dn_fail(DN_ERROR_ARGUMENT, "too many instances (%lld): raise the threshold",
+                       (long long)count);
+    result->instances = dn_alloc((size_t)count * sizeof *result->instances);
+    return result->instances ? DN_OK : DN_ERROR_MEMORY;
+}
+
+/* Best first, no more than were asked for. */
+static void keep_best(int32_t count, const dn_predict_options *options, dn_result *result)
+{
+    qsort(result->instances, (size_t)count, sizeof *result->instances, by_score);
+    if (options->max_objects > 0 && count > options->max_objects) count = options->max_objects;
+    result->instance_count = count;
 }
 
 dn_status dn_predict_find(dn_network *network, int32_t image, const dn_letterbox *letterbox,
@@ -62,15 +86,20 @@ dn_status dn_predict_find(dn_network *network, int32_t image, const dn_letterbox
     int64_t count = 0;
     for (int64_t k = 0; k < (int64_t)found->count * found->classes; k++)
         count += found->probs[k] > 0.0f;
-    if (count > INT32_MAX)
-        return dn_fail(DN_ERROR_ARGUMENT, "too many instances (%lld): raise the threshold",
-                       (long long)count);
-    result->instances = dn_alloc((size_t)count * sizeof *result->instances);
-    if (!result->instances) return DN_ERROR_MEMORY;
+    DN_TRY(make_room(count, result));
     list_instances(network, letterbox, result->instances);
-    qsort(result->instances, (size_t)count, sizeof *result->instances, by_score);
-    if (options->max_objects > 0 && count > options->max_objects) count = options->max_objects;
-    result->instance_count = (int32_t)count;
+    keep_best((int32_t)count, options, result);
+    return DN_OK;
+}
+
+dn_status dn_predict_list(const dn_survivor *kept, int32_t count, const dn_tensor *input,
+                          const dn_letterbox *letterbox, const dn_predict_options *options,
+                          dn_result *result)
+{
+    DN_TRY(make_room(count, result));
+    for (int32_t k = 0; k < count; k++)
+        result->instances[k] = instance_of(&kept[k], input, letterbox);
+    keep_best(count, options, result);
     return DN_OK;
 }
 

@@ -2,7 +2,7 @@
 #ifndef DN_INFER_PREDICT_H
 #define DN_INFER_PREDICT_H
 
-#include "core/network.h"
+#include "core/survivors.h"
 #include "data/geometry.h"
 #include "layers/mask.h"
 
@@ -32,8 +32,13 @@ dn_predict_options dn_predict_defaults(const dn_predict_options *options);
 dn_status dn_predict_find(dn_network *network, int32_t image, const dn_letterbox *letterbox,
                           const dn_predict_options *options, dn_result *result);
 
-/* Lists them instead, one of each instance, jobs (instance_count), and fills mask_size and the
- * instances' mask_box. */
+/* The same of a detector, from what a device kept of the image; `input` is the network's. */
+dn_status dn_predict_list(const dn_survivor *kept, int32_t count, const dn_tensor *input,
+                          const dn_letterbox *letterbox, const dn_predict_options *options,
+                          dn_result *result);
+
+/* Lists masks instead of placing them, one of each instance, in jobs (instance_count), and fills
+ * mask_size and the instances' mask_box. */
 typedef struct dn_mask_job dn_mask_job;
 void dn_list_masks(const dn_layer *layer, int32_t image, const dn_letterbox *letterbox,
                    dn_result *result, dn_mask_job *jobs);

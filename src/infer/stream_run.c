@@ -1,19 +1,16 @@
 /* A stream's batches through its network. See stream.c.
  *
  * On a device the batch behind is begun, if it is prepared, before one is waited for, so that the
- * device has work while the host reads what it found.
+ * device has work while the host reads what it found. The slot keeps its input until then: where
+ * the device had too little room for the boxes, the batch runs once more, behind the next one.
  */
 #include "core/host.h"
 #include "core/memory.h"
 #include "infer/stream.h"
 
-/* A result for every image that could be used, in slot->results; *count of them, and their inputs
- * side by side. */
-static dn_status gather(const dn_stream *stream, dn_stream_slot *slot, int32_t *count)
+/* A result for every image that could be used, in slot->results; *count of them. */
+static dn_status make_results(dn_stream_slot *slot, int32_t *count)
 {
-    const dn_backend *backend = stream->backend;
-    const int64_t size = dn_tensor_size(&stream->rule.shape);
-    float *to = stream->rule.elsewhere ? stream->network->input.data : slot->input;
     *count = 0;
     for (int32_t i = 0; i < slot->count; i++) {
         dn_stream_item *item = &slot->items[i];
@@ -23,29 +20,56 @@ static dn_status gather(const dn_stream *stream, dn_stream_slot *slot, int32_t *
         item->result->width = item->image.width;
         item->result->height = item->image.height;
         item->result->preprocess_ms = item->input_ms;
-        if (item->mark) DN_TRY(backend->marks->follow(item->mark));
-        float *at = to + *count * size, *from = slot->input + i * size;
-        if (at != from) DN_TRY(backend->copy(at, from, (size_t)size * sizeof *at));
         slot->results[(*count)++] = item->result;
     }
     return DN_OK;
 }
 
-static dn_status run(dn_stream *stream, dn_stream_slot *slot)
+/* Makes the inputs of these `count` images, side by side, the network's. */
+static dn_status set_input(const dn_stream *stream, const dn_stream_slot *slot, int32_t count)
 {
-    dn_network *network = stream->network;
+    const dn_backend *backend = stream->backend;
+    const int64_t size = dn_tensor_size(&stream->rule.shape);
+    float *to = stream->rule.elsewhere ? stream->network->input.data : slot->input;
+    for (int32_t i = 0; i < slot->count; i++) {
+        const dn_stream_item *item = &slot->items[i];
+        if (item->status != DN_OK) continue;
+        if (item->mark) DN_TRY(backend->marks->follow(item->mark));
+        const float *from = slot->input + i * size;
+        if (to != from) DN_TRY(backend->copy(to, from, (size_t)size * sizeof *to));
+        to += size;
+    }
+    return stream->rule.elsewhere ? DN_OK
+                                  : dn_network_set_input(stream->network, slot->input, count);
+}
+
+/* Before every pass: others may have used the network. */
+static dn_status enter(const dn_stream *stream)
+{
+    const dn_network *network = stream->network;
     const dn_tensor *input = &network->input, *shape = &stream->rule.shape;
-    int32_t count;
     if (input->w != shape->w || input->h != shape->h)
         return dn_fail(DN_ERROR_ARGUMENT,
                        "the stream was made for an input of %d x %d, the network has %d x %d now",
                        shape->w, shape->h, input->w, input->h);
-    DN_TRY(dn_network_enter(network));
-    DN_TRY(gather(stream, slot, &count));
+    return dn_network_enter(network);
+}
+
+static dn_status run(const dn_stream *stream, dn_stream_slot *slot)
+{
+    int32_t count;
+    DN_TRY(enter(stream));
+    DN_TRY(make_results(slot, &count));
     if (count == 0) return DN_OK;
-    if (!network->host) DN_TRY(dn_network_set_input(network, slot->input, count));
-    return dn_flight_begin(&slot->flight, network, &stream->rule, &stream->predict, slot->results,
-                           count);
+    DN_TRY(set_input(stream, slot, count));
+    return dn_flight_begin(&slot->flight, stream->network, slot->results, count);
+}
+
+static dn_status run_again(const dn_stream *stream, dn_stream_slot *slot)
+{
+    DN_TRY(enter(stream));
+    DN_TRY(set_input(stream, slot, slot->flight.count));
+    return dn_flight_again(&slot->flight, stream->network);
 }
 
 /* All images that could be used share what became of their pass. */
@@ -74,8 +98,11 @@ static void begin_next(dn_stream *stream)
 
 void dn_stream_finish(dn_stream *stream, dn_stream_slot *slot)
 {
+    bool again;
     if (!slot->begun) begin(stream, slot);
     begin_next(stream);
-    settle(slot, dn_flight_end(&slot->flight));
+    dn_status status = dn_flight_end(&slot->flight, &again);
+    if (status == DN_OK && again) status = run_again(stream, slot);
+    settle(slot, status);
     slot->ended = true;
 }

@@ -88,7 +88,8 @@ dn_status dn_stream_slot_make(const dn_stream *stream, dn_stream_slot *slot)
     for (int32_t i = 0; marks && i < stream->batch; i++) DN_TRY(marks->make(&slot->items[i].mark));
     DN_TRY(stream->backend->alloc((size_t)floats * sizeof *slot->input, &block));
     slot->input = block;
-    return dn_flight_make(&slot->flight, stream->network, stream->batch);
+    return dn_flight_make(&slot->flight, stream->network, stream->batch, &stream->rule,
+                          &stream->predict);
 }
 
 void dn_stream_item_clear(dn_stream_item *item)

@@ -94,6 +94,13 @@ static inline void dn_host_drain_all()
     for (const dn_host_stream &stream : dn_host_every().all) dn_host_reach(stream, stream->asked);
 }
 
+/* How much this thread has asked for that is not done yet. */
+DN_HOST_EXPORT long dn_host_put_off_work()
+{
+    const std::lock_guard<std::recursive_mutex> guard(dn_host_every().lock);
+    return dn_host_own()->asked - dn_host_own()->done;
+}
+
 /* A place in a stream; none: it was never recorded. */
 struct dn_host_event {
     dn_host_stream stream;
