@@ -485,6 +485,7 @@ enum cudaDeviceAttr {
     cudaDevAttrComputeCapabilityMajor,
     cudaDevAttrComputeCapabilityMinor,
     cudaDevAttrMultiProcessorCount,
+    cudaDevAttrL2CacheSize,
     cudaDevAttrMaxSharedMemoryPerBlockOptin
 };
 
@@ -498,6 +499,7 @@ static inline cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attr
     *value = attribute == cudaDevAttrComputeCapabilityMajor   ? 9
              : attribute == cudaDevAttrComputeCapabilityMinor ? 0
              : attribute == cudaDevAttrMultiProcessorCount    ? 132
+             : attribute == cudaDevAttrL2CacheSize            ? 4096
                                                               : 227 << 10;
     return cudaSuccess;
 }
