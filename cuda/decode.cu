@@ -30,6 +30,7 @@ void dn_decode_lay_out(dn_decoding *d, char *base)
 /* starts[image + 1] = the image's boxes, one thread an image. */
 static __global__ void add_up_runs(dn_decoding d, int64_t images)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(image, images) {
         d.starts[image + 1] = dn_decode_sum(d.counts + image * d.runs, d.runs);
     }
@@ -38,6 +39,7 @@ static __global__ void add_up_runs(dn_decoding d, int64_t images)
 /* One thread: starts[image + 1] = the boxes of all images up to this one. */
 static __global__ void add_up_images(dn_decoding d, int64_t one)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(i, one) {
         int32_t sum = d.starts[0] = 0;
         for (int32_t image = 0; image < d.images; image++)
@@ -47,9 +49,9 @@ static __global__ void add_up_images(dn_decoding d, int64_t one)
 
 dn_status dn_decode_add_up(const dn_decoding *d)
 {
-    DN_LAUNCH(add_up_runs, d->images, *d, d->images);
+    DN_FOLLOW(add_up_runs, d->images, *d, d->images);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH(add_up_images, 1, *d, 1);
+    DN_FOLLOW(add_up_images, 1, *d, 1);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

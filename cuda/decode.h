@@ -124,6 +124,7 @@ static inline __device__ int32_t dn_decode_sum(const int32_t *counts, int32_t n)
 template <class Head>
 static __global__ void dn_decode_count(Head head, dn_decoding d, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const int32_t image = (int32_t)(i / d.runs), run = (int32_t)(i % d.runs);
         int32_t passed = 0;
@@ -135,6 +136,7 @@ static __global__ void dn_decode_count(Head head, dn_decoding d, int64_t count)
 
 template <class Head> static __global__ void dn_decode_list(Head head, dn_decoding d, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const int32_t image = (int32_t)(i / d.runs), run = (int32_t)(i % d.runs);
         int32_t at = d.starts[image] + dn_decode_sum(d.counts + (int64_t)image * d.runs, run);
@@ -150,6 +152,7 @@ template <class Head> static __global__ void dn_decode_list(Head head, dn_decodi
 template <class Head>
 static __global__ void dn_decode_gather(Head head, dn_decoding d, int64_t count)
 {
+    dn_await_and_release();
     const int32_t total = d.starts[d.images];
     DN_GRID_STRIDE(i, count) {
         const int32_t r = (int32_t)(i / d.entries), entry = (int32_t)(i % d.entries);
@@ -193,12 +196,12 @@ static dn_status dn_decode_start(dn_decoder *decoder, const Head *head, int32_t 
     dn_decode_lay_out(&d, decoder->staging.block);
     d.threshold = threshold;
     d.out = layer->out.data;
-    DN_LAUNCH(dn_decode_count<Head>, runs, *head, d, runs);
+    DN_FOLLOW(dn_decode_count<Head>, runs, *head, d, runs);
     DN_CUDA_TRY(cudaGetLastError());
     DN_TRY(dn_decode_add_up(&d));
-    DN_LAUNCH(dn_decode_list<Head>, runs, *head, d, runs);
+    DN_FOLLOW(dn_decode_list<Head>, runs, *head, d, runs);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH(dn_decode_gather<Head>, values, *head, d, values);
+    DN_FOLLOW(dn_decode_gather<Head>, values, *head, d, values);
     DN_CUDA_TRY(cudaGetLastError());
     decoder->now = d;
     decoder->state = DN_DECODER_FOUND;

@@ -52,6 +52,7 @@ static __device__ int32_t extras_of(const dn_suppression *d, const dn_roi *roi)
 /* extra_starts and extras, as many as there is room for: one thread a RoI, and one for the end. */
 static __global__ void list_extras(dn_suppression d, dn_roi_table table, int64_t count)
 {
+    dn_await_and_release();
     const int32_t live = table.starts[table.batch];
     DN_GRID_STRIDE(i, count) {
         const int32_t r = (int32_t)i;
@@ -76,7 +77,7 @@ dn_status dn_roi_extras_choose(dn_roi_memory *memory, const dn_suppression *d)
     const dn_roi_table *table = &memory->table;
     const int64_t count = table->capacity + 1;
     DN_TRY(reserve_extras(memory, 2 * table->capacity));
-    DN_LAUNCH(list_extras, count, *d, *table, count);
+    DN_FOLLOW(list_extras, count, *d, *table, count);
     DN_CUDA_TRY(cudaGetLastError());
     return dn_staging_bring(&memory->extras, 0, extra_bytes(table, table->extra_room));
 }

@@ -109,6 +109,7 @@ static __global__ void place_boxes(dn_roi_table table, dn_roi_map map, int32_t l
 /* starts, from the boxes, which are sorted by image; box `count` stands for the end. */
 static __global__ void find_starts(dn_roi_table table, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(r, count + 1) {
         const int32_t image = r < count ? table.rois[r].image : table.batch;
         const int32_t before = r > 0 ? table.rois[r - 1].image : -1;
@@ -135,7 +136,7 @@ dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer)
     DN_TRY(dn_staging_begin(&memory->staging, all_bytes(table)));
     memcpy(memory->staging.host, layer->rois->rois, rois_bytes(count));
     DN_TRY(dn_staging_send(&memory->staging, rois_bytes(count)));
-    DN_LAUNCH(find_starts, count + 1, *table, count);
+    DN_FOLLOW(find_starts, count + 1, *table, count);
     DN_CUDA_TRY(cudaGetLastError());
     return layer->rois->lists_extras ? dn_roi_extras_send(memory, layer->rois) : DN_OK;
 }
@@ -158,6 +159,7 @@ static __device__ int32_t rois_of(const dn_suppression *d, const dn_roi_table *t
 /* starts; the last one is -1 where an image has more boxes than there was room for. */
 static __global__ void set_starts(dn_suppression d, dn_roi_table table, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(n, count) {
         int32_t start = 0;
         bool fits = true;
@@ -181,6 +183,7 @@ static __device__ int32_t level_of(const dn_roi_rule *rule, dn_box box)
  * a box of the heads. */
 static __global__ void choose(dn_suppression d, dn_roi_table table, dn_roi_rule rule, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(k, count) {
         const int32_t i = (int32_t)(k % d.capacity), image = (int32_t)(k / d.capacity);
         const int32_t n = dn_suppress_count(&d, image);
@@ -239,9 +242,9 @@ dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, cons
     const dn_suppression *d = &suppressor->now;
     const int64_t boxes = (int64_t)d->images * d->capacity;
     DN_TRY(dn_staging_begin(&memory->staging, all_bytes(table)));
-    DN_LAUNCH(set_starts, table->batch + 1, *d, *table, table->batch + 1);
+    DN_FOLLOW(set_starts, table->batch + 1, *d, *table, table->batch + 1);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH(choose, boxes, *d, *table, rule_of(layer, pass->network), boxes);
+    DN_FOLLOW(choose, boxes, *d, *table, rule_of(layer, pass->network), boxes);
     DN_CUDA_TRY(cudaGetLastError());
     DN_TRY(dn_staging_bring(&memory->staging, 0, all_bytes(table)));
     if (layer->rois->lists_extras) DN_TRY(dn_roi_extras_choose(memory, d));

@@ -9,6 +9,7 @@
 /* counts.found, one thread an image. */
 static __global__ void count_boxes(dn_suppression d, int64_t images)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(image, images) {
         int32_t found = 0;
         bool whole = true;
@@ -24,6 +25,7 @@ static __global__ void count_boxes(dn_suppression d, int64_t images)
 /* boxes and probs, one thread a probability. */
 static __global__ void merge(dn_suppression d, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(k, count) {
         const int32_t i = (int32_t)(k % d.capacity), c = (int32_t)(k / d.capacity % d.classes);
         const int32_t image = (int32_t)(k / d.capacity / d.classes);
@@ -84,6 +86,7 @@ static __global__ void suppress(dn_suppression d, int64_t rows)
 /* best, one thread a box. */
 static __global__ void find_best(dn_suppression d, int64_t count)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(k, count) {
         const int32_t i = (int32_t)(k % d.capacity), image = (int32_t)(k / d.capacity);
         if (i >= dn_suppress_count(&d, image)) continue;
@@ -104,6 +107,7 @@ static __global__ void find_best(dn_suppression d, int64_t count)
 /* counts.kept and .rois, one thread an image. */
 static __global__ void count_kept(dn_suppression d, int64_t images)
 {
+    dn_await_and_release();
     DN_GRID_STRIDE(image, images) {
         const int32_t n = dn_suppress_count(&d, (int32_t)image);
         const dn_best *best = d.best + image * d.capacity;
@@ -209,15 +213,15 @@ static dn_status take_heads(const dn_network *network, const dn_pass *pass, int3
 static dn_status launch(const dn_suppression *d)
 {
     const int64_t boxes = (int64_t)d->images * d->capacity, rows = (int64_t)d->images * d->classes;
-    DN_LAUNCH(count_boxes, d->images, *d, d->images);
+    DN_FOLLOW(count_boxes, d->images, *d, d->images);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH(merge, boxes * d->classes, *d, boxes * d->classes);
+    DN_FOLLOW(merge, boxes * d->classes, *d, boxes * d->classes);
     DN_CUDA_TRY(cudaGetLastError());
     DN_LAUNCH_BLOCKS(suppress, rows, *d, rows);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH(find_best, boxes, *d, boxes);
+    DN_FOLLOW(find_best, boxes, *d, boxes);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH(count_kept, d->images, *d, d->images);
+    DN_FOLLOW(count_kept, d->images, *d, d->images);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

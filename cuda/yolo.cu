@@ -9,6 +9,7 @@
  */
 #include "decode.h"
 #include "head.h"
+#include "place.h"
 #include "records.h"
 
 #include "layers/yolo.h"
@@ -85,8 +86,9 @@ static void destroy(dn_layer *layer)
 static __global__ void activate(dn_yolo_head head, const float *in, float *out, int64_t count)
 {
     const int32_t plane = head.h * head.w;
+    dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
-        const int32_t entry = (int32_t)(i / plane % (DN_YOLO_CLASSES + head.classes));
+        const int32_t entry = dn_place_of(i, plane, DN_YOLO_CLASSES + head.classes).y;
         const bool size = entry == DN_YOLO_W || entry == DN_YOLO_H;
         float value = in[i];
         if (!head.new_coords && !size) value = dn_logistic(value);
@@ -184,7 +186,7 @@ static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
     dn_yolo_device *device = (dn_yolo_device *)layer->device;
     const int64_t count = pass->batch * dn_tensor_size(&layer->out);
-    DN_LAUNCH(activate, count, device->head, dn_input(layer, pass, 0)->data, layer->out.data,
+    DN_FOLLOW(activate, count, device->head, dn_input(layer, pass, 0)->data, layer->out.data,
               count);
     DN_CUDA_TRY(cudaGetLastError());
     DN_TRY(dn_decode_ahead(layer, pass));
