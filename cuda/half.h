@@ -61,6 +61,16 @@ template <class T> static __device__ inline uint32_t dn_narrow_two(float first, 
     return raw;
 }
 
+/* The larger of each. */
+template <class T> static __device__ inline uint32_t dn_most_two(uint32_t a, uint32_t b)
+{
+    T left[2], right[2];
+    memcpy(left, &a, sizeof a);
+    memcpy(right, &b, sizeof b);
+    return dn_narrow_two<T>(fmaxf(dn_wide(left[0]), dn_wide(right[0])),
+                            fmaxf(dn_wide(left[1]), dn_wide(right[1])));
+}
+
 /* Where the GPU narrows two at once and compares them so. */
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 template <> __device__ inline uint32_t dn_narrow_two<__half>(float first, float second)
@@ -79,7 +89,34 @@ template <> __device__ inline uint32_t dn_narrow_two<__nv_bfloat16>(float first,
     memcpy(&raw, &narrow, sizeof raw);
     return raw;
 }
+
+template <class T2> static __device__ inline uint32_t dn_most_pair(uint32_t a, uint32_t b)
+{
+    T2 left, right;
+    memcpy(&left, &a, sizeof a);
+    memcpy(&right, &b, sizeof b);
+    left = __hmax2(left, right);
+    memcpy(&a, &left, sizeof a);
+    return a;
+}
+
+template <> __device__ inline uint32_t dn_most_two<__half>(uint32_t a, uint32_t b)
+{
+    return dn_most_pair<__half2>(a, b);
+}
+
+template <> __device__ inline uint32_t dn_most_two<__nv_bfloat16>(uint32_t a, uint32_t b)
+{
+    return dn_most_pair<__nv_bfloat162>(a, b);
+}
 #endif
+
+template <class T> static __device__ inline uint4 dn_most_eight(uint4 a, uint4 b)
+{
+    const uint4 most = {dn_most_two<T>(a.x, b.x), dn_most_two<T>(a.y, b.y),
+                        dn_most_two<T>(a.z, b.z), dn_most_two<T>(a.w, b.w)};
+    return most;
+}
 
 template <class T> static __device__ inline void dn_store_eight(const float values[8], T *to)
 {

@@ -8,7 +8,7 @@
 #include "half_conv.h"
 
 #include "cudnn_choice.h"
-#include "half.h"
+#include "half_end.h"
 #include "place.h"
 
 static const cudnnConvolutionFwdAlgo_t ALGORITHM = CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
@@ -77,26 +77,16 @@ bool dn_half_cudnn_fits(const dn_half_conv *conv)
     return fits;
 }
 
-template <class T> static __global__ void finish(dn_half_conv conv, int64_t count)
+template <class T>
+static __global__ void finish(const __grid_constant__ dn_half_conv conv, int64_t count)
 {
-    const int32_t eights = conv.filters / 8;
     dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
-        const int64_t pixel = i / eights;
-        const int32_t channel = (int32_t)(i - pixel * eights) * 8;
-        T *out = (T *)conv.out + pixel * conv.out_pixel + channel;
-        float values[8], others[8];
-        dn_load_eight(out, values);
-        DN_UNROLL
-        for (int k = 0; k < 8; k++)
-            values[k] = dn_activate_fast(conv.activation, values[k] + conv.shift[channel + k]);
-        if (conv.add) {
-            dn_load_eight((const T *)conv.add + pixel * conv.add_pixel + channel, others);
-            DN_UNROLL
-            for (int k = 0; k < 8; k++)
-                values[k] = dn_activate_fast(conv.after_add, values[k] + others[k]);
-        }
-        dn_store_eight(values, out);
+        const dn_place at = dn_place_of(i, conv.filters / 8, 1);
+        const int32_t channel = at.x * 8;
+        float values[8];
+        dn_load_eight((const T *)conv.out + at.map * conv.out_pixel + channel, values);
+        dn_end_eight<T>(&conv, values, at.map, channel, 0);
     }
 }
 

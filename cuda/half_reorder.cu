@@ -74,12 +74,17 @@ static __global__ void copy_channels(dn_channel_copy copy, dn_half_view<T> in, d
                                      int32_t eights, int64_t count)
 {
     const int32_t first = copy.to / 8 * 8, end = copy.to + copy.count;
+    const bool whole = (copy.from - copy.to) % 8 == 0;
     dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_place at = dn_place_of(i, eights, out.w);
         const int32_t channel = first + at.x * 8;
         T *to = out.at(at.map, at.y, channel);
         const T *from = in.at(at.map, at.y, 0) + copy.from - copy.to;
+        if (whole && channel >= copy.to && channel + 8 <= end) {
+            *(uint4 *)(void *)to = *(const uint4 *)(const void *)(from + channel);
+            continue;
+        }
         for (int k = 0; k < 8; k++) {
             const int32_t c = channel + k;
             if (c >= out.c)

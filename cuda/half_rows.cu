@@ -1,29 +1,45 @@
-/* See half_rows.h. A thread makes eight channels of a pixel of the output; what a value is, is
- * computed in float by the functions of math/ where there are some. */
+/* See half_rows.h. A thread makes eight channels of a pixel of the output, or of all pixels that
+ * one becomes; what a value is, is computed in float by the functions of math/ where there are
+ * some. */
 #include "half_rows.h"
 
 #include "half_view.h"
 
 /* ---- Pools and enlargements ---- */
 
-template <class T>
+/* A window in pieces of SIDE x SIDE pixels, whose loads are on the way together; what would lie
+ * behind the window's end is its last pixel once more. */
+template <class T, int SIDE>
+static __device__ inline uint4 most_of(const dn_half_view<T> *in, const dn_eight_place *at,
+                                       dn_pool_window window)
+{
+    const uint32_t least = dn_narrow_two<T>(-FLT_MAX, -FLT_MAX);
+    uint4 most = {least, least, least, least}, found[SIDE * SIDE];
+    for (int32_t y = window.top; y < window.bottom; y += SIDE)
+        for (int32_t x = window.left; x < window.right; x += SIDE) {
+            DN_UNROLL
+            for (int k = 0; k < SIDE * SIDE; k++) {
+                const int32_t down = y + k / SIDE, right = x + k % SIDE;
+                const int32_t row = down < window.bottom ? down : window.bottom - 1;
+                found[k] = *(const uint4 *)(const void *)in->at(
+                    (int64_t)at->image * in->h + row,
+                    right < window.right ? right : window.right - 1, at->channel);
+            }
+            DN_UNROLL
+            for (int k = 0; k < SIDE * SIDE; k++) most = dn_most_eight<T>(most, found[k]);
+        }
+    return most;
+}
+
+template <class T, int SIDE>
 static __global__ void maxpool(dn_pool_geometry pool, dn_half_view<T> in, dn_half_view<T> out,
                                int64_t count)
 {
     dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const dn_eight_place at = dn_eight_place_of(&out, i);
-        const dn_pool_window window = dn_pool_window_at(&pool, at.y, at.x);
-        float most[8], values[8];
-        DN_UNROLL
-        for (int k = 0; k < 8; k++) most[k] = -FLT_MAX;
-        for (int32_t y = window.top; y < window.bottom; y++)
-            for (int32_t x = window.left; x < window.right; x++) {
-                dn_load_eight(in.at((int64_t)at.image * in.h + y, x, at.channel), values);
-                DN_UNROLL
-                for (int k = 0; k < 8; k++) most[k] = fmaxf(most[k], values[k]);
-            }
-        dn_store_eight(most, out.at(at.row, at.x, at.channel));
+        const uint4 most = most_of<T, SIDE>(&in, &at, dn_pool_window_at(&pool, at.y, at.x));
+        *(uint4 *)(void *)out.at(at.row, at.x, at.channel) = most;
     }
 }
 
@@ -32,7 +48,11 @@ static dn_status maxpool_of(const dn_pool_geometry *pool, const dn_blocked *in,
                             const dn_blocked *out, int32_t images)
 {
     const dn_half_view<T> from(in), to(out);
-    DN_FOLLOW(maxpool<T>, to.threads(images), *pool, from, to, to.threads(images));
+    const int64_t count = to.threads(images);
+    if (pool->size % 2 == 0)
+        DN_FOLLOW((maxpool<T, 2>), count, *pool, from, to, count);
+    else
+        DN_FOLLOW((maxpool<T, 3>), count, *pool, from, to, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -43,19 +63,22 @@ dn_status dn_half_maxpool(bool bf16, const dn_pool_geometry *pool, const dn_bloc
     DN_HALF_LAUNCH(bf16, maxpool, pool, in, out, images);
 }
 
+/* A thread loads a pixel's eight channels and writes all pixels that it becomes. */
 template <class T>
 static __global__ void upsample(int32_t factor, float scale, dn_half_view<T> in,
                                 dn_half_view<T> out, int64_t count)
 {
     dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
-        const dn_eight_place at = dn_eight_place_of(&out, i);
-        const int64_t row = (int64_t)at.image * in.h + at.y / factor;
+        const dn_eight_place at = dn_eight_place_of(&in, i);
         float values[8];
-        dn_load_eight(in.at(row, at.x / factor, at.channel), values);
+        dn_load_eight(in.at(at.row, at.x, at.channel), values);
         DN_UNROLL
         for (int k = 0; k < 8; k++) values[k] *= scale;
-        dn_store_eight(values, out.at(at.row, at.x, at.channel));
+        for (int32_t down = 0; down < factor; down++)
+            for (int32_t right = 0; right < factor; right++)
+                dn_store_eight(values,
+                               out.at(at.row * factor + down, at.x * factor + right, at.channel));
     }
 }
 
@@ -64,7 +87,7 @@ static dn_status upsample_of(int32_t factor, float scale, const dn_blocked *in,
                              const dn_blocked *out, int32_t images)
 {
     const dn_half_view<T> from(in), to(out);
-    DN_FOLLOW(upsample<T>, to.threads(images), factor, scale, from, to, to.threads(images));
+    DN_FOLLOW(upsample<T>, from.threads(images), factor, scale, from, to, from.threads(images));
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -124,8 +147,8 @@ static __global__ void add(float first, float second, dn_half_view<T> a, dn_half
         dn_load_eight(a.at(at.row, at.x, at.channel), left);
         dn_load_eight(b.at(at.row, at.x, at.channel), right);
         DN_UNROLL
-        for (int k = 0; k < 8; k++)
-            left[k] = dn_activate_fast(activation, first * left[k] + second * right[k]);
+        for (int k = 0; k < 8; k++) left[k] = first * left[k] + second * right[k];
+        dn_activate_all<8>(activation, left);
         dn_store_eight(left, out.at(at.row, at.x, at.channel));
     }
 }
@@ -158,8 +181,8 @@ static __global__ void scale(dn_half_view<T> scales, dn_half_view<T> map, dn_act
         dn_load_eight(map.at(at.row, at.x, at.channel), values);
         dn_load_eight(scales.at(at.image, 0, at.channel), factors);
         DN_UNROLL
-        for (int k = 0; k < 8; k++)
-            values[k] = dn_activate_fast(activation, factors[k] * values[k]);
+        for (int k = 0; k < 8; k++) values[k] *= factors[k];
+        dn_activate_all<8>(activation, values);
         dn_store_eight(values, out.at(at.row, at.x, at.channel));
     }
 }
@@ -189,8 +212,7 @@ static __global__ void activate(dn_half_view<T> in, dn_activation activation, dn
         const dn_eight_place at = dn_eight_place_of(&out, i);
         float values[8];
         dn_load_eight(in.at(at.row, at.x, at.channel), values);
-        DN_UNROLL
-        for (int k = 0; k < 8; k++) values[k] = dn_activate_fast(activation, values[k]);
+        dn_activate_all<8>(activation, values);
         dn_store_eight(values, out.at(at.row, at.x, at.channel));
     }
 }

@@ -35,7 +35,8 @@ template <class T> struct dn_half_view {
     }
 };
 
-/* Where thread i works: a row of all images', a pixel, eight channels. */
+/* Where thread i works: a row of all images', of which there are fewer than 2^31, a pixel, eight
+ * channels. */
 typedef struct dn_eight_place {
     int64_t row;
     int32_t image, y, x, channel;
@@ -49,8 +50,8 @@ static __device__ inline dn_eight_place dn_eight_place_of(const dn_half_view<T> 
     place.channel = at.x * 8;
     place.x = at.y;
     place.row = at.map;
-    place.image = (int32_t)(at.map / out->h);
-    place.y = (int32_t)(at.map - (int64_t)place.image * out->h);
+    place.image = (int32_t)((uint32_t)at.map / (uint32_t)out->h);
+    place.y = (int32_t)at.map - place.image * out->h;
     return place;
 }
 
