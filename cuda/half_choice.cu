@@ -16,7 +16,7 @@
 #ifndef DN_MEASURED_RUNS
 #define DN_MEASURED_RUNS 5
 #endif
-enum { DN_CHOICE_KEYS = 27 };
+enum { DN_CHOICE_KEYS = 28 };
 
 typedef struct dn_half_choice {
     int32_t of[DN_CHOICE_KEYS];
@@ -66,6 +66,7 @@ static void fill(const dn_half_conv *conv, int device, int32_t of[DN_CHOICE_KEYS
         conv->filters,
         conv->k,
         conv->enlargement,
+        conv->repeats,
         conv->activation,
         conv->after_add,
         conv->depthwise,

@@ -24,6 +24,7 @@ typedef struct dn_half_conv {
     int32_t filters;     /* of one group */
     int32_t enlargement; /* n: filter (y * n + x) * (filters / n^2) + f of a pixel is filter f of
                             pixel (y, x) of the n x n that it becomes; 1: none */
+    int32_t repeats; /* n: every output pixel is written as n x n beside each other; 1: as one */
     dn_activation activation, after_add;
     bool depthwise;   /* filter f reads channel f alone; groups is 1, k counts the taps */
     bool pixels_in;   /* the input is the network's, as pixels (dn_input_form) */

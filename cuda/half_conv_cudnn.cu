@@ -66,7 +66,8 @@ bool dn_half_cudnn_fits(const dn_half_conv *conv)
     const int64_t in = (int64_t)conv->h * conv->w * conv->in_pixel * conv->images;
     const int64_t out = (int64_t)conv->out_h * conv->out_w * conv->out_pixel * conv->images;
     if (conv->groups != 1 || conv->depthwise || conv->pixels_in || conv->planar_out ||
-        conv->enlargement != 1 || conv->filters % 8 != 0 || in > INT32_MAX || out > INT32_MAX)
+        conv->enlargement != 1 || conv->repeats != 1 || conv->filters % 8 != 0 || in > INT32_MAX ||
+        out > INT32_MAX)
         return false;
     cudnnHandle_t handle;
     dn_cudnn_conv c = {};

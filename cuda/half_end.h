@@ -57,6 +57,23 @@ static __device__ inline const uint4 *dn_addend_of(const dn_half_conv *p, int64_
     return (const uint4 *)(const void *)((const T *)p->add + pixel * p->add_pixel + channel);
 }
 
+/* Eight channels of a pixel to the output; to all pixels that it becomes where it is repeated. */
+template <class T>
+static __device__ inline void dn_store_pixel(const dn_half_conv *p, const float *values,
+                                             int64_t pixel, int32_t column, int32_t group)
+{
+    if (p->repeats == 1) {
+        dn_store_eight(values, dn_out_of<T>(p, pixel, column, group));
+        return;
+    }
+    const int32_t n = p->repeats, row = (int32_t)((uint32_t)pixel / (uint32_t)p->out_w);
+    const int64_t at = ((int64_t)row * p->out_w * n + (int32_t)pixel - row * p->out_w) * n;
+    T *out = (T *)p->out + at * p->out_pixel + group * p->filters + column;
+    for (int32_t down = 0; down < n; down++)
+        for (int32_t right = 0; right < n; right++)
+            dn_store_eight(values, out + ((int64_t)down * p->out_w * n + right) * p->out_pixel);
+}
+
 /* Eight channels of a pixel behind their activation: the addend, and to the output. */
 template <class T>
 static __device__ inline void dn_finish_eight(const dn_half_conv *p, float *values, int64_t pixel,
@@ -66,7 +83,7 @@ static __device__ inline void dn_finish_eight(const dn_half_conv *p, float *valu
         dn_add_eight<T>(*dn_addend_of<T>(p, pixel, group * p->filters + column), values);
         dn_activate_all<8>(p->after_add, values);
     }
-    dn_store_eight(values, dn_out_of<T>(p, pixel, column, group));
+    dn_store_pixel<T>(p, values, pixel, column, group);
 }
 
 /* From their sums. */
@@ -201,8 +218,7 @@ template <class T, class S, int ROWS> struct dn_row_end {
             for (int n = 0; n < U::PIECES; n++) {
                 const dn_piece_place at = dn_place_of_piece<S, ROWS>(unit, n);
                 if (is_there(at))
-                    dn_store_eight(values + 8 * n,
-                                   dn_out_of<T>(p, row + at.row, column + at.column, group));
+                    dn_store_pixel<T>(p, values + 8 * n, row + at.row, column + at.column, group);
             }
         }
     }

@@ -145,7 +145,7 @@ static __device__ inline void dn_first_end(const dn_half_conv *p, const dn_first
         if (p->planar_out)
             dn_store_planes(p, dn_plane_of(p, pixel + 8 * half, column + 32 * b), eight,
                             p->filters - column - 32 * b);
-        else if (p->add)
+        else if (p->add || p->repeats > 1)
             dn_finish_eight<T>(p, eight, pixel + 8 * half, column + 32 * b, 0);
         else
             dn_store_eight(eight, out + half * 8 * p->out_pixel + 32 * b);

@@ -40,7 +40,7 @@ bool dn_half_trial_make(const dn_half_conv *conv, dn_half_trial *trial)
 {
     const int64_t n = conv->images, out = n * conv->out_h * conv->out_w;
     const int32_t filters = conv->groups * conv->filters;
-    const int64_t enlarged = out * conv->enlargement * conv->enlargement;
+    const int64_t each = (int64_t)conv->enlargement * conv->repeats, enlarged = out * each * each;
     const size_t out_bytes =
         rounded(conv->planar_out ? out * filters * 4 : enlarged * conv->out_pixel * 2);
     const size_t in_bytes = rounded(n * conv->in_image * 2);

@@ -46,6 +46,7 @@ void dn_plan_fill_conv(const dn_plan *plan, const dn_step *step, dn_half_conv *c
     call->out_w = g->out_w;
     call->filters = call->depthwise ? problem->groups : problem->filters;
     call->enlargement = step->enlargement > 0 ? step->enlargement : 1;
+    call->repeats = step->repeats > 0 ? step->repeats : 1;
     call->activation = problem->activation;
     call->after_add = problem->after_add;
     call->pixels_in = problem->planar_in;

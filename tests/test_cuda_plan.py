@@ -307,6 +307,61 @@ def test_writes_into_concatenation(monkeypatch, form):
         assert forms[2] in TILES + HOPPER_TILES
 
 
+ENLARGED = """[net]
+width=20
+height=12
+channels=3
+[convolutional]
+filters=16
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters={filters}
+size=1
+activation={activation}
+[upsample]
+stride={stride}
+scale={scale}
+{last}
+"""
+BEHIND = """[convolutional]
+filters=16
+size=3
+pad=1
+activation=linear
+[route]
+layers=-1,-2
+[convolutional]
+filters=8
+size=1
+activation=leaky"""
+
+
+@pytest.mark.parametrize("form", TILES[::3] + ["rules", ""])
+@pytest.mark.parametrize(("stride", "scale"), [(2, 1), (3, 1), (2, 0.5)])
+def test_upsample_behind_convolution(monkeypatch, form, stride, scale):
+    """Where it scales nothing the convolution writes what it makes of its pixels, also as part of
+    a concatenation, and where the output is read as planes."""
+    monkeypatch.setenv("DARKNET_CUDNN", form)
+    for filters, activation, last in ((24, "mish", BEHIND), (13, "linear", "")):
+        cfg = ENLARGED.format(
+            filters=filters, activation=activation, stride=stride, scale=scale, last=last
+        )
+        plain, plan = pair(cfg, batch=2)
+        agree(plain, plan, image(plain, 2))
+        assert ("upsample" in dict(steps(plan))) == (scale != 1)
+
+
+def test_first_convolution_enlarged(monkeypatch):
+    for form in ("first 32", "128x32"):
+        monkeypatch.setenv("DARKNET_CUDNN", form)
+        cfg = FIRST.format(filters=24, stride=1, pad=1, dilation=1, last="[upsample]\n" + LAST)
+        plain, plan = pair(cfg, batch=2)
+        agree(plain, plan, image(plain, 2))
+        assert steps(plan)[0] == ("conv", form) and "upsample" not in dict(steps(plan))
+
+
 # Without what breaks the chain of steps that the device has.
 STEPS = MIXED.replace("[reorg]\nstride=1\n", "").replace("filters=30\ngroups=2", "filters=30")
 

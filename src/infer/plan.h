@@ -101,6 +101,7 @@ struct dn_step {
     dn_channel_copy copy;
     float factors[2];    /* of a sum; of an enlargement its scale */
     int32_t enlargement; /* of an upsampling, and of a convolution that is a [deconvolutional] */
+    int32_t repeats;     /* of a device's convolution with an [upsample] behind it: its stride */
     dn_pool_geometry pool;
     dn_roi_pool roi_pool;
     dn_roi_map roi_map;
@@ -180,7 +181,7 @@ dn_step *dn_plan_add_step(dn_plan *plan, const dn_step_type *type, dn_layer *lay
 typedef enum dn_way {
     DN_WAY_PLAIN,   /* on planar tensors */
     DN_WAY_BLOCKED, /* on blocked tensors */
-    DN_WAY_FUSED,   /* part of the [shortcut] or [mask] behind it */
+    DN_WAY_FUSED,   /* part of the [shortcut], [upsample] or [mask] behind it */
 } dn_way;
 
 /* What the plan knows of a layer when it makes its steps. */
@@ -196,16 +197,16 @@ bool dn_plan_fits(const dn_plan *plan, const dn_layer *layer);
 /* Whether the form always pays; else only where an input is blocked already. */
 bool dn_plan_is_convolution(const dn_layer *layer);
 
-/* The convolution that can be part of the [shortcut] or [mask] `layer`: the one before it, or
- * before the [dropout] before a [shortcut]; -1: none. */
+/* The convolution that can be part of the [shortcut], [mask] or, on devices, [upsample] `layer`:
+ * the one before it, or before the [dropout] before a [shortcut]; -1: none. */
 int32_t dn_plan_fusable(const dn_plan *plan, const dn_layer *layer);
 
 /* The steps of a blocked layer. *wrote_planar: it made the planar output, not the blocked one. */
 void dn_plan_emit(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer, bool *wrote_planar);
 
-/* A convolution, with the [shortcut] behind it or NULL. */
+/* A convolution, with the [shortcut] or [upsample] behind it or NULL. */
 void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
-                       dn_layer *shortcut, bool *wrote_planar);
+                       dn_layer *behind, bool *wrote_planar);
 /* A [deconvolutional] whose taps do not overlap; on devices, a convolution of 1 x 1 whose filters
  * are pixels, too. */
 void dn_plan_emit_deconv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,

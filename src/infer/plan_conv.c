@@ -1,9 +1,11 @@
 /* Convolutions of the plan: which form, their steps. See plan.h. */
 #include "core/memory.h"
+#include "infer/layer_types.h"
 #include "infer/plan.h"
 #include "layers/convolutional.h"
 #include "layers/deconvolutional.h"
 #include "layers/shortcut.h"
+#include "layers/upsample.h"
 
 #include <math.h>
 #include <string.h>
@@ -112,18 +114,20 @@ bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer)
 }
 
 void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
-                       dn_layer *shortcut, bool *wrote_planar)
+                       dn_layer *behind, bool *wrote_planar)
 {
-    dn_layer *last = shortcut ? shortcut : layer;
+    const dn_layer *shortcut = behind && behind->type == &dn_shortcut_layer ? behind : NULL;
+    dn_layer *last = behind ? behind : layer;
     const dn_plan_layer *of = &layers[last->index];
     dn_step *step = dn_plan_add_step(plan, &dn_step_conv, last);
     dn_conv_problem *problem = &step->call.problem;
     *problem = problem_of(plan, layer, shortcut);
     problem->planar_in = dn_plan_conv_reads_planar(plan, layer);
-    problem->planar_out = of->needs_planar && !of->needs_blocked && !shortcut;
+    problem->planar_out = of->needs_planar && !of->needs_blocked && !behind;
     if (problem->planar_out && !has_form(plan, problem)) problem->planar_out = false;
     if (!plan->device) step->form = choose(plan, problem);
     step->first_layer = layer->index;
+    if (behind && !shortcut) step->repeats = ((const dn_upsample_options *)behind->options)->stride;
     step->own_reads[0] = layer->inputs[0];
     step->own_reads[1] = shortcut ? shortcut->inputs[1] : -1;
     step->read_count = shortcut ? 2 : 1;

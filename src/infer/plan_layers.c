@@ -35,9 +35,19 @@ static bool is_sum_of_two(const dn_plan *plan, const dn_layer *layer)
     return other->c == out->c && other->h == out->h && other->w == out->w;
 }
 
+static bool repeats_convolution(const dn_plan *plan, const dn_layer *layer)
+{
+    const dn_upsample_options *o = layer->options;
+    return plan->device && o->stride > 0 && o->scale == 1.0f && layer->index > 0 &&
+           layer->inputs[0] == layer->index - 1 &&
+           plan->network->layers[layer->index - 1].type == &dn_convolutional_layer;
+}
+
 int32_t dn_plan_fusable(const dn_plan *plan, const dn_layer *layer)
 {
     if (layer->type == &dn_mask_layer) return layer->inputs[0];
+    if (layer->type == &dn_upsample_layer)
+        return repeats_convolution(plan, layer) ? layer->index - 1 : -1;
     if (layer->type != &dn_shortcut_layer) return -1;
     const dn_shortcut_options *o = layer->options;
     int32_t before = layer->index - 1;
@@ -148,7 +158,11 @@ static void emit_upsample(dn_plan *plan, const dn_plan_layer *layers, dn_layer *
                           bool *wrote_planar)
 {
     const dn_upsample_options *o = layer->options;
-    (void)layers, (void)wrote_planar;
+    if (layer->index > 0 && layers[layer->index - 1].way == DN_WAY_FUSED) {
+        dn_plan_emit_conv(plan, layers, &plan->network->layers[layer->index - 1], layer,
+                          wrote_planar);
+        return;
+    }
     dn_step *step = add_step(plan, &dn_step_upsample, layer, 1);
     step->enlargement = o->stride;
     step->factors[0] = o->scale;
