@@ -216,7 +216,7 @@ static __device__ inline void dn_hopper_join(const dn_half_conv *p, const dn_hop
                           tile->column + i % ACROSS * DN_END_COLUMNS, tile->group);
         __syncwarp();
     }
-    dn_meet_cluster(); /* nobody reads this block's part any more */
+    dn_leave_cluster(); /* nobody reads this block's part any more */
 }
 
 /* Grid: tiles of rows, tiles of columns of all groups, parts of the sum. */
@@ -251,9 +251,9 @@ static dn_status dn_hopper_launch(const dn_half_conv *conv, int32_t splits,
 }
 
 /* The list of a type: half_hopper_fp16.cu and half_hopper_bf16.cu make one each. Stages: two or
- * three blocks fit a processor but of the tiles of 256 columns. */
-#define DN_HOPPER(T, rows, columns, stages, left)                                                  \
-    {"w" #rows "x" #columns,                                                                       \
+ * three blocks fit a processor but of the largest tiles, which leave 60 KB of it as cache. */
+#define DN_HOPPER(T, name, rows, columns, stages, left)                                            \
+    {name,                                                                                         \
      rows,                                                                                         \
      columns,                                                                                      \
      dn_hopper_shape<rows, columns, stages, left>::WARPS,                                          \
@@ -263,10 +263,11 @@ static dn_status dn_hopper_launch(const dn_half_conv *conv, int32_t splits,
 
 #define DN_HOPPER_TILES(T, type)                                                                   \
     static const dn_half_tile tiles_##type[] = {                                                   \
-        DN_HOPPER(T, 64, 64, 6, 0),   DN_HOPPER(T, 64, 128, 4, 0), DN_HOPPER(T, 64, 256, 4, 1),    \
-        DN_HOPPER(T, 128, 32, 3, 0),  DN_HOPPER(T, 128, 64, 3, 0), DN_HOPPER(T, 128, 128, 3, 0),   \
-        DN_HOPPER(T, 128, 256, 4, 1),                                                              \
+        DN_HOPPER(T, "w64x64", 64, 64, 6, 0),     DN_HOPPER(T, "w64x128", 64, 128, 4, 0),          \
+        DN_HOPPER(T, "w64x256", 64, 256, 4, 1),   DN_HOPPER(T, "w128x32", 128, 32, 3, 0),          \
+        DN_HOPPER(T, "w128x64", 128, 64, 3, 0),   DN_HOPPER(T, "w128x128", 128, 128, 3, 0),        \
+        DN_HOPPER(T, "w128x256", 128, 256, 4, 1), DN_HOPPER(T, "w256x128", 256, 128, 4, 1),        \
     };                                                                                             \
-    const dn_half_tiles dn_half_hopper_##type = {7, tiles_##type};
+    const dn_half_tiles dn_half_hopper_##type = {8, tiles_##type};
 
 #endif

@@ -41,21 +41,30 @@ static double cost_of(const dn_half_tile *tile, int64_t blocks, int64_t share, i
     return (busy > waits ? busy : waits) + 1500.0 + joins;
 }
 
-/* Those of a tile by warpgroups: a processor does 1600 products a cycle and copies 64 bytes; as
- * many blocks as fit its shared memory run at once, and what does not overlap, a block's begin and
- * end, takes 3000, of several at once some more. A cluster's parts are added by all of it. */
-static double hopper_cost_of(const dn_half_tile *tile, int64_t blocks, int64_t share,
+/* Bytes that a block copies for a slab: of neighbouring taps the rows are in the cache for the most
+ * part (half_slabs.h). */
+static double slab_bytes(const dn_half_conv *conv, const dn_half_tile *tile)
+{
+    const bool kept = conv->size > 1 && conv->c % 64 == 0;
+    return 128.0 * ((kept ? 0.5 : 1.0) * tile->rows + tile->columns);
+}
+
+/* Those of a tile by warpgroups: a processor does 1600 products a cycle and copies 64 bytes, but
+ * all together no more than 28 each; as many blocks as fit its shared memory run at once, and what
+ * does not overlap, a block's begin and end, takes 3000, of several at once some more. A cluster's
+ * parts are added by all of it. */
+static double hopper_cost_of(const dn_half_tile *tile, double bytes, int64_t blocks, int64_t share,
                              int32_t splits, const dn_gpu *gpu)
 {
     const double products = (double)tile->rows * tile->columns;
-    const int64_t fit = divided_up(gpu->shared, (int64_t)tile->shared + 1024);
-    const int64_t at_once = fit > 1 ? fit - 1 : 1;
-    const int64_t rounds = divided_up(blocks, gpu->processors * at_once);
+    const int64_t fit = gpu->shared / ((int64_t)tile->shared + 1024);
+    const int64_t rounds = divided_up(blocks, gpu->processors * (fit > 1 ? fit : 1));
     const int64_t of_each = divided_up(blocks, gpu->processors);
-    const double multiplied = products * 64.0 / 1600.0;
-    const double copied = (double)(tile->rows + tile->columns) * 128.0 / 64.0;
-    const double slab = multiplied > copied ? multiplied : copied;
-    const double busy = (double)(of_each * share) * slab;
+    const double own =
+        products * 64.0 / 1600.0 > bytes / 64.0 ? products * 64.0 / 1600.0 : bytes / 64.0;
+    const double together = bytes / 28.0 * (double)blocks / gpu->processors;
+    const double alone = own * (double)of_each;
+    const double busy = (double)share * (together > alone ? together : alone);
     const double waits = 500.0 * (double)(rounds * share);
     const double ends = 3000.0 * (double)rounds + products / 16.0 * (double)of_each;
     const double joins = splits > 1 ? 1500.0 + products / 32.0 : 0.0;
@@ -89,7 +98,8 @@ static bool weigh(const dn_half_conv *conv, int32_t t, int32_t splits, const dn_
     candidate->form.tile = t;
     candidate->form.splits = splits;
     candidate->hopper = tile->hopper;
-    candidate->cost = tile->hopper ? hopper_cost_of(tile, tiles * splits, share, splits, gpu)
+    candidate->cost = tile->hopper ? hopper_cost_of(tile, slab_bytes(conv, tile), tiles * splits,
+                                                    share, splits, gpu)
                                    : cost_of(tile, tiles * splits, share, splits, gpu);
     return true;
 }

@@ -9,14 +9,20 @@
 
 /* 16 bytes into shared memory, or as many zeros and `from` is not read, wherever it points;
  * committed and waited for as cuda_pipeline.h says, whose own call branches where zeros are asked.
- */
+ * KEPT: through the cache of the processor, for what it reads again soon. */
+template <bool KEPT>
 static __device__ inline void dn_copy_piece(void *to, const void *from, bool there)
 {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                     (unsigned)__cvta_generic_to_shared(to)),
-                 "l"(from), "r"(there ? 16 : 0)
-                 : "memory");
+    const unsigned place = (unsigned)__cvta_generic_to_shared(to), bytes = there ? 16 : 0;
+    if (KEPT)
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from),
+                     "r"(bytes)
+                     : "memory");
+    else
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from),
+                     "r"(bytes)
+                     : "memory");
 #else
     __pipeline_memcpy_async(to, from, 16, there ? 0 : 16);
 #endif
@@ -27,26 +33,60 @@ typedef struct dn_tap {
     int32_t c, x, y;
 } dn_tap;
 
-static __device__ inline dn_tap dn_tap_at(const dn_half_conv *p, int32_t piece)
+/* Slabs go through the sum as its values lie, tap after tap; but where a tap has whole slabs of
+ * channels, through all taps with a slab of them and then with the next: neighbouring taps read
+ * nearly the same pixels, which are then still in the processor's cache. */
+template <class S> static __device__ inline bool dn_taps_first(const dn_half_conv *p)
 {
-    const int32_t pieces = p->c / 8, tap = piece / pieces;
+    return p->c % S::SLAB == 0;
+}
+
+/* Piece `piece` of a slab. */
+template <class S>
+static __device__ inline dn_tap dn_tap_at(const dn_half_conv *p, int32_t slab, int32_t piece)
+{
+    const int32_t taps = p->size * p->size, pieces = p->c / 8;
+    int32_t tap = 0;
     dn_tap at;
-    at.c = (piece - tap * pieces) * 8;
+    if (dn_taps_first<S>(p)) {
+        tap = slab % taps;
+        at.c = slab / taps * S::SLAB + piece * 8;
+    } else {
+        const int32_t number = slab * S::PIECES + piece;
+        tap = number / pieces;
+        at.c = (number - tap * pieces) * 8;
+    }
     at.y = tap / p->size;
     at.x = tap - at.y * p->size;
     return at;
 }
 
-/* Some values on. */
-static __device__ inline void dn_tap_advance(const dn_half_conv *p, dn_tap *at, int32_t values)
+/* One slab on. */
+template <class S> static __device__ inline void dn_tap_advance(const dn_half_conv *p, dn_tap *at)
 {
-    at->c += values;
+    if (dn_taps_first<S>(p)) {
+        if (++at->x < p->size) return;
+        at->x = 0;
+        if (++at->y < p->size) return;
+        at->y = 0;
+        at->c += S::SLAB;
+        return;
+    }
+    at->c += S::SLAB;
     while (at->c >= p->c) {
         at->c -= p->c;
         if (++at->x < p->size) continue;
         at->x = 0;
         at->y++;
     }
+}
+
+/* The same of a piece of weights, whose place in the sum is k. */
+template <class S> static __device__ inline int32_t dn_k_behind(const dn_half_conv *p, int32_t k)
+{
+    if (!dn_taps_first<S>(p)) return k + S::SLAB;
+    k += p->c;
+    return k < p->k ? k : k - p->k + S::SLAB; /* the first tap's next channels */
 }
 
 /* The window of an output pixel in the input: its first row and column, and its image. */
@@ -111,7 +151,8 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
         : p(conv), copier(copier_), group(group_), first_column(column), tap()
     {
         k_of_rows = k_of_columns = slab * S::SLAB + piece() * 8;
-        if (!PIXELS) tap = dn_tap_at(p, k_of_rows / 8);
+        if (!PIXELS) tap = dn_tap_at<S>(p, slab, piece());
+        if (dn_taps_first<S>(p)) k_of_columns = (tap.y * p->size + tap.x) * p->c + tap.c;
         DN_UNROLL
         for (int i = 0; i < S::PIECES_OF_ROWS; i++) {
             dn_window window = dn_window_of(p, first_row + row_of(i));
@@ -156,10 +197,10 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
             }
             const bool there = (uint32_t)(windows[i].y + down) < (uint32_t)p->h &&
                                (uint32_t)(windows[i].x + right) < (uint32_t)p->w;
-            dn_copy_piece(to + place_of(i), in + (windows[i].image + moved), there);
+            dn_copy_piece<true>(to + place_of(i), in + (windows[i].image + moved), there);
         }
         k_of_rows += S::SLAB;
-        if (!PIXELS) dn_tap_advance(p, &tap, S::SLAB);
+        if (!PIXELS) dn_tap_advance<S>(p, &tap);
     }
 
     /* The columns' next slab into a stage. */
@@ -173,9 +214,9 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
         for (int i = 0; i < S::PIECES_OF_COLUMNS; i++) {
             const int row = row_of(i);
             if (S::COLUMNS % STEP != 0 && row >= S::COLUMNS) break;
-            dn_copy_piece(to + place_of(i), from + (int64_t)i * STEP * p->k, row < left);
+            dn_copy_piece<false>(to + place_of(i), from + (int64_t)i * STEP * p->k, row < left);
         }
-        k_of_columns += S::SLAB;
+        k_of_columns = dn_k_behind<S>(p, k_of_columns);
     }
 
     /* The next slab of both into a stage. */

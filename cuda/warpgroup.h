@@ -165,6 +165,12 @@ static __device__ inline void dn_meet_cluster()
     asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
 
+/* The same for who ends and has only read of the other blocks. */
+static __device__ inline void dn_leave_cluster()
+{
+    asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait;" ::: "memory");
+}
+
 /* The same place in the shared memory of another block of the cluster. */
 static __device__ inline const float *dn_of_block(const float *own, uint32_t block)
 {

@@ -108,7 +108,12 @@ template <typename Kernel> static inline void dn_host_threads(Kernel kernel)
 /* ---- Blocks whose threads meet ---- */
 
 /* Threads of a block, blocks of a cluster, bytes of a block's shared memory. */
-enum { DN_HOST_THREADS = 8, DN_HOST_BLOCKS = 8, DN_HOST_SHARED = 1 << 18, DN_HOST_STACK = 1 << 18 };
+enum {
+    DN_HOST_THREADS = 16,
+    DN_HOST_BLOCKS = 8,
+    DN_HOST_SHARED = 1 << 18,
+    DN_HOST_STACK = 1 << 18
+};
 
 /* A piece of 16 bytes on its way into shared memory, whose last `zeros` are 0 (cuda_pipeline.h). */
 struct dn_host_copy {

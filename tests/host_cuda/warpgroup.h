@@ -103,6 +103,11 @@ static inline void dn_meet_cluster()
     dn_host_meet(DN_HOST_CLUSTER);
 }
 
+static inline void dn_leave_cluster()
+{
+    dn_meet_cluster();
+}
+
 static inline const float *dn_of_block(const float *own, uint32_t block)
 {
     const char *at = static_cast<const char *>(static_cast<const void *>(own));
