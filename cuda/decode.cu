@@ -15,7 +15,8 @@ static int32_t first_boxes(const dn_decoding *d)
 
 size_t dn_decode_bytes(const dn_decoding *d)
 {
-    const size_t numbers = (size_t)d->images * (size_t)d->runs + (size_t)d->capacity;
+    const size_t places = (size_t)d->slots * (size_t)d->h * (size_t)d->w;
+    const size_t numbers = (size_t)d->images * (1 + places);
     return boxes_end(d, d->capacity) + numbers * sizeof(int32_t);
 }
 
@@ -23,37 +24,8 @@ void dn_decode_lay_out(dn_decoding *d, char *base)
 {
     d->starts = (int32_t *)(void *)base;
     d->boxes = (float *)(void *)(base + boxes_end(d, 0));
-    d->counts = (int32_t *)(void *)(base + boxes_end(d, d->capacity));
-    d->found = d->counts + (size_t)d->images * (size_t)d->runs;
-}
-
-/* starts[image + 1] = the image's boxes, one thread an image. */
-static __global__ void add_up_runs(dn_decoding d, int64_t images)
-{
-    dn_await_and_release();
-    DN_GRID_STRIDE(image, images) {
-        d.starts[image + 1] = dn_decode_sum(d.counts + image * d.runs, d.runs);
-    }
-}
-
-/* One thread: starts[image + 1] = the boxes of all images up to this one. */
-static __global__ void add_up_images(dn_decoding d, int64_t one)
-{
-    dn_await_and_release();
-    DN_GRID_STRIDE(i, one) {
-        int32_t sum = d.starts[0] = 0;
-        for (int32_t image = 0; image < d.images; image++)
-            d.starts[image + 1] = sum += d.starts[image + 1];
-    }
-}
-
-dn_status dn_decode_add_up(const dn_decoding *d)
-{
-    DN_FOLLOW(add_up_runs, d->images, *d, d->images);
-    DN_CUDA_TRY(cudaGetLastError());
-    DN_FOLLOW(add_up_images, 1, *d, 1);
-    DN_CUDA_TRY(cudaGetLastError());
-    return DN_OK;
+    d->totals = (int32_t *)(void *)(base + boxes_end(d, d->capacity));
+    d->found = d->totals + d->images;
 }
 
 /* The last decoding's arrays as the host has them. */

@@ -9,10 +9,6 @@
 
 #include "half.h"
 
-#ifndef DN_WARP
-#define DN_WARP 32
-#endif
-
 /* Threads of a cell, and cells that each of them works on; both of a block. */
 static constexpr int DN_ADDING = 8, DN_CELLS = 4;
 static constexpr int DN_MASK_THREADS = DN_ADDING * DN_WARP, DN_MASK_CELLS = DN_CELLS * DN_WARP;

@@ -11,10 +11,6 @@
 #include "half.h"
 #include "place.h"
 
-#ifndef DN_WARP
-#define DN_WARP 32
-#endif
-
 /* Bins of a block; its threads; cells of an axis that two points touch at most. */
 static constexpr int DN_BINS = 16, DN_BIN_THREADS = 6 * DN_WARP, DN_TOUCHED = 4;
 

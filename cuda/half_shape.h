@@ -11,10 +11,6 @@
 
 #include <mma.h>
 
-#ifndef DN_WARP
-#define DN_WARP 32
-#endif
-
 /* SLAB values of the sum at a time, in rows of PITCH, whose start moves through the banks. */
 enum { DN_SLAB = 32, DN_PITCH = DN_SLAB + 8, DN_PIECES = DN_SLAB / 8, DN_FRAGMENT = 16 };
 

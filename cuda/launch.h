@@ -19,6 +19,11 @@
 /* Threads of a block: a multiple of the warp's 32 that fills an SM of every architecture. */
 enum { DN_BLOCK = 256 };
 
+/* Threads of a warp; where kernels run on the CPU it is one thread (tests/host_cuda). */
+#ifndef DN_WARP
+#define DN_WARP 32
+#endif
+
 /* Enough blocks for the largest GPU; what is left over is strided. */
 enum { DN_MOST_BLOCKS = 1 << 16 };
 
