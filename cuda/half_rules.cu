@@ -111,14 +111,14 @@ static int by_cost(const void *a, const void *b)
     return (left->cost > right->cost) - (left->cost < right->cost);
 }
 
-/* Behind the cheapest the next ones are of both families in turns, so that the best of both are
- * measured. `list` is sorted; what is not measured stays where it is. */
+/* The fourth, the eighth ... of those that are measured are of the other family than the cheapest,
+ * if it has so many: the best of both are measured. `list` is sorted. */
 static void mix(dn_half_candidate list[DN_HALF_FORMS], int32_t count)
 {
-    for (int32_t i = 1; i < count && i < DN_MEASURED_FORMS; i++) {
+    for (int32_t i = 3; i < count && i < DN_MEASURED_FORMS; i += 4) {
         int32_t next = i;
-        while (next < count && list[next].hopper == list[i - 1].hopper) next++;
-        if (next == count || next == i) continue;
+        while (next < count && list[next].hopper == list[0].hopper) next++;
+        if (next == count) return;
         const dn_half_candidate moved = list[next];
         for (; next > i; next--) list[next] = list[next - 1];
         list[i] = moved;
