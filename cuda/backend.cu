@@ -118,6 +118,12 @@ static dn_status cuda_copy_in(void *block, const void *host, size_t bytes)
     return DN_OK;
 }
 
+static dn_status cuda_send(void *block, const void *host, size_t bytes)
+{
+    DN_CUDA_TRY(cudaMemcpyAsync(block, host, bytes, cudaMemcpyHostToDevice));
+    return DN_OK;
+}
+
 static dn_status cuda_copy_out(void *host, const void *block, size_t bytes)
 {
     DN_CUDA_TRY(cudaMemcpy(host, block, bytes, cudaMemcpyDeviceToHost));
@@ -237,6 +243,7 @@ const dn_backend dn_cuda_backend = {
     cuda_alloc_host,
     cuda_free_host,
     cuda_copy_in,
+    cuda_send,
     cuda_copy_out,
     cuda_zero,
     cuda_bring,

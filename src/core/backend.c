@@ -79,6 +79,7 @@ const dn_backend dn_cpu_backend = {
     .alloc_host = cpu_alloc,
     .free_host = dn_free,
     .copy_in = cpu_copy,
+    .send = cpu_copy,
     .copy_out = cpu_copy,
     .zero = cpu_zero,
     .bring = cpu_copy,

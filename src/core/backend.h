@@ -115,6 +115,10 @@ typedef struct dn_backend {
 
     /* From and to host memory. copy_out waits until its values are there. */
     dn_status (*copy_in)(void *block, const void *host, size_t bytes);
+
+    /* copy_in from memory of alloc_host that is not waited for: it stays as it is until a mark
+     * behind. */
+    dn_status (*send)(void *block, const void *host, size_t bytes);
     dn_status (*copy_out)(void *host, const void *block, size_t bytes);
     dn_status (*zero)(void *block, size_t bytes);
 

@@ -298,6 +298,11 @@ void dn_input_scratch_free(const dn_backend *backend, dn_input_scratch *scratch)
 {
     backend->free_host(scratch->floats);
     backend->free(scratch->pixels);
+    for (int32_t k = 0; k < DN_CHUNKS && scratch->sent[k]; k++) {
+        backend->marks->wait(scratch->sent[k]);
+        backend->marks->free(scratch->sent[k]);
+    }
+    backend->free_host(scratch->chunks);
     *scratch = (dn_input_scratch){0};
 }
 

@@ -10,6 +10,8 @@
 #include "infer/forward.h"
 #include "infer/plan.h"
 
+#include <string.h>
+
 dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_options *options)
 {
     return (dn_input_rule){
@@ -79,6 +81,36 @@ static bool fits_device(const dn_input_rule *rule, size_t bytes)
     return rule->backend->letterbox && bytes <= 2 * input;
 }
 
+static dn_status reserve_chunks(const dn_backend *backend, dn_input_scratch *scratch)
+{
+    void *memory;
+    for (int32_t k = 0; k < DN_CHUNKS; k++)
+        if (!scratch->sent[k]) DN_TRY(backend->marks->make(&scratch->sent[k]));
+    if (scratch->chunks) return DN_OK;
+    DN_TRY(backend->alloc_host((size_t)DN_CHUNKS * DN_CHUNK, &memory));
+    scratch->chunks = memory;
+    return DN_OK;
+}
+
+/* To a block of a device, from memory of the host that may change behind this. A chunk travels
+ * while the next one is copied. */
+static dn_status send_bytes(const dn_backend *backend, dn_input_scratch *scratch, void *block,
+                            const void *host, size_t bytes)
+{
+    DN_TRY(reserve_chunks(backend, scratch));
+    for (size_t at = 0; at < bytes; at += DN_CHUNK) {
+        const size_t some = bytes - at < DN_CHUNK ? bytes - at : DN_CHUNK;
+        void *mark = scratch->sent[scratch->chunk];
+        uint8_t *chunk = scratch->chunks + (size_t)scratch->chunk * DN_CHUNK;
+        scratch->chunk = (scratch->chunk + 1) % DN_CHUNKS;
+        DN_TRY(backend->marks->wait(mark));
+        memcpy(chunk, (const uint8_t *)host + at, some);
+        DN_TRY(backend->send((uint8_t *)block + at, chunk, some));
+        DN_TRY(backend->marks->set(mark));
+    }
+    return DN_OK;
+}
+
 /* Of planar floats on the device. */
 static dn_status to_pixels(const dn_input_rule *rule, const float *planar, int32_t count,
                            float *out)
@@ -97,7 +129,7 @@ static dn_status send_floats(const dn_input_rule *rule, dn_input_scratch *scratc
     if (rule->form == DN_INPUT_PLANAR) return backend->copy_in(out, floats, bytes);
     DN_TRY(dn_input_reserve(backend, scratch, bytes));
     float *planar = (float *)(void *)scratch->pixels;
-    DN_TRY(backend->copy_in(planar, floats, bytes));
+    DN_TRY(send_bytes(backend, scratch, planar, floats, bytes));
     return to_pixels(rule, planar, count, out);
 }
 
@@ -111,7 +143,7 @@ static dn_status make_on_device(const dn_input_rule *rule, dn_input_scratch *scr
         return backend->letterbox(image->data, letterbox, rule->bgr, rule->form, out);
     if (fits_device(rule, bytes)) {
         DN_TRY(dn_input_reserve(backend, scratch, bytes));
-        DN_TRY(backend->copy_in(scratch->pixels, image->data, bytes));
+        DN_TRY(send_bytes(backend, scratch, scratch->pixels, image->data, bytes));
         return backend->letterbox(scratch->pixels, letterbox, false, rule->form, out);
     }
     DN_TRY(reserve_floats(backend, scratch, (int64_t)size));
