@@ -239,23 +239,34 @@ def test_predict_without_keep_all():
     assert cuda.layer(0).out == ffi.NULL and cuda.layer(0).live == 1
 
 
+def forward_there(net: Net, values: np.ndarray, device: str) -> np.ndarray:
+    """The last layer's output for values that lie on the device."""
+    array = GpuArray.copy_of(values.reshape(len(values), 3, -1), device)
+    data = ffi.cast("float *", array.__cuda_array_interface__["data"][0])
+    check(lib.dn_network_forward(net.handle, data, len(values), 0))
+    return net.output(-1)
+
+
 @pytest.mark.parametrize("precision", ["DEFAULT", "FP16", "BF16"])
 def test_input_that_lies_on_the_device(precision):
     precision = getattr(lib, f"DN_PRECISION_{precision}")
     net, values = Net(DETECTOR, device=b"cuda", batch=2, precision=precision), pictures(2)
     wanted = net.forward(values)
     assert not np.array_equal(net.forward(pictures(2, seed=6)), wanted)
-
-    def forward_there(device: str) -> None:
-        array = GpuArray.copy_of(values.reshape(2, 3, -1), device)
-        data = ffi.cast("float *", array.__cuda_array_interface__["data"][0])
-        check(lib.dn_network_forward(net.handle, data, 2, 0))
-
-    forward_there("cuda:0")
-    np.testing.assert_array_equal(net.output(-1), wanted)
+    np.testing.assert_array_equal(forward_there(net, values, "cuda:0"), wanted)
     if lib.dn_device_check(b"cuda:1") == lib.DN_OK:
         with pytest.raises(DeviceError, match="values on cuda:1 for a network on cuda:0"):
-            forward_there("cuda:1")
+            forward_there(net, values, "cuda:1")
+
+
+def test_large_inputs_travel_in_pieces():
+    """More of them than there is room for at once; values on the device do not travel."""
+    cfg = "[net]\nwidth=320\nheight=256\nchannels=3\n[convolutional]\nfilters=8\nstride=8\nsize=3\n"
+    net = Net(cfg, device=b"cuda", batch=2, precision=lib.DN_PRECISION_FP16)
+    values = np.random.default_rng(4).random((2, 3, 256, 320), np.float32)
+    wanted = forward_there(net, values, "cuda")
+    assert not np.array_equal(net.forward(values[::-1]), wanted)
+    np.testing.assert_array_equal(net.forward(values), wanted)
 
 
 def test_region_head():
