@@ -197,14 +197,14 @@ dn_status dn_paste_means(const dn_paste_view *view, float *means)
     return DN_OK;
 }
 
-static dn_status means_to_host(dn_paster *paster, float *means)
+static dn_status bring_means(dn_paster *paster, float *means)
 {
     const dn_paste_view view = dn_paste_view_of(paster, 0.5f);
     const size_t bytes = (size_t)paster->count * sizeof *means;
     DN_TRY(dn_room_reserve(&paster->scratch, bytes + 1));
     float *block = (float *)(void *)paster->scratch.block;
     DN_TRY(dn_paste_means(&view, block));
-    if (bytes > 0) DN_CUDA_TRY(cudaMemcpy(means, block, bytes, cudaMemcpyDeviceToHost));
+    if (bytes > 0) DN_CUDA_TRY(cudaMemcpyAsync(means, block, bytes, cudaMemcpyDeviceToHost));
     return DN_OK;
 }
 
@@ -230,5 +230,5 @@ static dn_status dense(const dn_paster *paster, float threshold, int32_t height,
 }
 
 const dn_mask_device dn_cuda_mask_device = {
-    create, free_paster, take, give, read, dn_paste_encode, dn_paste_text, means_to_host, dense,
+    create, free_paster, take, give, read, dn_paste_encode, dn_paste_text, bring_means, dense,
 };

@@ -3,8 +3,9 @@
  * Method: down the image's columns, one behind the other, a mask is a chain of turns: pixels that
  * are not as the one before. A block takes a mask. Its threads take columns and count the turns of
  * each, piece by piece as data/mask_paste.c does where rounding may decide; a scan over the columns
- * and one over the masks say where each turn has its place, and a second walk writes them. Runs are
- * differences of turns: their numbers' characters are counted, scanned and written in the same way.
+ * and a sum over the masks before say where each turn has its place, and a second walk writes them.
+ * Runs are differences of turns: their numbers' characters are counted and written in the same way.
+ * Each block adds up for itself what it needs of the masks before: three kernels do it all.
  * The order is that of pixels and masks, whatever the GPU; nothing is added atomically.
  *
  * Strings of all masks, with what says how long they are, come in one copy. There is room for those
@@ -32,8 +33,9 @@ typedef struct dn_paste_work {
     dn_paste_view view;
     int32_t *begins;      /* (count, side + 2): the first row of each piece */
     uint32_t *columns;    /* (columns): a mask's turns before each of them */
-    int64_t *turn_starts; /* (count + 1): a mask's turns are turns[start] .. */
-    int64_t *text_starts; /* (count + 1) */
+    int64_t *turn_counts; /* (count): a mask's turns are turns[start] .. turns[start + count - 1] */
+    int64_t *turn_starts; /* (count) */
+    int64_t *text_counts; /* (count): characters, NUL included */
     uint32_t *turns;      /* (turn_room): pixels, column after column */
     dn_paste_totals *totals;
     char *text; /* (text_room) */
@@ -58,22 +60,18 @@ static __device__ int64_t scan_block(int64_t value, int64_t *all)
     return sums[now][t] - value;
 }
 
-/* values[0 .. count - 1] become the sums of those before them, values[count] and *total that of
- * all. */
-static __global__ void scan_starts(int64_t *values, int64_t count, int64_t *total)
+/* The sum of the values before number k, and *all: of `count` of them; both to all threads of the
+ * block, all of which call it. */
+static __device__ int64_t sum_before(const int64_t *values, int64_t count, int64_t k, int64_t *all)
 {
-    DN_BLOCK_STRIDE(b, 1)
-    {
-        int64_t carry = 0;
-        for (int64_t first = 0; first < count; first += blockDim.x) {
-            const int64_t i = first + threadIdx.x;
-            int64_t all;
-            const int64_t before = scan_block(i < count ? values[i] : 0, &all);
-            if (i < count) values[i] = carry + before;
-            carry += all;
-        }
-        if (threadIdx.x == 0) *total = values[count] = carry;
+    int64_t before = 0, sum = 0, start;
+    for (int64_t i = threadIdx.x; i < count; i += blockDim.x) {
+        before += i < k ? values[i] : 0;
+        sum += values[i];
     }
+    scan_block(before, &start);
+    scan_block(sum, all);
+    return start;
 }
 
 /* ---- Turns ---- */
@@ -138,7 +136,7 @@ static __global__ void count_turns(dn_paste_work w)
             if (column < item.columns) w.columns[item.start + column] = (uint32_t)(carry + before);
             carry += all;
         }
-        if (threadIdx.x == 0) w.turn_starts[k] = carry;
+        if (threadIdx.x == 0) w.turn_counts[k] = carry;
     }
 }
 
@@ -159,7 +157,7 @@ static __device__ int64_t spell(const dn_paste_work &w, int64_t k, char *text)
 {
     const dn_paste_item &item = w.view.items[k];
     const uint32_t *turns = w.turns + w.turn_starts[k];
-    const int64_t n = w.turn_starts[k + 1] - w.turn_starts[k];
+    const int64_t n = w.turn_counts[k];
     const uint32_t pixels = (uint32_t)item.height * (uint32_t)item.width;
     int64_t carry = 0;
     for (int64_t first = 0; first <= n; first += blockDim.x) {
@@ -176,30 +174,36 @@ static __device__ int64_t spell(const dn_paste_work &w, int64_t k, char *text)
 
 static __global__ void write_turns(dn_paste_work w)
 {
-    if (w.turn_starts[w.view.count] > w.turn_room) return;
     DN_BLOCK_STRIDE(k, w.view.count)
     {
         const dn_paste_item &item = w.view.items[k];
+        int64_t all;
+        const int64_t start = sum_before(w.turn_counts, w.view.count, k, &all);
+        if (threadIdx.x == 0) w.turn_starts[k] = start;
+        if (threadIdx.x == 0 && k == 0) w.totals->turns = all;
+        if (all > w.turn_room) continue;
         for (int32_t column = (int32_t)threadIdx.x; column < item.columns;
              column += (int32_t)blockDim.x) {
-            uint32_t *turns = w.turns + w.turn_starts[k] + w.columns[item.start + column];
+            uint32_t *turns = w.turns + start + w.columns[item.start + column];
             const uint32_t top = (uint32_t)(item.first + column) * (uint32_t)item.height;
             walk_column(w, k, item.first + column,
                         [&turns, top](int32_t row) { *turns++ = top + (uint32_t)row; });
         }
-        __syncthreads(); /* all turns of the mask are there */
+        __syncthreads(); /* all turns of the mask are there, and where they begin */
         const int64_t length = spell(w, k, nullptr);
-        if (threadIdx.x == 0) w.text_starts[k] = length + 1;
+        if (threadIdx.x == 0) w.text_counts[k] = length + 1;
     }
 }
 
 static __global__ void write_text(dn_paste_work w)
 {
-    if (w.turn_starts[w.view.count] > w.turn_room || w.text_starts[w.view.count] > w.text_room)
-        return;
+    if (w.totals->turns > w.turn_room) return;
     DN_BLOCK_STRIDE(k, w.view.count)
     {
-        char *text = w.text + w.text_starts[k];
+        int64_t all;
+        char *text = w.text + sum_before(w.text_counts, w.view.count, k, &all);
+        if (threadIdx.x == 0 && k == 0) w.totals->text = all;
+        if (all > w.text_room) continue;
         const int64_t length = spell(w, k, text);
         if (threadIdx.x == 0) text[length] = '\0';
     }
@@ -230,8 +234,9 @@ static size_t lay_out(const dn_paster *paster, char *block, dn_paste_work *w)
 {
     const int64_t count = paster->count;
     char *at = block;
-    w->turn_starts = (int64_t *)(void *)part(&at, (count + 1) * 8);
-    w->text_starts = (int64_t *)(void *)part(&at, (count + 1) * 8);
+    w->turn_counts = (int64_t *)(void *)part(&at, count * 8);
+    w->turn_starts = (int64_t *)(void *)part(&at, count * 8);
+    w->text_counts = (int64_t *)(void *)part(&at, count * 8);
     w->begins = (int32_t *)(void *)part(&at, count * (paster->side + 2) * 4);
     w->columns = (uint32_t *)(void *)part(&at, paster->columns * 4);
     w->turns = (uint32_t *)(void *)part(&at, w->turn_room * 4);
@@ -260,13 +265,13 @@ static dn_status reserve(dn_paster *paster, float threshold, dn_paste_work *w)
 static dn_status launch(const dn_paste_work &w)
 {
     const int64_t count = w.view.count;
+    if (count == 0) {
+        DN_CUDA_TRY(cudaMemsetAsync(w.totals, 0, sizeof *w.totals));
+        return DN_OK;
+    }
     DN_LAUNCH_BLOCKS(count_turns, count, w);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH_BLOCKS(scan_starts, 1, w.turn_starts, count, &w.totals->turns);
-    DN_CUDA_TRY(cudaGetLastError());
     DN_LAUNCH_BLOCKS(write_turns, count, w);
-    DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH_BLOCKS(scan_starts, 1, w.text_starts, count, &w.totals->text);
     DN_CUDA_TRY(cudaGetLastError());
     DN_LAUNCH_BLOCKS(write_text, count, w);
     DN_CUDA_TRY(cudaGetLastError());

@@ -65,17 +65,27 @@ def form_of(net: Net) -> int:
 
 
 def values_of(result) -> list[tuple]:
-    """Instances with the bits of their masks, or their strings."""
+    """Instances with the bits of their masks, wherever these are, or their strings."""
     side, found = result.mask_size, []
     strings = bytes(ffi.buffer(result.rle, result.rle_bytes)).split(b"\0")
+    kept = kept_of(result)
     for i, one in enumerate(result.instances[0 : result.instance_count]):
         boxes = [
             getattr(box, c) for box in (one.box, one.mask_box) for c in ("x0", "y0", "x1", "y1")
         ]
         mask = None if one.mask == ffi.NULL else bytes(ffi.buffer(one.mask, 4 * side * side))
-        mask = strings[i] if result.rle_bytes else mask
+        mask = strings[i] if result.rle_bytes else kept[i] if kept else mask
         found.append((*(getattr(one, name) for name in FIELDS), *boxes, mask))
     return found
+
+
+def kept_of(result) -> list[bytes]:
+    """The bits of masks that are on the device."""
+    if result.device_masks == ffi.NULL:
+        return []
+    values = np.zeros((result.instance_count, result.mask_size**2), np.float32)
+    check(lib.dn_device_masks_read(result.device_masks, ffi.from_buffer("float[]", values)))
+    return [row.tobytes() for row in values]
 
 
 def predict(net: Net, *images: np.ndarray, threshold: float = 0.05) -> list[list[tuple]]:

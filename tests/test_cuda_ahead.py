@@ -17,17 +17,19 @@ import time
 import numpy as np
 import pytest
 
-from api_support import MASK_CFG, noise
+from api_support import MASK_CFG, NAMES, noise, write_cfg
 from networks import Net
 from stream_support import Stream, predict
 from test_cuda_arrays import FAKE
 from test_cuda_layers import NO_CUDA
 from test_stream_native import PICTURES, PLAIN_CFG
+from yolomask import Network
 from yolomask._native import check, ffi, find_library, lib
 
 pytestmark = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA)
 
-KINDS = ["boxes", "masks", "strings"]
+LOW = {"conf": 0.05, "iou": 0.5}
+KINDS = ["boxes", "masks", "strings", "kept"]
 
 
 def make(what: str, half: bool = False, **options) -> Net:
@@ -35,8 +37,8 @@ def make(what: str, half: bool = False, **options) -> Net:
     cfg = PLAIN_CFG if what == "boxes" else MASK_CFG
     given = {"device": b"cuda", "keep_all": False, "seed": 3, "precision": precision}
     net = Net(options.pop("cfg", cfg), **(given | options))
-    if what == "strings":
-        net.masks = lib.DN_MASKS_RLE
+    forms = {"strings": lib.DN_MASKS_RLE, "kept": lib.DN_MASKS_ON_DEVICE}
+    net.masks = forms.get(what, lib.DN_MASKS_PROBABILITIES)
     return net
 
 
@@ -137,6 +139,27 @@ def test_strings_that_find_too_little_room(half):
     for picture in pictures:
         stream.submit(picture)
     assert [stream.next()[1] for _ in pictures] == wanted
+
+
+# ---- masks that stay on the device ----
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_masks_that_stay(tmp_path, size):
+    """Each result has its own, whatever comes after, and whoever is closed before."""
+    pictures = [noise(i) for i in range(7)]
+    with Network(write_cfg(tmp_path), names=NAMES, device="cuda", batch=size) as network:
+        wanted = [network.predict(picture, **LOW) for picture in pictures]
+        first = list(network.stream(pictures[:3], **LOW, masks="device"))
+        for found, alone in zip(first, wanted, strict=False):
+            assert np.array_equal(found.masks.data, alone.masks.data)
+        del found, first[1:]  # others take their place
+        more = list(network.stream(pictures[3:], **LOW, masks="device"))
+        assert len(more) == 4
+    for found, alone in zip(first + more, wanted[:1] + wanted[3:], strict=True):
+        assert np.array_equal(found.boxes.data, alone.boxes.data)
+        assert np.array_equal(found.masks.data, alone.masks.data)
+        assert found.masks.data.any()
 
 
 # ---- others in between, and what fails ----

@@ -46,7 +46,7 @@ struct dn_mask_device {
      * device is the paster's. */
     dn_status (*text)(dn_paster *paster, const char **text, size_t *length, const float **means);
 
-    /* means (count), host memory. */
+    /* means (count), host memory, there behind a mark; of alloc_host: not waited for. */
     dn_status (*means)(dn_paster *paster, float *means);
 
     /* pixels (count, height, width), a block, = 0 or 1; all images are of that size. Waits until

@@ -5,9 +5,9 @@
 
 #include "core/calibration.h"
 #include "core/host.h"
-#include "core/mask_device.h"
 #include "core/memory.h"
 #include "core/params.h"
+#include "core/paster_pool.h"
 #include "math/threads.h"
 
 #include <stdio.h>
@@ -334,6 +334,7 @@ void dn_network_free(dn_network *network)
     dn_free(network->layers);
     if (backend) {
         if (backend->masks) backend->masks->free(network->paster);
+        dn_paster_pool_leave(network->pasters);
         dn_input_scratch_free(backend, &network->scratch);
         if (network->behind) backend->marks->free(network->behind);
         backend->free(network->params);

@@ -108,9 +108,10 @@ struct dn_network {
     dn_range *ranges; /* (layer_count): of the convolutions' inputs (calibration.h), or NULL */
     char *tune;       /* options.tune: owned, or NULL */
     dn_companion companion;
-    dn_paster *paster;  /* where masks become strings on the device (mask_device.h), or NULL */
-    uint64_t seen;      /* images, as the weights file says */
-    int32_t version[3]; /* header words of the weights file read */
+    dn_paster *paster; /* where masks become strings on the device (mask_device.h), or NULL */
+    struct dn_paster_pool *pasters; /* of masks that stay there (paster_pool.h), or NULL */
+    uint64_t seen;                  /* images, as the weights file says */
+    int32_t version[3];             /* header words of the weights file read */
 };
 
 /* The cfg's layers and shapes for one image, without memory for parameters and activations: it can

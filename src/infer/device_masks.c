@@ -1,10 +1,10 @@
 /* Masks in the memory of a GPU, by themselves: see "arrays on a GPU" in darknet.h.
  *
- * A paster of the device and the size of the image. Every call but the freeing makes the device the
- * calling thread's.
+ * A paster of the device and the size of the image; that of a network's result goes back to its
+ * pool. Every call but the freeing makes the device the calling thread's.
  */
-#include "core/mask_device.h"
 #include "core/memory.h"
+#include "core/paster_pool.h"
 #include "data/rle.h"
 #include "infer/device_array.h"
 #include "infer/predict.h"
@@ -15,6 +15,7 @@ struct dn_device_masks {
     const dn_backend *backend;
     int32_t device, count, side, height, width;
     dn_paster *paster;
+    dn_paster_pool *pool; /* that it goes back to, or NULL */
 };
 
 dn_status dn_device_masks_of(const dn_network *network, dn_paster *paster, const dn_result *result,
@@ -28,7 +29,8 @@ dn_status dn_device_masks_of(const dn_network *network, dn_paster *paster, const
                                result->mask_size,
                                result->height,
                                result->width,
-                               paster};
+                               paster,
+                               network->pasters};
     *out = masks;
     return DN_OK;
 }
@@ -36,7 +38,10 @@ dn_status dn_device_masks_of(const dn_network *network, dn_paster *paster, const
 void dn_device_masks_free(dn_device_masks *masks)
 {
     if (!masks) return;
-    masks->backend->masks->free(masks->paster);
+    if (masks->pool)
+        dn_paster_pool_give_back(masks->pool, masks->paster);
+    else
+        masks->backend->masks->free(masks->paster);
     dn_free(masks);
 }
 

@@ -42,6 +42,7 @@ static dn_status reserve(dn_flight *flight, int64_t floats)
 {
     void *memory;
     if (floats <= flight->mask_floats) return DN_OK;
+    floats *= 2; /* once more would be to ask the driver, and to wait for the device */
     DN_TRY(flight->backend->alloc_host((size_t)floats * sizeof *flight->masks, &memory));
     flight->backend->free_host(flight->masks);
     flight->masks = memory;
@@ -100,9 +101,20 @@ static dn_status find_boxes(const dn_flight *flight, dn_network *network, const 
     return DN_OK;
 }
 
+static dn_status keep_masks(dn_flight *flight, dn_network *network)
+{
+    int64_t instances = 0;
+    for (int32_t i = 0; i < flight->count; i++) instances += flight->results[i]->instance_count;
+    DN_TRY(reserve(flight, instances));
+    flight->kept = true;
+    return dn_begin_kept(network, flight->options, flight->results, flight->count, flight->masks);
+}
+
 static dn_status find_masks(dn_flight *flight, dn_network *network, const dn_layer *layer)
 {
     const dn_predict_options *options = flight->options;
+    if (options->masks == DN_MASKS_ON_DEVICE && layer && flight->mark)
+        return keep_masks(flight, network);
     if (options->masks == DN_MASKS_RLE && flight->mark)
         DN_TRY(dn_begin_strings(network, &flight->paster, options, flight->results, flight->count,
                                 &flight->strings));
@@ -145,7 +157,7 @@ static dn_status leave_behind(dn_flight *flight, dn_network *network)
 
 static void expect_nothing(dn_flight *flight)
 {
-    flight->boxes = flight->due = flight->strings = flight->flying = false;
+    flight->boxes = flight->due = flight->strings = flight->kept = flight->flying = false;
 }
 
 static dn_status fly(dn_flight *flight, dn_network *network, bool waits)
@@ -221,6 +233,7 @@ static dn_status take(dn_flight *flight, bool *again)
 {
     if (flight->boxes) return give_boxes(flight, again);
     if (flight->strings) return take_strings(flight);
+    if (flight->kept) dn_end_kept(flight->results, flight->count, flight->masks);
     if (flight->due) give_masks(flight);
     return DN_OK;
 }

@@ -4,10 +4,10 @@
  * What the next pass writes over is taken in the order of the device's work, into memory of the
  * flight. A detector's boxes: what suppression kept, by a copy behind the pass. Of a network with a
  * mask branch the host must know the boxes anyway, before the branch ends; its masks come by a copy
- * behind the branch, strings are made behind it, in a paster of the flight. Where that is not
- * possible (on the CPU, where passes end by themselves; probabilities of classes other than their
- * boxes' own; masks that stay on the device, whose scores are waited for) all of it is there when
- * the flight has begun.
+ * behind the branch, strings are made behind it, in a paster of the flight; of masks that stay on
+ * the device, in pasters of the results, what their scores need comes. Where that is not possible
+ * (on the CPU, where passes end by themselves; probabilities of classes other than their boxes'
+ * own) all of it is there when the flight has begun.
  *
  * Whether the device had room for all boxes of a detector shows at the end: where it had not, the
  * pass is made again, and waited for, by who has its input.
@@ -25,12 +25,14 @@ typedef struct dn_flight {
     int32_t device, count;
     dn_result **results; /* (count), the caller's */
     dn_mask_list *lists; /* (count) */
-    float *masks;        /* memory of the host: those of the pass's RoIs, one after the other */
+    float *masks;        /* memory of the host: those of the pass's RoIs, one after the other, or
+                            means of masks that stay on the device */
     int64_t mask_floats;
     int32_t cells;           /* of a mask */
     bool boxes;              /* those of a detector are on their way, to the survivors */
     bool due;                /* masks are on their way */
     bool strings;            /* they are, as such, in the paster */
+    bool kept;               /* they stay, their means are on their way */
     bool flying;             /* the mark is set */
     dn_survivors *survivors; /* NULL: there were none yet */
     dn_paster *paster;       /* NULL: there were none yet */

@@ -7,8 +7,8 @@
  */
 #include "infer/predict.h"
 
-#include "core/mask_device.h"
 #include "core/memory.h"
+#include "core/paster_pool.h"
 #include "data/rle.h"
 #include "infer/input.h"
 #include "layers/mask.h"
@@ -149,25 +149,51 @@ static dn_status keep_one(dn_network *network, dn_paster *paster, int32_t image,
                           dn_result *result)
 {
     DN_TRY(fill_paster(network, paster, image, letterbox, jobs, result));
-    DN_TRY(network->backend->masks->means(paster, means)); /* waits: all is there for any thread */
-    score(result, means);
+    DN_TRY(network->backend->masks->means(paster, means));
     return dn_device_masks_of(network, paster, result, &result->device_masks);
 }
 
-static dn_status keep_there(dn_network *network, int32_t image, const dn_letterbox *letterbox,
-                            const dn_mask_job *jobs, dn_result *result)
+/* The jobs are those of all results, and so are the means. */
+static dn_status keep_there(dn_network *network, int32_t first, int32_t count,
+                            const dn_input_rule *rule, const dn_mask_job *jobs, float *means,
+                            dn_result **results)
 {
-    const dn_mask_device *device = network->backend->masks;
-    dn_paster *paster;
-    float *means = dn_alloc((size_t)result->instance_count * sizeof *means);
-    if (!means) return DN_ERROR_MEMORY;
-    dn_status status = device->create(&paster);
-    if (status == DN_OK) {
-        status = keep_one(network, paster, image, letterbox, jobs, means, result);
-        if (status != DN_OK) device->free(paster);
+    if (!network->pasters) DN_TRY(dn_paster_pool_make(network->backend->masks, &network->pasters));
+    for (int32_t i = 0; i < count; i++) {
+        const dn_letterbox letterbox = letterbox_of(rule, results[i]);
+        dn_paster *paster;
+        DN_TRY(dn_paster_pool_take(network->pasters, &paster));
+        const dn_status status =
+            keep_one(network, paster, first + i, &letterbox, jobs, means, results[i]);
+        if (status != DN_OK) {
+            network->backend->synchronise(); /* who takes the paster next may be another thread */
+            dn_paster_pool_give_back(network->pasters, paster);
+            return status;
+        }
+        jobs += results[i]->instance_count;
+        means += results[i]->instance_count;
     }
+    return DN_OK;
+}
+
+/* The same, waited for: all is there for any thread. */
+static dn_status keep_and_wait(dn_network *network, int32_t first, int32_t count,
+                               const dn_input_rule *rule, const dn_mask_job *jobs,
+                               dn_result **results)
+{
+    float *means = dn_alloc((size_t)count_of(results, count) * sizeof *means);
+    if (!means) return DN_ERROR_MEMORY;
+    dn_status status = keep_there(network, first, count, rule, jobs, means, results);
+    const dn_status waited = network->backend->synchronise();
+    if (status == DN_OK) status = waited;
+    if (status == DN_OK) dn_end_kept(results, count, means);
     dn_free(means);
     return status;
+}
+
+void dn_end_kept(dn_result **results, int32_t count, const float *means)
+{
+    for (int32_t i = 0; i < count; means += results[i++]->instance_count) score(results[i], means);
 }
 
 /* ---- Forms ---- */
@@ -220,19 +246,6 @@ static dn_status list_jobs(const dn_layer *layer, int32_t first, int32_t count,
     return status;
 }
 
-static dn_status give_listed(dn_network *network, int32_t first, int32_t count,
-                             const dn_input_rule *rule, dn_mask_form form, const dn_mask_job *jobs,
-                             int32_t job_count, dn_result **results)
-{
-    if (form == DN_MASKS_RLE)
-        return give_strings(network, first, count, rule, jobs, job_count, results);
-    for (int32_t i = 0; i < count; jobs += results[i++]->instance_count) {
-        const dn_letterbox letterbox = letterbox_of(rule, results[i]);
-        DN_TRY(keep_there(network, first + i, &letterbox, jobs, results[i]));
-    }
-    return DN_OK;
-}
-
 dn_status dn_give_masks(dn_network *network, int32_t first, int32_t count,
                         const dn_predict_options *options, dn_result **results)
 {
@@ -249,7 +262,9 @@ dn_status dn_give_masks(dn_network *network, int32_t first, int32_t count,
     int32_t job_count;
     DN_TRY(list_jobs(layer, first, count, &rule, results, &jobs, &job_count));
     const dn_status status =
-        give_listed(network, first, count, &rule, options->masks, jobs, job_count, results);
+        options->masks == DN_MASKS_RLE
+            ? give_strings(network, first, count, &rule, jobs, job_count, results)
+            : keep_and_wait(network, first, count, &rule, jobs, results);
     dn_free(jobs);
     return status;
 }
@@ -266,6 +281,18 @@ dn_status dn_begin_strings(dn_network *network, dn_paster **paster,
     if (!layer || !network->backend->masks) return DN_OK;
     DN_TRY(list_jobs(layer, 0, count, &rule, results, &jobs, &job_count));
     const dn_status status = begin_there(network, paster, jobs, job_count, begun);
+    dn_free(jobs);
+    return status;
+}
+
+dn_status dn_begin_kept(dn_network *network, const dn_predict_options *options, dn_result **results,
+                        int32_t count, float *means)
+{
+    const dn_input_rule rule = dn_input_rule_of(network, options);
+    dn_mask_job *jobs;
+    int32_t job_count;
+    DN_TRY(list_jobs(dn_mask_layer_of(network), 0, count, &rule, results, &jobs, &job_count));
+    const dn_status status = keep_there(network, 0, count, &rule, jobs, means, results);
     dn_free(jobs);
     return status;
 }

@@ -43,7 +43,8 @@ typedef struct dn_mask_job dn_mask_job;
 void dn_list_masks(const dn_layer *layer, int32_t image, const dn_letterbox *letterbox,
                    dn_result *result, dn_mask_job *jobs);
 
-/* Gives a paster that holds the masks of a result to *out, which owns it from then on. */
+/* Gives a paster of the network's pool, which holds the masks of a result, to *out, which gives it
+ * back. */
 dn_status dn_device_masks_of(const dn_network *network, dn_paster *paster, const dn_result *result,
                              dn_device_masks **out);
 
@@ -61,5 +62,11 @@ dn_status dn_begin_strings(dn_network *network, dn_paster **paster,
                            bool *begun);
 dn_status dn_end_strings(const dn_backend *backend, dn_paster *paster, dn_result **results,
                          int32_t count);
+
+/* The same of masks that stay on the device, which there is. Behind a mark means, one each instance
+ * of all results in memory of alloc_host, are there, and dn_end_kept may be asked for. */
+dn_status dn_begin_kept(dn_network *network, const dn_predict_options *options, dn_result **results,
+                        int32_t count, float *means);
+void dn_end_kept(dn_result **results, int32_t count, const float *means);
 
 #endif
