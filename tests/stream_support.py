@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from networks import Net
@@ -31,12 +33,13 @@ class Stream:
                 one.image = as_image(image, self.alive)
         check(lib.dn_stream_submit(self.handle, given, len(images)))
 
-    def next(self):
+    def next(self, when_there: Callable[[], None] = lambda: None):
         """What a result says, as values to compare; None: nothing is left."""
         out = ffi.new("dn_stream_result *")
         check(lib.dn_stream_next(self.handle, out))
         if out.result == ffi.NULL:
             return None
+        when_there()
         pixels = None
         if out.image.data != ffi.NULL:
             size = 3 * out.image.width * out.image.height

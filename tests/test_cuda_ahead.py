@@ -53,12 +53,13 @@ def left_of(net: Net, wanted: list) -> int:
         for picture in PICTURES[:3]:
             stream.submit(picture)
         time.sleep(0.01 * 2**attempt)  # nobody tells when the second one is prepared
-        assert stream.next()[1] == wanted[0]
-        left = library.dn_host_put_off_work()
+        found: list[int] = []
+        first = stream.next(lambda to=found: to.append(library.dn_host_put_off_work()))
+        assert first[1] == wanted[0]
         assert [stream.next()[1] for _ in range(2)] == wanted[1:]
-        if left:
+        if found[0]:
             break
-    return left
+    return found[0]
 
 
 def left_of_all() -> dict[str, int]:
