@@ -2,11 +2,13 @@
  *
  * As in half_tile.h a block of threads owns ROWS output pixels x COLUMNS filters of one group and
  * one part of the sum, and walks along the sum in slabs, here of 64 values, whose pieces of 16
- * bytes are copied some slabs ahead. Each warpgroup multiplies 64 rows by all columns, straight
- * from shared memory and in the background: while the products of a slab run, another is asked for,
- * into the stage of the last one whose products have ended. One barrier a slab. Where a block has a
- * processor for itself the products of one slab go on while those of the next begin (LEFT 1); where
- * blocks share one the stage that this takes is better filled.
+ * bytes are copied some slabs ahead. Each warpgroup multiplies 64 rows by COLUMNS / ACROSS columns,
+ * straight from shared memory and in the background: while the products of a slab run, another is
+ * asked for, into the stage of the last one whose products have ended. One barrier a slab. Where a
+ * block has a processor for itself the products of one slab go on while those of the next begin
+ * (LEFT 1); where blocks share one the stage that this takes is better filled. A block that is
+ * alone and has one warp for each scheduler waits for its own instructions most of the time: two
+ * warpgroups ACROSS share the copies of a slab.
  *
  * Where the sum is split, the blocks of its parts are a cluster. Each leaves its sums in its own
  * shared memory; then the tile is cut into pieces of 16 x DN_END_COLUMNS, which the warps of all
@@ -32,19 +34,20 @@ template <int COLUMNS> struct dn_end_shape {
     static const size_t BYTES = (size_t)DN_FRAGMENT * LINE * sizeof(float); /* of a warp */
 };
 
-template <int ROWS_, int COLUMNS_, int STAGES_, int LEFT_> struct dn_hopper_shape {
+template <int ROWS_, int COLUMNS_, int ACROSS_, int STAGES_, int LEFT_> struct dn_hopper_shape {
     static const int ROWS = ROWS_, COLUMNS = COLUMNS_, STAGES = STAGES_;
-    static const int LEFT = LEFT_;              /* slabs whose products go on */
-    static const int AHEAD = STAGES - 1 - LEFT; /* slabs that are asked for */
+    static const int ACROSS = ACROSS_, OWN = COLUMNS / ACROSS; /* warpgroups; columns of one */
+    static const int LEFT = LEFT_;                             /* slabs whose products go on */
+    static const int AHEAD = STAGES - 1 - LEFT;                /* slabs that are asked for */
     static const int SLAB = 64, PIECES = SLAB / 8;
-    static const int WARPS = ROWS / DN_FRAGMENT, THREADS = WARPS * DN_WARP;
+    static const int WARPS = ROWS / DN_FRAGMENT * ACROSS, THREADS = WARPS * DN_WARP;
     /* As many as threads, but where a warp is one thread and those are fewer than pieces. */
     static const int COPIERS = THREADS < PIECES ? PIECES : THREADS;
     static const int OF_THREAD = COPIERS / THREADS;
     static const int PIECES_OF_ROWS = ROWS * PIECES / COPIERS;
     static const int PIECES_OF_COLUMNS = (COLUMNS * PIECES + COPIERS - 1) / COPIERS;
     static const int STAGE = (ROWS + COLUMNS) * SLAB; /* values */
-    static const int SUMS = DN_FRAGMENT * COLUMNS / DN_WARP;
+    static const int SUMS = DN_FRAGMENT * OWN / DN_WARP;
     static const int PIECE = DN_FRAGMENT * DN_END_COLUMNS / DN_WARP; /* sums of a thread */
     static const size_t PARTS = (size_t)ROWS * COLUMNS * sizeof(float);
     /* Stages are aligned by hand: what tells the compiler may be forgotten by the linker. */
@@ -58,11 +61,22 @@ template <int ROWS_, int COLUMNS_, int STAGES_, int LEFT_> struct dn_hopper_shap
     }
 
     static_assert(ROWS % 64 == 0 && STAGE * 2 % DN_ALIGNED == 0, "stages stay aligned");
-    static_assert(COLUMNS % DN_END_COLUMNS == 0, "pieces of the end");
-    static_assert(WARPS * dn_end_shape<COLUMNS>::BYTES + DN_ALIGNED <= BYTES, "sums of a tile");
+    static_assert(OWN % DN_END_COLUMNS == 0, "pieces of the end");
+    static_assert(WARPS * dn_end_shape<OWN>::BYTES + DN_ALIGNED <= BYTES, "sums of a tile");
     static_assert(PARTS + WARPS * dn_end_shape<DN_END_COLUMNS>::BYTES + DN_ALIGNED <= BYTES,
                   "a part of the sums and what ends it");
 };
+
+/* Where in the tile the sums of a warp lie. */
+template <class S> static __device__ inline int dn_hopper_row(int warp)
+{
+    return warp / (4 * S::ACROSS) * 64 + warp % 4 * DN_FRAGMENT;
+}
+
+template <class S> static __device__ inline int dn_hopper_column(int warp)
+{
+    return warp / 4 % S::ACROSS * S::OWN;
+}
 
 /* Which part of the work is this block's. */
 typedef struct dn_hopper_tile {
@@ -117,9 +131,9 @@ static __device__ inline void dn_hopper_add(const dn_half_conv *p, const dn_hopp
 {
     const int32_t count = tile->end - tile->begin;
     dn_hopper_copiers<T, S> copiers(p, tile);
-    const int own = (int)threadIdx.x / (4 * DN_WARP) * 64 * S::SLAB;
-    const dn_factor a = dn_factor_at(stages + own);
-    const dn_factor b = dn_factor_at(stages + S::ROWS * S::SLAB);
+    const int group = (int)threadIdx.x / (4 * DN_WARP); /* of warps */
+    const dn_factor a = dn_factor_at(stages + dn_hopper_row<S>(4 * group) * S::SLAB);
+    const dn_factor b = dn_factor_at(stages + (S::ROWS + dn_hopper_column<S>(4 * group)) * S::SLAB);
     DN_UNROLL
     for (int e = 0; e < S::SUMS; e++) sums[e] = 0.0f;
     for (int s = 0; s < S::AHEAD && s < count; s++) copiers.columns(stages + s * S::STAGE);
@@ -154,12 +168,13 @@ template <class T, class S>
 static __device__ inline void dn_hopper_end(const dn_half_conv *p, const dn_hopper_tile *tile,
                                             char *shared, const float (&sums)[S::SUMS])
 {
-    typedef dn_end_shape<S::COLUMNS> E;
+    typedef dn_end_shape<S::OWN> E;
     const int warp = (int)threadIdx.x / DN_WARP;
     float *own = (float *)(void *)(shared + warp * E::BYTES);
-    dn_write_sums<S::COLUMNS>(sums, own, E::LINE);
+    dn_write_sums<S::OWN>(sums, own, E::LINE);
     __syncwarp();
-    dn_end_rows<T, E>(p, own, tile->row + warp * DN_FRAGMENT, tile->column, tile->group);
+    dn_end_rows<T, E>(p, own, tile->row + dn_hopper_row<S>(warp),
+                      tile->column + dn_hopper_column<S>(warp), tile->group);
 }
 
 /* sums = those of a piece, of all blocks in order. Thread after thread has four sums and four
@@ -197,23 +212,25 @@ static __device__ inline void dn_hopper_join(const dn_half_conv *p, const dn_hop
 {
     typedef dn_end_shape<DN_END_COLUMNS> E;
     const int PIECE = DN_FRAGMENT * DN_END_COLUMNS; /* sums; a warp's pieces follow each other */
-    const int ACROSS = S::COLUMNS / DN_END_COLUMNS;
+    const int OF_WARP = S::OWN / DN_END_COLUMNS;
     const int warp = (int)threadIdx.x / DN_WARP, lane = (int)threadIdx.x % DN_WARP;
     float *parts = (float *)(void *)shared;
     float *own = (float *)(void *)(shared + S::PARTS + warp * E::BYTES);
     DN_UNROLL
     for (int e = 0; e < S::SUMS; e += 4)
-        *(float4 *)(void *)(parts + warp * ACROSS * PIECE + e * DN_WARP + lane * 4) =
+        *(float4 *)(void *)(parts + warp * OF_WARP * PIECE + e * DN_WARP + lane * 4) =
             make_float4(sums[e], sums[e + 1], sums[e + 2], sums[e + 3]);
     dn_meet_cluster();
-    for (int i = (int)blockIdx.z * S::WARPS + warp; i < S::WARPS * ACROSS;
+    for (int i = (int)blockIdx.z * S::WARPS + warp; i < S::WARPS * OF_WARP;
          i += (int)gridDim.z * S::WARPS) {
         float piece[S::PIECE];
         dn_hopper_gather<S>(parts + i * PIECE, piece);
         dn_write_sums<DN_END_COLUMNS>(piece, own, E::LINE);
         __syncwarp();
-        dn_end_rows<T, E>(p, own, tile->row + i / ACROSS * DN_FRAGMENT,
-                          tile->column + i % ACROSS * DN_END_COLUMNS, tile->group);
+        const int of = i / OF_WARP; /* the warp that has made it */
+        dn_end_rows<T, E>(p, own, tile->row + dn_hopper_row<S>(of),
+                          tile->column + dn_hopper_column<S>(of) + i % OF_WARP * DN_END_COLUMNS,
+                          tile->group);
         __syncwarp();
     }
     dn_leave_cluster(); /* nobody reads this block's part any more */
@@ -251,23 +268,34 @@ static dn_status dn_hopper_launch(const dn_half_conv *conv, int32_t splits,
 }
 
 /* The list of a type: half_hopper_fp16.cu and half_hopper_bf16.cu make one each. Stages: two or
- * three blocks fit a processor but of the largest tiles, which leave 60 KB of it as cache. */
-#define DN_HOPPER(T, name, rows, columns, stages, left)                                            \
+ * three blocks fit a processor but of the largest tiles, which leave 60 KB of it as cache, and of
+ * those of two warpgroups across, which are for maps that are too small to fill a GPU. */
+#define DN_HOPPER(T, name, rows, columns, ...)                                                     \
     {name,                                                                                         \
      rows,                                                                                         \
      columns,                                                                                      \
-     dn_hopper_shape<rows, columns, stages, left>::WARPS,                                          \
-     dn_hopper_shape<rows, columns, stages, left>::BYTES,                                          \
-     dn_hopper_launch<T, dn_hopper_shape<rows, columns, stages, left>>,                            \
+     dn_hopper_shape<rows, columns, __VA_ARGS__>::WARPS,                                           \
+     dn_hopper_shape<rows, columns, __VA_ARGS__>::BYTES,                                           \
+     dn_hopper_launch<T, dn_hopper_shape<rows, columns, __VA_ARGS__>>,                             \
      true}
 
+/* Rows, columns, warpgroups across, stages, slabs whose products go on. */
 #define DN_HOPPER_TILES(T, type)                                                                   \
     static const dn_half_tile tiles_##type[] = {                                                   \
-        DN_HOPPER(T, "w64x64", 64, 64, 6, 0),     DN_HOPPER(T, "w64x128", 64, 128, 4, 0),          \
-        DN_HOPPER(T, "w64x256", 64, 256, 4, 1),   DN_HOPPER(T, "w128x32", 128, 32, 3, 0),          \
-        DN_HOPPER(T, "w128x64", 128, 64, 3, 0),   DN_HOPPER(T, "w128x128", 128, 128, 3, 0),        \
-        DN_HOPPER(T, "w128x256", 128, 256, 4, 1), DN_HOPPER(T, "w256x128", 256, 128, 4, 1),        \
+        DN_HOPPER(T, "w64x64", 64, 64, 1, 6, 0),                                                   \
+        DN_HOPPER(T, "w64x128", 64, 128, 1, 4, 0),                                                 \
+        DN_HOPPER(T, "w64x256", 64, 256, 1, 4, 1),                                                 \
+        DN_HOPPER(T, "w128x32", 128, 32, 1, 3, 0),                                                 \
+        DN_HOPPER(T, "w128x64", 128, 64, 1, 3, 0),                                                 \
+        DN_HOPPER(T, "w128x128", 128, 128, 1, 3, 0),                                               \
+        DN_HOPPER(T, "w128x256", 128, 256, 1, 4, 1),                                               \
+        DN_HOPPER(T, "w256x128", 256, 128, 1, 4, 1),                                               \
+        DN_HOPPER(T, "w64x64 x2", 64, 64, 2, 6, 0),                                                \
+        DN_HOPPER(T, "w64x128 x2", 64, 128, 2, 6, 1),                                              \
+        DN_HOPPER(T, "w64x256 x2", 64, 256, 2, 4, 1),                                              \
+        DN_HOPPER(T, "w128x128 x2", 128, 128, 2, 5, 1),                                            \
     };                                                                                             \
-    const dn_half_tiles dn_half_hopper_##type = {8, tiles_##type};
+    const dn_half_tiles dn_half_hopper_##type = {sizeof tiles_##type / sizeof *tiles_##type,       \
+                                                 tiles_##type};
 
 #endif

@@ -51,8 +51,9 @@ static double slab_bytes(const dn_half_conv *conv, const dn_half_tile *tile)
 
 /* Those of a tile by warpgroups: a processor does 1600 products a cycle and copies 64 bytes, but
  * all together no more than 28 each; as many blocks as fit its shared memory run at once, and what
- * does not overlap, a block's begin and end, takes 3000, of several at once some more. A cluster's
- * parts are added by all of it. */
+ * does not overlap, a block's begin and end, takes 3000, of several at once some more. A block
+ * alone takes some 250 for a slab, and 60 for each piece that its threads copy (seen on an H200). A
+ * cluster's parts are added by all of it. */
 static double hopper_cost_of(const dn_half_tile *tile, double bytes, int64_t blocks, int64_t share,
                              int32_t splits, const dn_gpu *gpu)
 {
@@ -65,7 +66,8 @@ static double hopper_cost_of(const dn_half_tile *tile, double bytes, int64_t blo
     const double together = bytes / 28.0 * (double)blocks / gpu->processors;
     const double alone = own * (double)of_each;
     const double busy = (double)share * (together > alone ? together : alone);
-    const double waits = 500.0 * (double)(rounds * share);
+    const double pieces = (tile->rows + tile->columns) * 8.0 / (tile->warps * 32.0);
+    const double waits = (250.0 + 60.0 * pieces) * (double)(rounds * share);
     const double ends = 3000.0 * (double)rounds + products / 16.0 * (double)of_each;
     const double joins = splits > 1 ? 1500.0 + products / 32.0 : 0.0;
     return (busy > waits ? busy : waits) + ends + joins;

@@ -6,7 +6,7 @@
 #include "half_conv.h"
 
 /* Forms of a call at most; how many are measured. */
-enum { DN_HALF_FORMS = 128, DN_MEASURED_FORMS = 20 };
+enum { DN_HALF_FORMS = 160, DN_MEASURED_FORMS = 26 };
 
 typedef struct dn_half_candidate {
     dn_half_form form;
