@@ -83,10 +83,11 @@ const dn_half_tile *dn_half_tile_of(const dn_half_conv *conv, int32_t tile);
 /* The forms of a depthwise one (half_depthwise.cu). */
 dn_half_tiles dn_half_depthwise_of(const dn_half_conv *conv);
 
-/* Whether half_first.h computes it: 3 x 3 taps of RGB pixels. */
+/* Whether half_first.h computes it: 3 x 3 taps of RGB pixels, an image's within 2 GB. */
 static inline bool dn_half_first_fits(const dn_half_conv *conv)
 {
-    return conv->pixels_in && conv->size == 3 && conv->c == 3;
+    return conv->pixels_in && conv->size == 3 && conv->c == 3 &&
+           (int64_t)conv->h * conv->w < 1 << 28;
 }
 
 /* Whether some form computes it. */

@@ -16,6 +16,8 @@
 /* Warps of a block; output pixels of one; steps of four taps. */
 enum { DN_FIRST_WARPS = 4, DN_FIRST_ROWS = 16, DN_FIRST_STEPS = 3 };
 
+enum { DN_PIXEL_BYTES = DN_PIXEL * 2 };
+
 /* Blocks that run at once on a processor. */
 template <int COLUMNS> static constexpr int dn_first_blocks()
 {
@@ -85,6 +87,21 @@ struct dn_first_place {
     }
 };
 
+/* A pixel's values; zeros, without a branch, where it is not there. */
+static __device__ inline uint2 dn_load_pixel(const char *from, bool there)
+{
+    uint2 raw = {0, 0};
+#ifdef __CUDA_ARCH__
+    asm volatile("{ .reg .pred p; setp.ne.s32 p, %3, 0; @p ld.global.v2.u32 {%0, %1}, [%2]; }"
+                 : "+r"(raw.x), "+r"(raw.y)
+                 : "l"(from), "r"((int)there)
+                 : "memory");
+#else
+    if (there) raw = *(const uint2 *)(const void *)from;
+#endif
+    return raw;
+}
+
 /* A lane's taps: where each lies from the window's corner; none begins in no row. */
 struct dn_first_taps {
     int32_t x[DN_FIRST_STEPS][DN_LANES], y[DN_FIRST_STEPS][DN_LANES], at[DN_FIRST_STEPS][DN_LANES];
@@ -98,7 +115,7 @@ struct dn_first_taps {
             const int32_t tap = 4 * step + lane.q, down = tap / 3;
             x[step][l] = (tap - down * 3) * p->dilation + lane.g * p->stride_x;
             y[step][l] = tap < 9 ? down * p->dilation : INT32_MIN / 2;
-            at[step][l] = (down * p->dilation * p->w + x[step][l]) * DN_PIXEL;
+            at[step][l] = (down * p->dilation * p->w + x[step][l]) * DN_PIXEL_BYTES;
         }
     }
 
@@ -109,18 +126,18 @@ struct dn_first_taps {
     {
         const int32_t top = place.y * p->stride_y - p->pad, beside = 8 * p->stride_x;
         const int32_t left = place.part * DN_FIRST_ROWS * p->stride_x - p->pad;
-        const T *corner =
-            (const T *)p->in + place.image * p->in_image + (int64_t)(top * p->w + left) * DN_PIXEL;
+        const int32_t corner = (top * p->w + left) * DN_PIXEL_BYTES;
+        const char *image = (const char *)p->in + place.image * p->in_image * (int64_t)sizeof(T);
         DN_UNROLL
         for (int step = 0; step < DN_FIRST_STEPS; step++) DN_UNROLL
         for (int l = 0; l < DN_LANES; l++) {
             const bool in_row = (uint32_t)(top + y[step][l]) < (uint32_t)p->h;
             DN_UNROLL
             for (int half = 0; half < 2; half++) {
-                const T *from = corner + at[step][l] + half * beside * DN_PIXEL;
-                uint2 raw = {0, 0};
-                if (in_row && (uint32_t)(left + x[step][l] + half * beside) < (uint32_t)p->w)
-                    raw = *(const uint2 *)(const void *)from;
+                const uint32_t from =
+                    (uint32_t)(corner + at[step][l] + half * beside * DN_PIXEL_BYTES);
+                const uint32_t column = (uint32_t)(left + x[step][l] + half * beside);
+                const uint2 raw = dn_load_pixel(image + from, in_row && column < (uint32_t)p->w);
                 a[step][l][half] = raw.x;
                 a[step][l][2 + half] = raw.y;
             }

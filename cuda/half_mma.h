@@ -21,17 +21,16 @@ typedef struct dn_lane {
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 #define DN_MULTIPLY_LANES(type)                                                                    \
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 {%0, %1, %2, %3}, "  \
-                 "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                                   \
-                 : "+f"(sums[0][0]), "+f"(sums[0][1]), "+f"(sums[0][2]), "+f"(sums[0][3])          \
-                 : "r"(a[0][0]), "r"(a[0][1]), "r"(a[0][2]), "r"(a[0][3]), "r"(b[0][0]),           \
-                   "r"(b[0][1]))
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 {%0, %1, %2, %3}, "           \
+        "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                                            \
+        : "+f"(sums[0][0]), "+f"(sums[0][1]), "+f"(sums[0][2]), "+f"(sums[0][3])                   \
+        : "r"(a[0][0]), "r"(a[0][1]), "r"(a[0][2]), "r"(a[0][3]), "r"(b[0][0]), "r"(b[0][1]))
 #else /* half as much at once */
 #define DN_MULTIPLY_HALF(k)                                                                        \
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, "   \
-                 "{%6}, {%0, %1, %2, %3};"                                                         \
-                 : "+f"(sums[0][0]), "+f"(sums[0][1]), "+f"(sums[0][2]), "+f"(sums[0][3])          \
-                 : "r"(a[0][2 * k]), "r"(a[0][2 * k + 1]), "r"(b[0][k]))
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, "            \
+        "{%6}, {%0, %1, %2, %3};"                                                                  \
+        : "+f"(sums[0][0]), "+f"(sums[0][1]), "+f"(sums[0][2]), "+f"(sums[0][3])                   \
+        : "r"(a[0][2 * k]), "r"(a[0][2 * k + 1]), "r"(b[0][k]))
 #define DN_MULTIPLY_LANES(type)                                                                    \
     DN_MULTIPLY_HALF(0);                                                                           \
     DN_MULTIPLY_HALF(1)
