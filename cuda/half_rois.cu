@@ -11,8 +11,8 @@
 #include "half.h"
 #include "place.h"
 
-/* Bins of a block; its threads; cells of an axis that two points touch at most. */
-static constexpr int DN_BINS = 16, DN_BIN_THREADS = 6 * DN_WARP, DN_TOUCHED = 4;
+/* Bins of a block at most; its threads; cells of an axis that two points touch at most. */
+static constexpr int DN_BINS = 24, DN_BIN_THREADS = 8 * DN_WARP, DN_TOUCHED = 4;
 
 template <class T> struct dn_half_map {
     const T *data;
@@ -22,6 +22,7 @@ template <class T> struct dn_half_map {
 
 template <class T> struct dn_half_bins {
     dn_roi_pool pool;
+    int32_t bins;         /* of a block */
     int32_t first, count; /* maps, and which of the layer's the first one is */
     dn_half_map<T> maps[DN_HALF_MAPS];
     const dn_roi *rois;
@@ -85,12 +86,12 @@ static __device__ inline void fill_axis(float start, float width, int32_t bin, i
     }
 }
 
-/* bins (DN_BINS, maps) of a box, from bin `first` on; a thread an axis. */
+/* bins (p->bins, maps) of a box, from bin `first` on; a thread an axis. */
 template <class T>
 static __device__ inline void find_bins(const dn_half_bins<T> *p, const dn_roi *roi, int32_t first,
                                         dn_bin *bins)
 {
-    for (int32_t i = (int32_t)threadIdx.x; i < 2 * DN_BINS * p->count; i += DN_BIN_THREADS) {
+    for (int32_t i = (int32_t)threadIdx.x; i < 2 * p->bins * p->count; i += DN_BIN_THREADS) {
         const int32_t bin = i / 2 / p->count, m = i / 2 - bin * p->count;
         const int32_t bin_y = (first + bin) / p->pool.size;
         const int32_t bin_x = first + bin - bin_y * p->pool.size;
@@ -170,8 +171,8 @@ static __global__ void __launch_bounds__(DN_BIN_THREADS)
     __shared__ dn_bin bins[DN_BINS * DN_HALF_MAPS];
     const dn_half_bins<T> *p = &call;
     const int32_t eights = (p->pool.channels + 7) / 8, all = p->pool.size * p->pool.size;
-    const int32_t r = (int32_t)blockIdx.x, first = (int32_t)blockIdx.y * DN_BINS;
-    const int32_t here = all - first < DN_BINS ? all - first : DN_BINS;
+    const int32_t r = (int32_t)blockIdx.x, first = (int32_t)blockIdx.y * p->bins;
+    const int32_t here = all - first < p->bins ? all - first : p->bins;
     const dn_roi *roi = &p->rois[r];
     dn_await_and_release();
     const bool there = r < *p->live->rois;
@@ -266,13 +267,22 @@ static __global__ void pool_points(const __grid_constant__ dn_half_bins<T> call,
 
 /* ---- Launches ---- */
 
+/* So many bins that each thread of a block makes eight channels of one. */
+static int32_t bins_of(int32_t channels)
+{
+    const int32_t bins = DN_BIN_THREADS / ((channels + 7) / 8);
+    return bins < 1 ? 1 : bins < DN_BINS ? bins : (int32_t)DN_BINS;
+}
+
 template <class T> static dn_status pool_of(const dn_half_rois *call, int32_t rois)
 {
     const int32_t bins = call->pool.size * call->pool.size;
     const int64_t count = (int64_t)rois * bins * ((call->pool.channels + 7) / 8);
-    const dim3 grid((unsigned)rois, (unsigned)((bins + DN_BINS - 1) / DN_BINS));
+    const int32_t own = bins_of(call->pool.channels);
+    const dim3 grid((unsigned)rois, (unsigned)((bins + own - 1) / own));
     dn_half_bins<T> p = {};
     p.pool = call->pool;
+    p.bins = own;
     p.first = call->first;
     p.count = call->count;
     for (int32_t k = 0; k < p.count; k++) {
