@@ -284,7 +284,6 @@ static dn_status dn_hopper_launch(const dn_half_conv *conv, int32_t splits,
     static const dn_half_tile tiles_##type[] = {                                                   \
         DN_HOPPER(T, "w64x64", 64, 64, 1, 6, 0),                                                   \
         DN_HOPPER(T, "w64x128", 64, 128, 1, 4, 0),                                                 \
-        DN_HOPPER(T, "w64x256", 64, 256, 1, 4, 1),                                                 \
         DN_HOPPER(T, "w128x32", 128, 32, 1, 3, 0),                                                 \
         DN_HOPPER(T, "w128x64", 128, 64, 1, 3, 0),                                                 \
         DN_HOPPER(T, "w128x128", 128, 128, 1, 3, 0),                                               \
@@ -292,7 +291,6 @@ static dn_status dn_hopper_launch(const dn_half_conv *conv, int32_t splits,
         DN_HOPPER(T, "w256x128", 256, 128, 1, 4, 1),                                               \
         DN_HOPPER(T, "w64x64 x2", 64, 64, 2, 6, 0),                                                \
         DN_HOPPER(T, "w64x128 x2", 64, 128, 2, 6, 1),                                              \
-        DN_HOPPER(T, "w64x256 x2", 64, 256, 2, 4, 1),                                              \
         DN_HOPPER(T, "w128x128 x2", 128, 128, 2, 5, 1),                                            \
     };                                                                                             \
     const dn_half_tiles dn_half_hopper_##type = {sizeof tiles_##type / sizeof *tiles_##type,       \

@@ -14,8 +14,6 @@
 
 #include <cuda_runtime.h>
 
-#include <stdlib.h>
-
 /* Threads of a block: a multiple of the warp's 32 that fills an SM of every architecture. */
 enum { DN_BLOCK = 256 };
 
@@ -86,9 +84,8 @@ static __device__ inline void dn_release_next()
 static inline bool dn_may_follow(const void *kernel)
 {
     cudaFuncAttributes found;
-    const char *asked = getenv("DARKNET_PDL"); /* 0: for a comparison */
-    return CUDART_VERSION >= 12030 && !(asked && *asked == '0') &&
-           cudaFuncGetAttributes(&found, kernel) == cudaSuccess && found.ptxVersion >= 90;
+    return CUDART_VERSION >= 12030 && cudaFuncGetAttributes(&found, kernel) == cudaSuccess &&
+           found.ptxVersion >= 90;
 }
 
 template <class... Parameters, class... Arguments>
