@@ -176,6 +176,12 @@ def test_words_of_the_report():
     assert gpu_check.tests_words(failed) == (
         "1 failed, 3 passed in 2.50s; tests/test_a.py::test_b"
     )  # fmt: skip
+    stopped = (
+        "[gw1] [  5%] FAILED tests/test_a.py::test_b[c: d] \n[gw0] [  6%] PASSED tests/test_a.py::e"
+    )
+    assert gpu_check.tests_words(stopped).endswith("; tests/test_a.py::test_b[c: d]")
+    alone = "tests/test_a.py::test_b[c: d] FAILED      [ 5%]\ntests/test_a.py::e PASSED   [ 6%]\n"
+    assert gpu_check.tests_words(alone).endswith("; tests/test_a.py::test_b[c: d]")
     checked = "..\n2 passed, 7 deselected in 8.40s\n========= ERROR SUMMARY: 0 errors\n"
     assert gpu_check.sanitizer_words(checked) == (
         "ERROR SUMMARY: 0 errors; 2 passed, 7 deselected in 8.40s"

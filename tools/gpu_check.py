@@ -110,11 +110,13 @@ def last_line(text: str) -> str:
 
 
 def tests_words(text: str) -> str:
-    """pytest's summary, and the first failures."""
+    """pytest's summary, and the first failures, also of a run that was stopped before."""
     end = r"^=*\s*(.*\d+ (?:passed|failed|errors?|skipped|deselected).* in [\d.]+s.*?)\s*=*$"
     ends = re.findall(end, text, re.M)
-    failures = re.findall(r"^(?:FAILED|ERROR) (\S+)", text, re.M)
-    return "; ".join([ends[-1] if ends else last_line(text)] + failures[:8])
+    summary = r"^(?:\[gw\d+\] \[ *\d+%\] )?(?:FAILED|ERROR) (tests/.+?)(?: - .*)?\s*$"
+    lines = rf"{summary}|^(tests/.+?) (?:FAILED|ERROR)\s+\["
+    failures = ["".join(name) for name in re.findall(lines, text, re.M)]
+    return "; ".join([ends[-1] if ends else last_line(text), *dict.fromkeys(failures)][:9])
 
 
 def sanitizer_words(text: str) -> str:
@@ -170,7 +172,7 @@ def build(variables: list[str]) -> None:
 
 def pytest(*words: str, marks: str = "not slow", files: str = "tests/test_cuda_*.py") -> list[str]:
     found = sorted(glob.glob(files, root_dir=ROOT))
-    plain = ["-q", "-rs", "--tb=short", "-p", "no:cacheprovider", "-m", marks]
+    plain = ["-v", "-rs", "--tb=short", "-p", "no:cacheprovider", "-m", marks]
     return [sys.executable, "-m", "pytest", *plain, *words, *found]
 
 
