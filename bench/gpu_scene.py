@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from steps import check, ffi, lib
+from steps import check, ffi, layers, lib, params
 
 CANDIDATES = 110, 30, 10  # of the heads in their order, of which the first has the largest boxes
 OBJECTS = 20
@@ -31,26 +31,6 @@ class Found:
 
     def __str__(self) -> str:
         return f"{self.candidates} candidates, {self.objects} objects, {self.rle_bytes} B of RLE"
-
-
-def layers(network) -> list:
-    info, found = ffi.new("dn_network_info *"), []
-    check(lib.dn_network_get_info(network, info))
-    for index in range(info.layer_count):
-        layer = ffi.new("dn_layer_info *")
-        check(lib.dn_network_get_layer(network, index, layer))
-        found.append(layer)
-    return found
-
-
-def params(network, index: int) -> dict[str, np.ndarray]:
-    """The layer's parameters, which may be written; then lib.dn_network_touch is due."""
-    param, found = ffi.new("dn_param_info *"), {}
-    for k in range(layers(network)[index].param_count):
-        check(lib.dn_network_get_param(network, index, k, param))
-        values = np.frombuffer(ffi.buffer(param.data, 4 * param.count), np.float32)
-        found[ffi.string(param.name).decode()] = values
-    return found
 
 
 def objectness(network) -> dict[int, np.ndarray]:

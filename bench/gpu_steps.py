@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpu_branch import branch
 from gpu_measure import HALF, forward, medians, open_network, report
-from steps import check, ffi, lib
+from steps import check, ffi, layer_of, lib, params
 
 from cfg_oracle import read_sections
 
@@ -32,14 +32,14 @@ def ceilings(options) -> tuple[float, float]:
 def step_bytes(network, sections: list, info) -> float:
     """What a step in half precision must read and write at least: its inputs, once, its output and
     its weights."""
-    layer, param, total = ffi.new("dn_layer_info *"), ffi.new("dn_param_info *"), 0
+    total = 0
     network_info = ffi.new("dn_network_info *")
     check(lib.dn_network_get_info(network, network_info))
 
     def values(index: int) -> int:
         if index < 0:
             return network_info.channels * network_info.height * network_info.width
-        check(lib.dn_network_get_layer(network, index, layer))
+        layer = layer_of(network, index)
         return layer.c * layer.h * layer.w
 
     made = range(max(info.first_layer, 0), info.last_layer + 1)
@@ -51,10 +51,8 @@ def step_bytes(network, sections: list, info) -> float:
             sources += [index + k if k < 0 else k for k in section.numbers(key)]
         read = sum(values(k) for k in sources if k not in made)
         total += read if section.name == "roialign" else info.images * read  # of one image
-        check(lib.dn_network_get_layer(network, index, layer))
-        for k in range(layer.param_count):
-            check(lib.dn_network_get_param(network, index, k, param))
-            total += param.count if ffi.string(param.name) == b"weights" else 0
+        found = params(network, index)
+        total += found["weights"].size if "weights" in found else 0
     return 2 * (total + info.images * info.c * info.h * info.w)
 
 

@@ -15,7 +15,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from steps import check, ffi, lib, make_network
+from steps import check, ffi, layer_of, lib, make_network, params
 
 # Operations and bytes a second (NVIDIA's data sheets of the SXM cards).
 CARDS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12)}
@@ -32,27 +32,17 @@ class Work:
         return max(self.flops / operations, self.bytes / memory)
 
 
-def layer_info(network, index: int):
-    info = ffi.new("dn_layer_info *")
-    check(lib.dn_network_get_layer(network, index, info))
-    return info
-
-
 def parameters(network, index: int) -> int:
-    param, count = ffi.new("dn_param_info *"), 0
-    for k in range(layer_info(network, index).param_count):
-        check(lib.dn_network_get_param(network, index, k, param))
-        count += param.count
-    return count
+    return sum(values.size for values in params(network, index).values())
 
 
 def work_of(network, first: int, last: int, images: int) -> Work:
     """Of layers first..last done as one: the input of `first`, which is the layer before it, the
     output of `last`, weights, and what a [shortcut] adds."""
-    info = layer_info(network, last)
+    info = layer_of(network, last)
     out = info.c * info.h * info.w
     if first > 0:
-        before = layer_info(network, first - 1)
+        before = layer_of(network, first - 1)
         values = before.c * before.h * before.w
     else:
         shape = ffi.new("dn_network_info *")
@@ -60,8 +50,8 @@ def work_of(network, first: int, last: int, images: int) -> Work:
         values = 4 * shape.height * shape.width  # pixels
     work = Work(bytes=2.0 * images * (values + out))
     for index in range(first, last + 1):
-        kind = ffi.string(layer_info(network, index).type).decode()
-        work.flops += float(images * layer_info(network, index).flops)
+        kind = ffi.string(layer_of(network, index).type).decode()
+        work.flops += float(images * layer_of(network, index).flops)
         work.bytes += 2.0 * parameters(network, index)
         work.bytes += 2.0 * images * out if kind == "shortcut" else 0.0
     return work
@@ -78,7 +68,7 @@ def main() -> None:
     info, total, least, limited = ffi.new("dn_network_info *"), Work(), 0.0, 0.0
     check(lib.dn_network_get_info(network, info))
     for index in range(info.layer_count):
-        layer = layer_info(network, index)
+        layer = layer_of(network, index)
         kind = ffi.string(layer.type).decode()
         if kind in BRINGS_NOTHING:
             continue

@@ -27,22 +27,36 @@ def make_network(path: Path, **options):
     return ffi.gc(out[0], lib.dn_network_free)
 
 
+def layer_of(network, index: int):
+    layer = ffi.new("dn_layer_info *")
+    check(lib.dn_network_get_layer(network, index, layer))
+    return layer
+
+
+def layers(network) -> list:
+    info = ffi.new("dn_network_info *")
+    check(lib.dn_network_get_info(network, info))
+    return [layer_of(network, index) for index in range(info.layer_count)]
+
+
+def params(network, index: int) -> dict[str, np.ndarray]:
+    """The layer's parameters, which may be written; then lib.dn_network_touch is due."""
+    param, found = ffi.new("dn_param_info *"), {}
+    for k in range(layer_of(network, index).param_count):
+        check(lib.dn_network_get_param(network, index, k, param))
+        values = np.frombuffer(ffi.buffer(param.data, 4 * param.count), np.float32)
+        found[ffi.string(param.name).decode()] = values
+    return found
+
+
 def quiet_heads(network, objectness: float = -7) -> None:
     """Sets the bias of the objectness of every [yolo] layer: lowers it, so that random weights find
     few boxes, as a trained detector does, and not all of them."""
-    info, layer = ffi.new("dn_network_info *"), ffi.new("dn_layer_info *")
-    param, classes = ffi.new("dn_param_info *"), lib.dn_network_classes(network)
-    check(lib.dn_network_get_info(network, info))
-    for index in range(1, info.layer_count):
-        check(lib.dn_network_get_layer(network, index, layer))
-        if ffi.string(layer.type) != b"yolo":
-            continue
-        check(lib.dn_network_get_layer(network, index - 1, layer))
-        for k in range(layer.param_count):
-            check(lib.dn_network_get_param(network, index - 1, k, param))
-            if ffi.string(param.name) == b"biases":
-                biases = np.frombuffer(ffi.buffer(param.data, 4 * param.count), np.float32)
-                biases.reshape(-1, 5 + classes)[:, 4] = objectness
+    classes = lib.dn_network_classes(network)
+    for index, layer in enumerate(layers(network)):
+        if ffi.string(layer.type) == b"yolo":
+            biases = params(network, index - 1)["biases"]
+            biases.reshape(-1, 5 + classes)[:, 4] = objectness
     lib.dn_network_touch(network)
 
 
