@@ -1,5 +1,5 @@
-/* What ends a tile of half_tile.h: parts of sums are joined, eight channels at a time get bias,
- * activation and addend, and go to the output.
+/* What ends the sums of a convolution (half_conv.h): eight channels at a time get bias, activation
+ * and addend, and go to the output.
  *
  * A tile ends in a few thousand cycles of which most are waits, so that a thread takes up to four
  * pieces of eight channels together: all their addends are on the way before the first is needed,
@@ -12,18 +12,20 @@
 
 /* ---- Eight channels ---- */
 
-static __device__ inline void dn_unpack_quads(const dn_quad quads[2], float *values)
+/* The eight floats from number `at` on, as two quads: with a pointer to them in place of both, nvcc
+ * computes more addresses. */
+static __device__ inline void dn_load_quads(const float *from, int at, float *values)
 {
-    memcpy(values, quads, 8 * sizeof(float));
+    const dn_quad *place = (const dn_quad *)(const void *)(from + at);
+    const dn_quad quads[2] = {place[0], place[1]};
+    memcpy(values, quads, sizeof quads);
 }
 
 /* values += the biases of eight channels, the first of which is a multiple of 8. */
 static __device__ inline void dn_add_shift(const dn_half_conv *p, int32_t channel, float *values)
 {
-    const dn_quad *from = (const dn_quad *)(const void *)(p->shift + channel);
-    const dn_quad quads[2] = {from[0], from[1]};
     float shifts[8];
-    dn_unpack_quads(quads, shifts);
+    dn_load_quads(p->shift, channel, shifts);
     DN_UNROLL
     for (int e = 0; e < 8; e++) values[e] += shifts[e];
 }
@@ -189,10 +191,7 @@ template <class T, class S, int ROWS> struct dn_row_end {
         DN_UNROLL
         for (int n = 0; n < U::PIECES; n++) {
             const dn_piece_place at = dn_place_of_piece<S, ROWS>(unit, n);
-            const dn_quad *from =
-                (const dn_quad *)(const void *)(sums + at.row * S::LINE + at.column);
-            const dn_quad quads[2] = {from[0], from[1]};
-            dn_unpack_quads(quads, values + 8 * n);
+            dn_load_quads(sums, at.row * S::LINE + at.column, values + 8 * n);
             if (column + at.column < p->filters)
                 dn_add_shift(p, group * p->filters + column + at.column, values + 8 * n);
         }
@@ -236,10 +235,8 @@ static __device__ inline void dn_end_planes(const dn_half_conv *p, const float *
         float *out = dn_plane_of(p, row + r, channel);
         for (int c = lane / DOWN * 8; c < S::WARP_COLUMNS && column + c < p->filters;
              c += DN_WARP / DOWN * 8) {
-            const dn_quad *from = (const dn_quad *)(const void *)(sums + r * S::LINE + c);
-            const dn_quad quads[2] = {from[0], from[1]};
             float values[8];
-            dn_unpack_quads(quads, values);
+            dn_load_quads(sums, r * S::LINE + c, values);
             dn_add_shift(p, channel + c, values);
             dn_activate_all<8>(p->activation, values);
             dn_store_planes(p, out + (int64_t)c * plane, values, p->filters - column - c);
@@ -283,85 +280,6 @@ static __device__ inline void dn_end_tile(const dn_half_conv *p, const dn_warp_s
         dn_end_planes<S, S::WARP_ROWS>(p, own, row, column, group);
     else
         end.end(own);
-}
-
-/* ---- Parts of sums ---- */
-
-/* A warp's sums as quads, which lie in a part of the tile so that its threads' follow each other:
- * who reads them has them in the same fragments. */
-template <class S> struct dn_part_quads {
-    static const int OF_FRAGMENT = dn_sums::num_elements / 4;
-    static const int COUNT = dn_warp_sums<S>::DOWN * dn_warp_sums<S>::RIGHT * OF_FRAGMENT;
-    static const int AT_ONCE = COUNT < 16 ? 16 / COUNT : 1; /* parts: 16 loads on the way */
-};
-
-template <class S> static __device__ inline dn_quad *dn_part_at(float *tile, int32_t part)
-{
-    const int warp = (int)threadIdx.x / DN_WARP, lane = (int)threadIdx.x % DN_WARP;
-    float *own =
-        tile + (int64_t)part * S::ROWS * S::COLUMNS + warp * S::WARP_ROWS * S::WARP_COLUMNS;
-    return (dn_quad *)(void *)own + lane;
-}
-
-/* The k-th quad of a warp's sums. */
-template <class S> static __device__ inline float *dn_sums_quad(dn_warp_sums<S> *sums, int k)
-{
-    const int fragment = k / dn_part_quads<S>::OF_FRAGMENT;
-    return sums->of[fragment / dn_warp_sums<S>::RIGHT][fragment % dn_warp_sums<S>::RIGHT].x +
-           k % dn_part_quads<S>::OF_FRAGMENT * 4;
-}
-
-/* sums = all parts, added first to last. All loads of a part go before its sums. */
-template <class S>
-static __device__ inline void dn_add_parts(dn_warp_sums<S> *sums, float *tile, int32_t splits)
-{
-    typedef dn_part_quads<S> Q;
-    DN_UNROLL
-    for (int i = 0; i < dn_warp_sums<S>::DOWN; i++) DN_UNROLL
-    for (int j = 0; j < dn_warp_sums<S>::RIGHT; j++)
-        nvcuda::wmma::fill_fragment(sums->of[i][j], 0.0f);
-    for (int32_t s = 0; s < splits; s += Q::AT_ONCE) {
-        dn_quad others[Q::AT_ONCE][Q::COUNT];
-        DN_UNROLL
-        for (int a = 0; a < Q::AT_ONCE; a++) DN_UNROLL
-        for (int k = 0; k < Q::COUNT; k++)
-            if (s + a < splits) others[a][k] = dn_part_at<S>(tile, s + a)[k * DN_WARP];
-        DN_UNROLL
-        for (int a = 0; a < Q::AT_ONCE; a++) DN_UNROLL
-        for (int k = 0; k < Q::COUNT; k++) {
-            if (s + a >= splits) continue;
-            float *sum = dn_sums_quad(sums, k);
-            sum[0] += others[a][k].x;
-            sum[1] += others[a][k].y;
-            sum[2] += others[a][k].z;
-            sum[3] += others[a][k].w;
-        }
-    }
-}
-
-/* Writes this block's part; true in the block that comes last, whose sums are then all parts'. */
-template <class S>
-static __device__ inline bool dn_join_parts(dn_warp_sums<S> *sums, float *tile, int32_t *counter,
-                                            int32_t *shared)
-{
-    const int32_t splits = (int32_t)gridDim.z;
-    dn_quad *own = dn_part_at<S>(tile, (int32_t)blockIdx.z);
-    DN_UNROLL
-    for (int k = 0; k < dn_part_quads<S>::COUNT; k++) {
-        const float *sum = dn_sums_quad(sums, k);
-        own[k * DN_WARP] = {sum[0], sum[1], sum[2], sum[3]};
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) { /* its fences are the block's: they order what it has met, too */
-        __threadfence();
-        *shared = atomicAdd(counter, 1);
-        if (*shared == splits - 1) *counter = 0;
-        __threadfence();
-    }
-    __syncthreads();
-    if (*shared != splits - 1) return false;
-    dn_add_parts(sums, tile, splits);
-    return true;
 }
 
 #endif

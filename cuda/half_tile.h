@@ -15,6 +15,7 @@
 #define DN_CUDA_HALF_TILE_H
 
 #include "half_end.h"
+#include "half_parts.h"
 #include "half_slabs.h"
 
 /* sums += the products of a slab. */
