@@ -294,15 +294,20 @@ dn_status dn_network_outline(const char *cfg_path, dn_network **out)
     return create(cfg_path, &options, outline, out);
 }
 
+static void free_reached(const dn_backend *backend, void *mark)
+{
+    if (!mark) return;
+    backend->marks->wait(mark);
+    backend->marks->free(mark);
+}
+
 void dn_input_scratch_free(const dn_backend *backend, dn_input_scratch *scratch)
 {
+    free_reached(backend, scratch->floats_sent);
+    for (int32_t k = 0; k < DN_CHUNKS; k++) free_reached(backend, scratch->sent[k]);
     backend->free_host(scratch->floats);
-    backend->free(scratch->pixels);
-    for (int32_t k = 0; k < DN_CHUNKS && scratch->sent[k]; k++) {
-        backend->marks->wait(scratch->sent[k]);
-        backend->marks->free(scratch->sent[k]);
-    }
     backend->free_host(scratch->chunks);
+    backend->free(scratch->pixels);
     *scratch = (dn_input_scratch){0};
 }
 

@@ -48,14 +48,17 @@ typedef struct dn_companion {
 } dn_companion;
 
 /* What one thread needs to make inputs of images (infer/input.h). */
-enum { DN_CHUNKS = 4, DN_CHUNK = 1 << 18 };
+enum { DN_CHUNKS = 4 };
 
 typedef struct dn_input_scratch {
-    float *floats;   /* host memory: on the CPU a batch's input, else one image's; NULL: not yet */
-    uint8_t *pixels; /* a block on a device: an image that becomes an input */
+    float *floats;     /* host memory: on the CPU a batch's input, else one image's, of alloc_host;
+                          NULL: not yet */
+    void *floats_sent; /* a mark behind their copy to a device */
+    uint8_t *pixels;   /* a block on a device: an image that becomes an input */
     size_t pixel_bytes;
-    uint8_t *chunks; /* host memory of alloc_host, (DN_CHUNKS, DN_CHUNK): what goes to the device in
-                        turns; NULL: not yet */
+    uint8_t *chunks; /* host memory of alloc_host, (DN_CHUNKS, chunk_bytes): what goes to the device
+                        in turns (infer/input_send.c); NULL: not yet */
+    size_t chunk_bytes;
     void *sent[DN_CHUNKS]; /* marks behind the chunks' copies */
     int32_t chunk;         /* the next one */
 } dn_input_scratch;

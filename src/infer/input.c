@@ -1,16 +1,15 @@
 /* From an image to its part of a network's input. See input.h.
  *
  * On the CPU the letterbox writes the input itself. To a device an image goes as bytes and is
- * letterboxed there, unless it is so large that less travels when the host does it. One that lies
- * on the device stays there.
+ * letterboxed there, unless it is so large that less travels when the host does it, into memory
+ * that the device reads. One that lies on the device stays there. How bytes go: input_send.h.
  */
 #include "infer/input.h"
 
 #include "core/host.h"
 #include "infer/forward.h"
+#include "infer/input_send.h"
 #include "infer/plan.h"
-
-#include <string.h>
 
 dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_options *options)
 {
@@ -52,11 +51,18 @@ dn_status dn_input_check(const dn_network *network, const dn_image *images, int3
     return DN_OK;
 }
 
+static size_t bytes_of(const dn_image *image)
+{
+    return (size_t)image->width * (size_t)image->height * 3;
+}
+
 static dn_status reserve_floats(const dn_backend *backend, dn_input_scratch *scratch,
                                 int64_t floats)
 {
     void *memory;
     if (scratch->floats) return DN_OK;
+    if (backend->marks && !scratch->floats_sent)
+        DN_TRY(backend->marks->make(&scratch->floats_sent));
     DN_TRY(backend->alloc_host((size_t)floats * sizeof *scratch->floats, &memory));
     scratch->floats = memory;
     return DN_OK;
@@ -81,36 +87,6 @@ static bool fits_device(const dn_input_rule *rule, size_t bytes)
     return rule->backend->letterbox && bytes <= 2 * input;
 }
 
-static dn_status reserve_chunks(const dn_backend *backend, dn_input_scratch *scratch)
-{
-    void *memory;
-    for (int32_t k = 0; k < DN_CHUNKS; k++)
-        if (!scratch->sent[k]) DN_TRY(backend->marks->make(&scratch->sent[k]));
-    if (scratch->chunks) return DN_OK;
-    DN_TRY(backend->alloc_host((size_t)DN_CHUNKS * DN_CHUNK, &memory));
-    scratch->chunks = memory;
-    return DN_OK;
-}
-
-/* To a block of a device, from memory of the host that may change behind this. A chunk travels
- * while the next one is copied. */
-static dn_status send_bytes(const dn_backend *backend, dn_input_scratch *scratch, void *block,
-                            const void *host, size_t bytes)
-{
-    DN_TRY(reserve_chunks(backend, scratch));
-    for (size_t at = 0; at < bytes; at += DN_CHUNK) {
-        const size_t some = bytes - at < DN_CHUNK ? bytes - at : DN_CHUNK;
-        void *mark = scratch->sent[scratch->chunk];
-        uint8_t *chunk = scratch->chunks + (size_t)scratch->chunk * DN_CHUNK;
-        scratch->chunk = (scratch->chunk + 1) % DN_CHUNKS;
-        DN_TRY(backend->marks->wait(mark));
-        memcpy(chunk, (const uint8_t *)host + at, some);
-        DN_TRY(backend->send((uint8_t *)block + at, chunk, some));
-        DN_TRY(backend->marks->set(mark));
-    }
-    return DN_OK;
-}
-
 /* Of planar floats on the device. */
 static dn_status to_pixels(const dn_input_rule *rule, const float *planar, int32_t count,
                            float *out)
@@ -120,35 +96,56 @@ static dn_status to_pixels(const dn_input_rule *rule, const float *planar, int32
                                     rule->form, out);
 }
 
-/* Inputs of the host to a device. */
+/* Where planar floats of so many bytes go: where they stay, or where they become pixels. */
+static dn_status planar_place(const dn_input_rule *rule, dn_input_scratch *scratch, size_t bytes,
+                              float *out, float **to)
+{
+    *to = out;
+    if (rule->form == DN_INPUT_PLANAR) return DN_OK;
+    DN_TRY(dn_input_reserve(rule->backend, scratch, bytes));
+    *to = (float *)(void *)scratch->pixels;
+    return DN_OK;
+}
+
+/* Inputs of the host to a device, as pixels. */
 static dn_status send_floats(const dn_input_rule *rule, dn_input_scratch *scratch,
                              const float *floats, int32_t count, float *out)
 {
-    const dn_backend *backend = rule->backend;
     const size_t bytes = (size_t)(count * dn_tensor_size(&rule->shape)) * sizeof *floats;
-    if (rule->form == DN_INPUT_PLANAR) return backend->copy_in(out, floats, bytes);
-    DN_TRY(dn_input_reserve(backend, scratch, bytes));
-    float *planar = (float *)(void *)scratch->pixels;
-    DN_TRY(send_bytes(backend, scratch, planar, floats, bytes));
+    float *planar;
+    DN_TRY(planar_place(rule, scratch, bytes, out, &planar));
+    DN_TRY(dn_input_send(rule, scratch, planar, floats, bytes));
     return to_pixels(rule, planar, count, out);
+}
+
+/* An image that the host scales: the device reads it where it was made. */
+static dn_status scale_and_send(const dn_input_rule *rule, dn_input_scratch *scratch,
+                                const dn_image *image, const dn_letterbox *letterbox, float *out)
+{
+    const dn_backend *backend = rule->backend;
+    const int64_t floats = dn_tensor_size(&rule->shape);
+    const size_t bytes = (size_t)floats * sizeof *out;
+    float *planar;
+    DN_TRY(reserve_floats(backend, scratch, floats));
+    DN_TRY(planar_place(rule, scratch, bytes, out, &planar));
+    DN_TRY(backend->marks->wait(scratch->floats_sent));
+    DN_TRY(dn_image_to_input(image, letterbox, rule->threads, scratch->floats));
+    DN_TRY(backend->send(planar, scratch->floats, bytes));
+    DN_TRY(backend->marks->set(scratch->floats_sent));
+    return rule->form == DN_INPUT_PLANAR ? DN_OK : to_pixels(rule, planar, 1, out);
 }
 
 static dn_status make_on_device(const dn_input_rule *rule, dn_input_scratch *scratch,
                                 const dn_image *image, const dn_letterbox *letterbox, float *out)
 {
     const dn_backend *backend = rule->backend;
-    const size_t bytes = (size_t)image->width * (size_t)image->height * 3;
-    const size_t size = (size_t)dn_tensor_size(&rule->shape);
+    const size_t bytes = bytes_of(image);
     if (rule->on_device)
         return backend->letterbox(image->data, letterbox, rule->bgr, rule->form, out);
-    if (fits_device(rule, bytes)) {
-        DN_TRY(dn_input_reserve(backend, scratch, bytes));
-        DN_TRY(send_bytes(backend, scratch, scratch->pixels, image->data, bytes));
-        return backend->letterbox(scratch->pixels, letterbox, false, rule->form, out);
-    }
-    DN_TRY(reserve_floats(backend, scratch, (int64_t)size));
-    DN_TRY(dn_image_to_input(image, letterbox, rule->threads, scratch->floats));
-    return send_floats(rule, scratch, scratch->floats, 1, out);
+    if (!fits_device(rule, bytes)) return scale_and_send(rule, scratch, image, letterbox, out);
+    DN_TRY(dn_input_reserve(backend, scratch, bytes));
+    DN_TRY(dn_input_send(rule, scratch, scratch->pixels, image->data, bytes));
+    return backend->letterbox(scratch->pixels, letterbox, false, rule->form, out);
 }
 
 dn_status dn_input_make(const dn_input_rule *rule, dn_input_scratch *scratch, const dn_image *image,
@@ -161,17 +158,30 @@ dn_status dn_input_make(const dn_input_rule *rule, dn_input_scratch *scratch, co
     return dn_image_to_input(image, &letterbox, rule->threads, out);
 }
 
+/* What the images of one call or the floats of one pass have together decides who copies them. */
+static dn_status take_team(dn_network *network, size_t bytes, dn_input_rule *rule)
+{
+    dn_plan *plan;
+    if (!network->host || !dn_network_fuses(network) || !dn_input_is_shared(network, bytes))
+        return DN_OK;
+    DN_TRY(dn_plan_of(network, &plan));
+    rule->team = plan->team;
+    return DN_OK;
+}
+
 dn_status dn_input_set_floats(dn_network *network, const float *input, int32_t batch)
 {
     const dn_predict_options options = {0};
-    const dn_input_rule rule = dn_input_rule_of(network, &options);
+    dn_input_rule rule = dn_input_rule_of(network, &options);
     if (rule.form == DN_INPUT_PLANAR || batch < 1 || batch > network->batch)
         return dn_network_set_input(network, input, batch);
     bool there;
     DN_TRY(dn_network_enter(network));
     DN_TRY(dn_network_input_is_there(network, input, &there));
-    return there ? to_pixels(&rule, input, batch, network->input.data)
-                 : send_floats(&rule, &network->scratch, input, batch, network->input.data);
+    if (there) return to_pixels(&rule, input, batch, network->input.data);
+    const size_t floats = (size_t)(batch * dn_tensor_size(&network->input));
+    DN_TRY(take_team(network, floats * sizeof *input, &rule));
+    return send_floats(&rule, &network->scratch, input, batch, network->input.data);
 }
 
 /* Of an image that the network runs on next, so its threads have time. */
@@ -187,11 +197,14 @@ static dn_status make_next(dn_network *network, const dn_input_rule *rule, const
 dn_status dn_input_set(dn_network *network, const dn_image *images, int32_t count,
                        const dn_predict_options *options)
 {
-    const dn_input_rule rule = dn_input_rule_of(network, options);
+    dn_input_rule rule = dn_input_rule_of(network, options);
     const int64_t size = dn_tensor_size(&network->input);
     dn_input_scratch *scratch = &network->scratch;
+    size_t bytes = 0;
     DN_TRY(dn_input_check(network, images, count));
     DN_TRY(dn_network_enter(network));
+    for (int32_t i = 0; i < count && !rule.on_device; i++) bytes += bytes_of(&images[i]);
+    DN_TRY(take_team(network, bytes, &rule));
     if (!rule.elsewhere) DN_TRY(reserve_floats(rule.backend, scratch, network->input.n * size));
     float *out = rule.elsewhere ? network->input.data : scratch->floats;
     for (int32_t i = 0; i < count; i++)

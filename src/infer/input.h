@@ -4,6 +4,7 @@
 
 #include "core/network.h"
 #include "data/geometry.h"
+#include "infer/team.h"
 
 /* What has to be known of a network, copied from it, so that threads that make inputs of passes to
  * come need not ask the network while it runs. */
@@ -15,6 +16,7 @@ typedef struct dn_input_rule {
     int32_t threads;
     dn_fit fit;
     bool on_device, bgr; /* the image: dn_predict_options */
+    dn_team *team;       /* copies what goes to a device; NULL: the calling thread alone does */
 } dn_input_rule;
 
 dn_input_rule dn_input_rule_of(const dn_network *network, const dn_predict_options *options);

@@ -26,6 +26,15 @@ static void plan_free(void *data)
     dn_free(plan);
 }
 
+/* On a device they copy inputs (input_send.c): so many are faster than its bus. */
+enum { DN_COPIERS = 8 };
+
+static int32_t threads_of(const dn_network *network, bool device)
+{
+    const int32_t threads = network->options.threads;
+    return device && threads > DN_COPIERS ? DN_COPIERS : threads;
+}
+
 static dn_plan *plan_new(dn_network *network)
 {
     dn_plan *plan = dn_alloc(sizeof *plan);
@@ -37,7 +46,7 @@ static dn_plan *plan_new(dn_network *network)
     plan->choice = dn_conv_choice_of(network->options.precision);
     plan->layer_count = network->run_count;
     plan->setups = network->setups;
-    plan->team = dn_team_new(plan->device ? 1 : network->options.threads);
+    plan->team = dn_team_new(threads_of(network, plan->device != NULL));
     if (plan->team) return plan;
     dn_free(plan);
     return NULL;
