@@ -1,5 +1,6 @@
 /* Masks on the device: answers of the branch, pasted into images (paste.cu) and written as COCO's
- * strings (paste_text.cu), the same bits as data/mask_paste.c and data/mask_encode.c give. */
+ * strings (paste_runs.cu, paste_text.cu), the same bits as data/mask_paste.c and data/mask_encode.c
+ * give. */
 #ifndef DN_CUDA_PASTE_H
 #define DN_CUDA_PASTE_H
 
@@ -96,6 +97,31 @@ extern const dn_mask_device dn_cuda_mask_device;
 
 /* Launches what writes means (count), in device memory. */
 dn_status dn_paste_means(const dn_paste_view *view, float *means);
+
+/* ---- Strings ---- */
+
+/* How much there is of all masks. */
+typedef struct dn_paste_totals {
+    int64_t turns, text;
+} dn_paste_totals;
+
+/* Pointers lead to device memory. */
+typedef struct dn_paste_work {
+    dn_paste_view view;
+    int32_t *begins;      /* (count, side + 2): the first row of each piece */
+    uint32_t *columns;    /* (columns): a mask's turns before each of them */
+    int64_t *turn_counts; /* (count): a mask's turns are turns[start] .. turns[start + count - 1] */
+    int64_t *turn_starts; /* (count) */
+    int64_t *text_counts; /* (count): characters, NUL included */
+    uint32_t *turns;      /* (turn_room): pixels, column after column */
+    dn_paste_totals *totals;
+    char *text; /* (text_room) */
+    int64_t turn_room, text_room;
+} dn_paste_work;
+
+/* Launches what writes turns, totals and text where there is room for them; else totals alone say
+ * how much was needed. */
+dn_status dn_paste_write_runs(const dn_paste_work *work);
 
 /* The table's `encode` and `text`. */
 dn_status dn_paste_encode(dn_paster *paster, float threshold);
