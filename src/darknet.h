@@ -490,6 +490,9 @@ typedef enum dn_precision {
     DN_PRECISION_INT8_EVERYWHERE,
 } dn_precision;
 
+/* What programs call it: "f32", "bf16-everywhere", ...; NULL behind the last one. */
+DN_API const char *dn_precision_name(dn_precision precision);
+
 /* What a GPU multiplies in convolutions and [connected] layers, forward and backward; parameters,
  * activations, gradients and sums are single precision whatever it is. On the CPU always the first.
  */
@@ -591,8 +594,7 @@ DN_API void dn_network_free(dn_network *network);
 /* Where it runs: "cpu", "cuda:0", ...; as long as the network lives. */
 DN_API const char *dn_network_device(const dn_network *network);
 
-/* How it computes: "f32", "exact", "bf16", "int8", "fp16", "bf16-everywhere" and "int8-everywhere"
- * are plans (dn_precision), "plain" is layer by layer in single precision. */
+/* How it computes, by dn_precision_name: all but "plain" are plans. */
 DN_API const char *dn_network_precision(const dn_network *network);
 
 /* Another size of the input, in pixels. Allocates nothing where a larger one was in use before. On

@@ -4,6 +4,7 @@ import pytest
 
 from yolomask import _native
 from yolomask._native import check, ffi, lib
+from yolomask.network import PRECISIONS
 
 
 def test_abi_versions_agree():
@@ -17,6 +18,15 @@ def test_every_status_has_an_exception():
     for status, kind in _native.EXCEPTIONS.items():
         with pytest.raises(kind):
             check(status)
+
+
+def test_every_precision_has_its_name():
+    numbers = ffi.typeof("dn_precision").relements
+    names = {
+        name.removeprefix("DN_PRECISION_").lower().replace("_", "-"): number
+        for name, number in numbers.items()
+    }
+    assert {None: names.pop("default"), **names} == PRECISIONS
 
 
 def test_missing_library_is_said(monkeypatch, tmp_path):

@@ -23,18 +23,17 @@ from .streaming import Stream
 Weights = str | os.PathLike | Sequence[str | os.PathLike] | None
 
 
-PRECISIONS = {
-    None: lib.DN_PRECISION_DEFAULT,
-    "f32": lib.DN_PRECISION_F32,
-    "exact": lib.DN_PRECISION_EXACT,
-    "plain": lib.DN_PRECISION_PLAIN,
-    "bf16": lib.DN_PRECISION_BF16,
-    "int8": lib.DN_PRECISION_INT8,
-    "fp16": lib.DN_PRECISION_FP16,
-    "bf16-everywhere": lib.DN_PRECISION_BF16_EVERYWHERE,
-    "int8-everywhere": lib.DN_PRECISION_INT8_EVERYWHERE,
-}
+def _precisions() -> dict[str | None, int]:
+    """The library's, by their names; None is its default."""
+    names: dict[str | None, int] = {None: lib.DN_PRECISION_DEFAULT}
+    for number in itertools.count(lib.DN_PRECISION_F32):
+        name = lib.dn_precision_name(number)
+        if not name:
+            return names
+        names[ffi.string(name).decode()] = number
 
+
+PRECISIONS = _precisions()
 
 MASK_FORMS = {
     "probabilities": lib.DN_MASKS_PROBABILITIES,

@@ -107,7 +107,7 @@ int dn_command_demo(dn_arguments *arguments)
     add_pair(&words, "--size", int_text(text[4], common.width));
     add(&words, int_text(text[5], common.height));
     if (common.precision != DN_PRECISION_DEFAULT)
-        add_pair(&words, "--precision", dn_precision_names[common.precision]);
+        add_pair(&words, "--precision", dn_precision_name(common.precision));
     add_pair(&words, "--calibration", common.calibration);
     if (common.tune && !*common.tune) add(&words, "--tune");
     if (common.tune && *common.tune) add_pair(&words, "--tune-file", common.tune);

@@ -78,11 +78,13 @@ static dn_precision take_precision(dn_arguments *arguments)
     const char *name = dn_take_text(arguments, "-precision", NULL);
     char allowed[160] = "";
     if (!name) return DN_PRECISION_DEFAULT;
-    for (int i = DN_PRECISION_F32; dn_precision_names[i]; i++) {
-        const char *joint = i == DN_PRECISION_F32 ? "" : dn_precision_names[i + 1] ? ", " : " or ";
+    for (int i = DN_PRECISION_F32; dn_precision_name((dn_precision)i); i++) {
+        const char *known = dn_precision_name((dn_precision)i);
+        const bool last = !dn_precision_name((dn_precision)(i + 1));
+        const char *joint = i == DN_PRECISION_F32 ? "" : last ? " or " : ", ";
         const size_t length = strlen(allowed);
-        if (strcmp(name, dn_precision_names[i]) == 0) return (dn_precision)i;
-        snprintf(allowed + length, sizeof allowed - length, "%s%s", joint, dn_precision_names[i]);
+        if (strcmp(name, known) == 0) return (dn_precision)i;
+        snprintf(allowed + length, sizeof allowed - length, "%s%s", joint, known);
     }
     dn_die("-precision %s: %s is wanted", name, allowed);
 }

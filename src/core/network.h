@@ -125,9 +125,6 @@ dn_status dn_network_outline(const char *cfg_path, dn_network **out);
  * by layer: then the arena here is not reserved. */
 bool dn_network_fuses(const dn_network *network);
 
-/* Of each dn_precision, the default's first; NULL at the end. */
-extern const char *const dn_precision_names[];
-
 static inline bool dn_precision_is_int8(dn_precision precision)
 {
     return precision == DN_PRECISION_INT8 || precision == DN_PRECISION_INT8_EVERYWHERE;

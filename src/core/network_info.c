@@ -37,13 +37,18 @@ double dn_network_loss_scale(const dn_network *network)
     return (double)network->loss_scale;
 }
 
-const char *const dn_precision_names[] = {
-    "f32",  "f32",  "exact",           "plain",           "bf16",
-    "int8", "fp16", "bf16-everywhere", "int8-everywhere", NULL};
+const char *dn_precision_name(dn_precision precision)
+{
+    static const char *const names[] = {"f32",  "f32",  "exact",           "plain",          "bf16",
+                                        "int8", "fp16", "bf16-everywhere", "int8-everywhere"};
+    const size_t index = (size_t)precision;
+    return index < sizeof names / sizeof *names ? names[index] : NULL;
+}
 
 const char *dn_network_precision(const dn_network *network)
 {
-    return dn_network_fuses(network) ? dn_precision_names[network->options.precision] : "plain";
+    return dn_precision_name(dn_network_fuses(network) ? network->options.precision
+                                                       : DN_PRECISION_PLAIN);
 }
 
 static dn_status check_layer(const dn_network *network, int32_t layer)
