@@ -98,8 +98,13 @@ def test_devices(folder, flags, sentences):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["-gpus", "x"], "-gpus x: numbers of GPUs with commas between them are wanted"),
+        (
+            ["-gpus", "x"],
+            "-gpus x: numbers of GPUs, each once, with commas between them are wanted",
+        ),
         (["-gpus", ",1"], "-gpus ,1: numbers of GPUs"),
+        (["-gpus", "0,1,0"], "-gpus 0,1,0: numbers of GPUs"),
+        (["-gpus", "cpu,cpu"], "-gpus cpu,cpu: numbers of GPUs"),
         (["-i", "x"], "-i x: a whole number is wanted"),
     ],
 )

@@ -3,7 +3,7 @@
 
 #include "core/backend.h"
 #include "core/network.h"
-#include "core/option.h"
+#include "train/devices.h"
 #include "train/parallel.h"
 
 #include <stdio.h>
@@ -15,44 +15,18 @@ void dn_print_warning(void *context, const char *sentence)
     fprintf(stderr, "%s\n", sentence);
 }
 
-/* The numbers of "-gpus 0,1". */
-static int32_t read_gpus(const char *list, int32_t numbers[DN_GPUS])
-{
-    int32_t count = 0;
-    for (const char *at = list;; at++) {
-        char text[8] = "";
-        int64_t number;
-        const size_t length = strcspn(at, ",");
-        if (length < sizeof text) memcpy(text, at, length);
-        if (count == DN_GPUS || !dn_parse_int(text, &number) || number < 0 || number > 1023)
-            dn_die("-gpus %s: numbers of GPUs with commas between them are wanted", list);
-        numbers[count++] = (int32_t)number;
-        at += length;
-        if (!*at) return count;
-    }
-}
-
 /* Of several processes on a machine each takes one GPU, in turn. */
-static void take_own(int32_t numbers[DN_GPUS], int32_t *count)
+static void take_own(dn_devices *gpus)
 {
-    const int32_t gpus = dn_backend_gpus(), local = dn_parallel_local_rank();
     if (dn_parallel_size() == 1) return;
-    if (*count > 0)
-        numbers[0] = numbers[local % *count];
-    else if (gpus > 0)
-        numbers[0] = local % gpus;
+    const int32_t local = dn_parallel_local_rank(), all = dn_backend_gpus();
+    if (gpus->count > 0)
+        memmove(gpus->names[0], gpus->names[local % gpus->count], sizeof gpus->names[0]);
+    else if (all > 0)
+        snprintf(gpus->names[0], sizeof gpus->names[0], "cuda:%d", (int)(local % all));
     else
         return;
-    *count = 1;
-}
-
-static void name_gpus(const int32_t *numbers, int32_t count, dn_common_arguments *common)
-{
-    size_t length = 0;
-    snprintf(common->device, sizeof common->device, "cuda:%d", (int)numbers[0]);
-    for (int32_t i = 0; i < count; i++)
-        length += (size_t)snprintf(common->devices + length, sizeof common->devices - length,
-                                   "%s%d", i == 0 ? "cuda:" : ",", (int)numbers[i]);
+    gpus->count = 1;
 }
 
 /* Darknet's -nogpu, -i N and -gpus; without them the first GPU, or the CPU where there is none.
@@ -61,16 +35,22 @@ static void take_device(dn_arguments *arguments, dn_common_arguments *common)
 {
     const bool no_gpu = dn_take_flag(arguments, "-nogpu");
     const char *list = dn_take_text(arguments, "-gpus", NULL);
-    int32_t numbers[DN_GPUS] = {(int32_t)dn_take_int(arguments, "-i", -1, -1, 1023)};
-    int32_t count = list ? read_gpus(list, numbers) : numbers[0] >= 0;
-    take_own(numbers, &count);
-    const bool asked = !no_gpu && count > 0, there = asked && dn_device_check("cuda") == DN_OK;
+    const int32_t number = (int32_t)dn_take_int(arguments, "-i", -1, -1, 1023);
+    char text[sizeof common->devices];
+    dn_devices gpus = {0};
+    if (list)
+        snprintf(text, sizeof text, "cuda:%s", list);
+    else
+        snprintf(text, sizeof text, "cuda:%d", (int)number);
+    if ((list || number >= 0) && (dn_devices_read(text, &gpus) != DN_OK || !*gpus.names[0]))
+        dn_die("-gpus %s: numbers of GPUs, each once, with commas between them are wanted", list);
+    take_own(&gpus);
+    const bool asked = !no_gpu && gpus.count > 0, there = asked && dn_device_check("cuda") == DN_OK;
     if (asked && !there) fprintf(stderr, "%s; the CPU is used\n", dn_error_message());
-    const char *device = no_gpu || asked ? "cpu" : "auto";
+    const char *device = there ? gpus.names[0] : no_gpu || asked ? "cpu" : "auto";
+    common->gpus = there ? gpus.count : 0;
     snprintf(common->device, sizeof common->device, "%s", device);
-    snprintf(common->devices, sizeof common->devices, "%s", device);
-    if (there) name_gpus(numbers, count, common);
-    common->gpus = there ? count : 0;
+    snprintf(common->devices, sizeof common->devices, "%s", common->gpus > 1 ? text : device);
 }
 
 static dn_precision take_precision(dn_arguments *arguments)

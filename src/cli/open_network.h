@@ -4,8 +4,6 @@
 
 #include "cli/arguments.h"
 
-enum { DN_GPUS = 64 };
-
 /* Options that every command with a network knows. */
 typedef struct dn_common_arguments {
     int32_t threads, width, height;

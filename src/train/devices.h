@@ -12,8 +12,9 @@ typedef struct dn_devices {
     char names[DN_DEVICES][DN_DEVICE_NAME]; /* as of dn_network_options */
 } dn_devices;
 
-/* "cuda:0,1", "cuda:0,cuda:1", "cpu,cpu": several, of one kind, each GPU once. One device, or
- * "auto", or NULL, gives a count of 1 and no name. Whether they are there is not looked at. */
+/* "cuda:0,1", "cuda:0,cuda:1", "cpu,cpu": several, of one kind, each GPU once. One device gives a
+ * count of 1; it has a name only where it is such a one, not of "auto", NULL or what cannot be
+ * read. Whether they are there is not looked at. */
 dn_status dn_devices_read(const char *list, dn_devices *devices);
 
 #endif
