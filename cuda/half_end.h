@@ -32,10 +32,10 @@ static __device__ inline void dn_add_shift(const dn_half_conv *p, int32_t channe
 
 template <class T> static __device__ inline void dn_add_eight(uint4 raw, float *values)
 {
-    T narrow[8];
-    memcpy(narrow, &raw, sizeof raw);
+    float addends[8];
+    dn_widen_eight<T>(raw, addends);
     DN_UNROLL
-    for (int e = 0; e < 8; e++) values[e] += dn_wide(narrow[e]);
+    for (int e = 0; e < 8; e++) values[e] += addends[e];
 }
 
 /* Where eight channels of a pixel go; of an enlargement they are one of its pixels'. */
