@@ -1,12 +1,13 @@
 /* Which form a convolution of half precision gets: see half_conv.h.
  *
  * Rules (half_rules.h) estimate the time of every form; the best of them are measured, once a
- * process for each shape and device, in memory of their own (half_trial.h). The list of what was
- * chosen is searched from its start: a network has some dozens of shapes, and asks when it is made
- * or meets a new number of boxes.
+ * process for each shape and device, in memory of their own (half_trial.h), or once for all where a
+ * tuning keeps it (half_tuning.h), which comes first. The list of what was chosen is searched from
+ * its start: a network has some dozens of shapes, and asks when it is made or meets a new number of
+ * boxes.
  */
-#include "half_rules.h"
 #include "half_trial.h"
+#include "half_tuning.h"
 
 #include <mutex>
 #include <stdlib.h>
@@ -40,13 +41,6 @@ static bool is_rules(const char *asked)
     return asked && strcmp(asked, "rules") == 0;
 }
 
-static int32_t hash_of(const char *text)
-{
-    uint32_t hash = 2166136261u;
-    for (; text && *text; text++) hash = (hash ^ (uint8_t)*text) * 16777619u;
-    return (int32_t)hash;
-}
-
 static void fill(const dn_half_conv *conv, int device, int32_t of[DN_CHOICE_KEYS])
 {
     const int32_t all[DN_CHOICE_KEYS] = {
@@ -77,7 +71,7 @@ static void fill(const dn_half_conv *conv, int device, int32_t of[DN_CHOICE_KEYS
         (int32_t)conv->add_pixel,
         (int32_t)conv->out_pixel,
         device,
-        hash_of(asked_for()),
+        (int32_t)dn_half_hash(DN_HALF_HASH, asked_for() ? asked_for() : ""),
     };
     memcpy(of, all, sizeof all);
 }
@@ -174,42 +168,64 @@ static void measure(const dn_half_conv *conv, const dn_half_workspace *workspace
     dn_half_trial_free(&trial);
 }
 
-static bool is_named(const dn_half_conv *conv, dn_half_form form, const char *asked)
+/* All that can run: ours, the cheapest first, and cuDNN's behind the first `count`, of which there
+ * are no more than `most`. */
+static dn_status list_forms(const dn_half_conv *conv, int32_t most,
+                            dn_half_candidate list[DN_HALF_FORMS + 1], int32_t *count)
 {
-    char name[32];
-    dn_half_form_name(conv, form, name, sizeof name);
-    return strcmp(name, asked) == 0;
-}
-
-dn_status dn_half_choose(const dn_half_conv *conv, const dn_half_workspace *workspace,
-                         dn_half_form *form, double *seconds)
-{
-    dn_half_candidate list[DN_HALF_FORMS + 1];
-    int32_t of[DN_CHOICE_KEYS], count = 0;
-    int device = 0;
-    DN_CUDA_TRY(cudaGetDevice(&device));
-    fill(conv, device, of);
-    if (recall(of, form, seconds)) return DN_OK;
-    DN_TRY(dn_half_list_forms(conv, list, &count));
-    if (count == 0)
+    DN_TRY(dn_half_list_forms(conv, list, count));
+    if (*count == 0)
         return dn_fail(DN_ERROR_DEVICE, "no form of a convolution of %d x %d runs on this GPU",
                        conv->size, conv->size);
-    *form = list[0].form;
-    *seconds = 0.0;
-    const bool measured = !asked_for();
-    if (measured && count > DN_MEASURED_FORMS) count = DN_MEASURED_FORMS;
+    if (*count > most) *count = most;
     if (!is_rules(asked_for()) && dn_half_cudnn_fits(conv)) {
-        list[count].form.tile = DN_HALF_CUDNN;
-        list[count++].form.splits = 1;
+        list[*count] = {};
+        list[*count].form.tile = DN_HALF_CUDNN;
+        list[(*count)++].form.splits = 1;
     }
-    for (int32_t i = 0; i < count && !measured; i++)
-        if (is_named(conv, list[i].form, asked_for())) *form = list[i].form;
-    if (measured) measure(conv, workspace, list, count, form, seconds);
-    keep(of, *form, *seconds);
     return DN_OK;
 }
 
-dn_status dn_half_choose_other(const dn_half_conv *conv, dn_half_form *form)
+/* What nobody knows. */
+static dn_status choose_anew(const dn_half_conv *conv, const dn_half_workspace *workspace,
+                             dn_half_form *form, double *seconds)
+{
+    dn_half_candidate list[DN_HALF_FORMS + 1];
+    int32_t count = 0;
+    const char *asked = asked_for();
+    DN_TRY(list_forms(conv, asked ? DN_HALF_FORMS : DN_MEASURED_FORMS, list, &count));
+    *form = list[0].form;
+    *seconds = 0.0;
+    if (asked)
+        dn_half_form_named(conv, list, count, asked, form);
+    else
+        measure(conv, workspace, list, count, form, seconds);
+    return DN_OK;
+}
+
+dn_status dn_half_choose(const dn_half_conv *conv, const dn_half_workspace *workspace,
+                         dn_tuning *tuning, dn_half_form *form, double *seconds)
+{
+    int32_t of[DN_CHOICE_KEYS];
+    int device = 0;
+    DN_CUDA_TRY(cudaGetDevice(&device));
+    if (asked_for()) tuning = NULL;
+    if (tuning) {
+        dn_half_candidate list[DN_HALF_FORMS + 1];
+        int32_t count = 0;
+        DN_TRY(list_forms(conv, DN_HALF_FORMS, list, &count));
+        if (dn_half_tuning_recall(tuning, conv, list, count, form, seconds)) return DN_OK;
+    }
+    fill(conv, device, of);
+    if (!recall(of, form, seconds)) {
+        DN_TRY(choose_anew(conv, workspace, form, seconds));
+        keep(of, *form, *seconds);
+    }
+    if (tuning && *seconds > 0.0) return dn_half_tuning_keep(tuning, conv, *form, *seconds);
+    return DN_OK;
+}
+
+dn_status dn_half_choose_other(const dn_half_conv *conv, dn_tuning *tuning, dn_half_form *form)
 {
     dn_half_candidate list[DN_HALF_FORMS];
     int32_t of[DN_CHOICE_KEYS], count = 0, other = 0;
@@ -222,5 +238,6 @@ dn_status dn_half_choose_other(const dn_half_conv *conv, dn_half_form *form)
     *form = list[other].form;
     fill(conv, device, of);
     keep(of, *form, 0.0);
+    if (tuning && !asked_for()) dn_half_tuning_forget(tuning, conv);
     return DN_OK;
 }

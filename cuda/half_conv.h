@@ -11,6 +11,7 @@
 #define DN_CUDA_HALF_CONV_H
 
 #include "infer/plan.h"
+#include "infer/tuning.h"
 #include "launch.h"
 
 /* What the backend's table says of plans (plan.cu). */
@@ -110,15 +111,16 @@ typedef struct dn_half_source {
 /* Fills weights and shift of the call, batch normalisation folded in. */
 dn_status dn_half_conv_pack(const dn_half_conv *conv, const dn_half_source *source);
 
-/* The form: by measurement, once a process for each shape and device, or by rules where
- * DARKNET_CUDNN=rules, or a form's name, is in the environment or nothing can be measured.
- * *seconds: what the measurement said, 0 where there was none. Not within a capture. */
+/* The form: what `tuning`, NULL where there is none, knows; else by measurement, once a process for
+ * each shape and device, which the tuning then knows. By rules where DARKNET_CUDNN=rules, or a
+ * form's name, is in the environment or nothing can be measured. *seconds: what the measurement
+ * said, 0 where there was none. Not within a capture. */
 dn_status dn_half_choose(const dn_half_conv *conv, const dn_half_workspace *workspace,
-                         dn_half_form *form, double *seconds);
+                         dn_tuning *tuning, dn_half_form *form, double *seconds);
 
 /* For a call whose form failed when it ran: the cheapest of our own of another tile, which such
- * calls get from now on. */
-dn_status dn_half_choose_other(const dn_half_conv *conv, dn_half_form *form);
+ * calls get from now on; the tuning, or NULL, forgets the other. */
+dn_status dn_half_choose_other(const dn_half_conv *conv, dn_tuning *tuning, dn_half_form *form);
 
 /* "128x64", "64x64 / 4", "cudnn". */
 void dn_half_form_name(const dn_half_conv *conv, dn_half_form form, char *text, size_t size);
@@ -130,5 +132,6 @@ dn_status dn_half_run(const dn_half_conv *conv, dn_half_form form,
 /* cuDNN's form (half_cudnn.cu; without CUDNN=1 it does nothing): false where it does not fit. */
 bool dn_half_cudnn_fits(const dn_half_conv *conv);
 dn_status dn_half_cudnn_run(const dn_half_conv *conv, const dn_half_workspace *workspace);
+int32_t dn_half_cudnn_version(void); /* 0: none */
 
 #endif

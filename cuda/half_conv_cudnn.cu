@@ -120,3 +120,8 @@ dn_status dn_half_cudnn_run(const dn_half_conv *conv, const dn_half_workspace *w
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
+
+int32_t dn_half_cudnn_version(void)
+{
+    return (int32_t)cudnnGetVersion();
+}

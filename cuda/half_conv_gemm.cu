@@ -10,3 +10,8 @@ dn_status dn_half_cudnn_run(const dn_half_conv *, const dn_half_workspace *)
 {
     return dn_fail(DN_ERROR_DEVICE, "this build has no cuDNN");
 }
+
+int32_t dn_half_cudnn_version(void)
+{
+    return 0;
+}

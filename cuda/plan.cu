@@ -9,6 +9,7 @@
 #include "plan.h"
 
 #include "core/memory.h"
+#include "half_tuning.h"
 
 static void close(dn_plan *plan)
 {
@@ -19,6 +20,8 @@ static void close(dn_plan *plan)
     cudaFree(own->packed);
     cudaFree(own->extra_planes);
     cudaFree(own->workspace.parts);
+    if (own->tuning) dn_tuning_close(own->tuning);
+    dn_free(own->tuning);
     dn_free(own->segments);
     dn_free(own->convs);
     dn_free(own);
@@ -80,6 +83,16 @@ static dn_status reserve(dn_plan *plan, dn_cuda_plan *own)
     return DN_OK;
 }
 
+static dn_status open_tuning(const dn_network *network, dn_cuda_plan *own)
+{
+    if (!network->tune) return DN_OK;
+    own->tuning = (dn_tuning *)dn_alloc(sizeof *own->tuning);
+    if (!own->tuning) return DN_ERROR_MEMORY;
+    own->tuning->warn = network->options.warn;
+    own->tuning->warn_context = network->options.warn_context;
+    return dn_half_tuning_open(own->tuning, network->tune);
+}
+
 static dn_status open(dn_plan *plan)
 {
     const size_t steps = (size_t)plan->step_count;
@@ -91,6 +104,7 @@ static dn_status open(dn_plan *plan)
     own->segments = (dn_plan_segment *)dn_alloc(steps * sizeof *own->segments);
     if (!own->convs || !own->segments) return DN_ERROR_MEMORY;
     DN_TRY(check_gpu(plan, own->bf16));
+    DN_TRY(open_tuning(plan->network, own));
     find_segments(plan, own);
     for (int32_t s = 0; s < plan->step_count; s++)
         if (dn_plan_has_weights(&plan->steps[s]))

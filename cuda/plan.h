@@ -23,6 +23,7 @@ typedef struct dn_plan_segment {
 
 typedef struct dn_plan_conv {
     dn_half_conv call;
+    int32_t images;    /* that `form` was chosen for; 0: none yet */
     dn_half_form form; /* of the last pass that ran step by step */
     double seconds;    /* measured; 0: not */
     char name[24];
@@ -33,6 +34,7 @@ typedef struct dn_cuda_plan {
     dn_plan_conv *convs;       /* (step_count): of the steps that have weights */
     dn_plan_segment *segments; /* (segment_count) */
     int32_t segment_count;
+    dn_tuning *tuning;           /* network->tune's; NULL: none */
     dn_half_workspace workspace; /* one block, with `live` */
     dn_half_live *live;          /* on the device */
     dn_half_live told;           /* what it has been told */

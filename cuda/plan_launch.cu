@@ -14,8 +14,10 @@ dn_status dn_plan_choose(const dn_plan *plan, const dn_step *step, int32_t image
     if (step->type != &dn_step_conv || images == 0) return DN_OK;
     dn_plan_conv *conv = &own->convs[step - plan->steps];
     dn_half_conv call = conv->call;
+    if (images == conv->images) return DN_OK;
     call.images = images;
-    DN_TRY(dn_half_choose(&call, &own->workspace, &conv->form, &conv->seconds));
+    DN_TRY(dn_half_choose(&call, &own->workspace, own->tuning, &conv->form, &conv->seconds));
+    conv->images = images;
     dn_half_form_name(&call, conv->form, conv->name, sizeof conv->name);
     return DN_OK;
 }
@@ -30,7 +32,7 @@ static dn_status launch_conv(const dn_plan *plan, const dn_step *step, int32_t i
     const dn_status status = dn_half_run(&call, conv->form, &own->workspace);
     if (status != DN_ERROR_DEVICE) return status;
     cudaGetLastError(); /* or the next launch would report this one */
-    DN_TRY(dn_half_choose_other(&call, &conv->form));
+    DN_TRY(dn_half_choose_other(&call, own->tuning, &conv->form));
     conv->seconds = 0.0;
     dn_half_form_name(&call, conv->form, conv->name, sizeof conv->name);
     return dn_half_run(&call, conv->form, &own->workspace);

@@ -252,6 +252,7 @@ dn_status dn_cuda_plan_run(dn_plan *plan, const dn_pass *pass)
 {
     const int32_t branch = dn_network_branch(plan->network);
     DN_TRY(run_steps(plan, pass, branch));
+    if (dn_cuda_plan_of(plan)->tuning) dn_tuning_save(dn_cuda_plan_of(plan)->tuning);
     plan->network->branch_seconds = 0.0;
     if (branch >= 0 && branch < plan->layer_count)
         DN_CUDA_TRY(cudaEventRecord(dn_cuda_plan_of(plan)->events[3], cudaStreamPerThread));

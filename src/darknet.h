@@ -519,10 +519,11 @@ typedef struct dn_network_options {
     dn_precision precision;
     dn_products products;
     const char *calibration; /* a file of dn_calibrate, for int8; else NULL */
-    /* On the CPU, by a plan: measures which form of each convolution is fastest here, in the first
-     * pass of a size, and keeps that in this file ("": one of this processor in the user's cache);
-     * NULL: forms are estimated. Outputs agree within dn_precision's limits, but the last bits may
-     * depend on the file. */
+    /* By a plan: measures which form of each convolution is fastest here, in the first pass of a
+     * size, and keeps that in this file ("": one of this processor or GPU in the user's cache);
+     * NULL: forms are estimated on the CPU, and on a GPU in half precision measured anew in every
+     * process. Outputs agree within dn_precision's limits, but the last bits may depend on the
+     * file. */
     const char *tune;
 } dn_network_options;
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -104,13 +105,14 @@ def lines_of(path: Path) -> dict[str, tuple[str, float]]:
     title, _machine, *rest = path.read_text().splitlines()
     assert title == "tuning 1"
     pairs = [line.split(": ") for line in rest if not line.startswith("#")]
-    return {key: (value.split()[0], float(value.split()[1])) for key, value in pairs}
+    words = {key: value.rsplit(maxsplit=1) for key, value in pairs}
+    return {key: (form, float(time)) for key, (form, time) in words.items()}
 
 
-def choose(path: Path, form: str) -> None:
+def choose(path: Path, form: str, time: float = 1.5) -> None:
     """The file as if `form` had been the fastest of all."""
     head = path.read_text().splitlines()[:2]
-    path.write_text("\n".join([*head, *(f"{key}: {form} 1.5" for key in lines_of(path))]) + "\n")
+    path.write_text("\n".join([*head, *(f"{key}: {form} {time}" for key in lines_of(path))]) + "\n")
 
 
 def test_measured_once(tuned):
@@ -258,6 +260,19 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (said,) = net.said
     assert said.startswith(f"{tmp_path}/nowhere/tuned.txt: cannot write: ")
     assert net.forms()[1][1]
+
+
+def test_several_at_once(tmp_path):
+    """The file is whole, whoever writes; no other file stays."""
+    path = tmp_path / "tuned.txt"
+    nets = [Tuned(path, width=32 + 8 * k, height=32) for k in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(Tuned.answer, nets))
+    assert [net.said for net in nets] == [[]] * 4
+    assert lines_of(path) and os.listdir(tmp_path) == ["tuned.txt"]
+    again = Tuned(path)
+    again.answer()
+    assert again.said == []
 
 
 def test_allocations_that_fail(tmp_path, fail_allocations):

@@ -132,8 +132,9 @@ class Network:
     precision), or "int8" (CPU), products in 8 bits where that is faster, with the ranges of the
     file `calibration`, which yolomask.calibrate writes; "bf16-everywhere" and "int8-everywhere"
     (CPU) are the same on every machine, be they slower. With tune the first image measures which
-    way of each convolution is fastest here (CPU, by fused steps); a file keeps that: one in the
-    user's cache or, where tune is a path, that one.
+    way of each convolution is fastest here (by fused steps, on a GPU in half precision, where it is
+    measured in any case); a file keeps that: one in the user's cache or, where tune is a path, that
+    one.
     """
 
     def __init__(

@@ -8,15 +8,28 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { DN_ROOM = 32 /* for what follows the path */, DN_TRIES = 100 };
+
+/* Shared, one that nobody has, on whatever machine and in whatever process. */
+static FILE *open_temporary(const dn_new_file *file)
+{
+    const size_t size = strlen(file->path) + DN_ROOM;
+    snprintf(file->temporary, size, "%s.tmp", file->path);
+    if (file->care != DN_FILE_SHARED) return fopen(file->temporary, "wb");
+    for (int i = 0; i < DN_TRIES; i++) {
+        snprintf(file->temporary, size, "%s.%ld-%d.tmp", file->path, (long)getpid(), i);
+        FILE *stream = fopen(file->temporary, "wbx");
+        if (stream || errno != EEXIST) return stream;
+    }
+    return NULL;
+}
+
 dn_status dn_new_file_open(dn_new_file *file, const char *path, dn_new_file_care care)
 {
-    const size_t length = strlen(path);
-    *file = (dn_new_file){NULL, dn_strdup(path), dn_alloc(length + 5), care};
+    *file = (dn_new_file){NULL, dn_strdup(path), dn_alloc(strlen(path) + DN_ROOM), care};
     dn_status status = DN_ERROR_MEMORY;
     if (file->path && file->temporary) {
-        memcpy(file->temporary, path, length);
-        memcpy(file->temporary + length, ".tmp", 5);
-        file->stream = fopen(file->temporary, "wb");
+        file->stream = open_temporary(file);
         status = file->stream ? DN_OK
                               : dn_fail(DN_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
     }
@@ -35,7 +48,7 @@ dn_status dn_new_file_fail(const dn_new_file *file)
 static bool reaches_the_disk(const dn_new_file *file)
 {
     if (fflush(file->stream) != 0) return false;
-    return file->care == DN_FILE_QUICK || fsync(fileno(file->stream)) == 0;
+    return file->care != DN_FILE_SYNCED || fsync(fileno(file->stream)) == 0;
 }
 
 /* Only with its folder is a new name on the disk. File systems that cannot sync one do so anyway.

@@ -1,4 +1,5 @@
-/* A file that appears whole or not at all: written as <path>.tmp, which is renamed at the end. */
+/* A file that appears whole or not at all: written as <path>.tmp (or <path>.<number>.tmp), which is
+ * renamed at the end. */
 #ifndef DN_CORE_NEW_FILE_H
 #define DN_CORE_NEW_FILE_H
 
@@ -7,8 +8,9 @@
 #include <stdio.h>
 
 /* Whether the old file must survive a power cut: then the new one waits for the disk, which can
- * take longer than writing it. */
-typedef enum dn_new_file_care { DN_FILE_QUICK, DN_FILE_SYNCED } dn_new_file_care;
+ * take longer than writing it; and whether others may write the same file at this moment: then each
+ * has a temporary file of its own, and who is done last is heard. */
+typedef enum dn_new_file_care { DN_FILE_QUICK, DN_FILE_SYNCED, DN_FILE_SHARED } dn_new_file_care;
 
 typedef struct dn_new_file {
     FILE *stream;

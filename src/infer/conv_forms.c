@@ -4,6 +4,8 @@
 #include "math/cpu.h"
 #include "math/threads.h"
 
+#include <string.h>
+
 extern const dn_kernels dn_kernels_plain;
 #if defined(__x86_64__)
 extern const dn_kernels dn_kernels_avx2, dn_kernels_avx512, dn_kernels_avx512vnni,
@@ -42,6 +44,13 @@ dn_conv_precision dn_conv_precision_of(dn_precision precision)
     if (precision == DN_PRECISION_BF16 || precision == DN_PRECISION_BF16_EVERYWHERE)
         return DN_CONV_BF16;
     return DN_CONV_F32;
+}
+
+const dn_conv_form *dn_conv_form_named(const dn_kernels *kernels, const char *name)
+{
+    for (const dn_conv_form *const *form = kernels->conv_forms; *form; ++form)
+        if (strcmp((*form)->name, name) == 0) return *form;
+    return NULL;
 }
 
 /* Microseconds that a byte of packed weights has to save: it takes memory, is written at the start,

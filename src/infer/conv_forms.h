@@ -24,6 +24,9 @@ enum { DN_JUDGED_THREADS = 2 };
 const dn_conv_form *dn_conv_form_choose(const dn_kernels *kernels, const dn_conv_problem *problem,
                                         dn_conv_choice choice, int32_t threads);
 
+/* NULL: none has this name. */
+const dn_conv_form *dn_conv_form_named(const dn_kernels *kernels, const char *name);
+
 /* Packs the weights with `threads` threads. */
 void dn_conv_form_pack(const dn_conv_form *form, const dn_conv_problem *problem,
                        const float *weights, const float *factor, int32_t threads, void *packed);

@@ -24,10 +24,9 @@ dn_status dn_plan_tune(dn_plan *plan)
 {
     const dn_network *network = plan->network;
     if (!network->tune) return DN_OK;
-    dn_tuning tuning = {.kernels = plan->kernels,
-                        .warn = network->options.warn,
+    dn_tuning tuning = {.warn = network->options.warn,
                         .warn_context = network->options.warn_context};
-    dn_status status = dn_tuning_open(&tuning, network->tune);
+    dn_status status = dn_tuning_open_cpu(&tuning, network->tune);
     if (status == DN_OK) status = tune_steps(plan, &tuning);
     if (status == DN_OK) dn_tuning_save(&tuning);
     dn_tuning_close(&tuning);

@@ -43,13 +43,6 @@ static dn_conv_problem problem_of(const dn_test_conv_form_args *args)
     return problem;
 }
 
-static const dn_conv_form *form_named(const dn_kernels *kernels, const char *name)
-{
-    for (const dn_conv_form *const *form = kernels->conv_forms; *form; ++form)
-        if (strcmp((*form)->name, name) == 0) return *form;
-    return NULL;
-}
-
 /* A tensor of the test's images, blocked unless planar; its values from `planar` where given. */
 static dn_blocked tensor(conv_form_test *test, bool is_planar, int32_t c, int32_t h, int32_t w,
                          const float *planar)
@@ -115,7 +108,7 @@ double dn_test_conv_form(const dn_test_conv_form_args *args, const char *name, c
                          const float *add, float *out)
 {
     conv_form_test test = {.kernels = dn_kernels_in_use(), .call.problem = problem_of(args)};
-    test.form = name ? form_named(test.kernels, name)
+    test.form = name ? dn_conv_form_named(test.kernels, name)
                      : dn_conv_form_choose(test.kernels, &test.call.problem,
                                            args->exact ? DN_CHOOSE_EXACT : DN_CHOOSE_FASTEST,
                                            args->conv.threads);

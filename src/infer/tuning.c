@@ -8,6 +8,7 @@
 
 #include "core/memory.h"
 #include "math/clock.h"
+#include "math/cpu.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,25 +30,17 @@ static const double most_estimate = 1.6, least_gain = 0.97;
 
 /* ---- what is known ---- */
 
-dn_status dn_tuning_add(dn_tuning *tuning, const dn_tuned *item)
+static bool is_form(const char *name)
 {
-    if (tuning->count == tuning->capacity) {
-        const int32_t capacity = tuning->capacity > 0 ? 2 * tuning->capacity : 64;
-        dn_tuned *items = dn_realloc(tuning->items, (size_t)tuning->capacity * sizeof *items,
-                                     (size_t)capacity * sizeof *items);
-        if (!items) return DN_ERROR_MEMORY;
-        tuning->items = items;
-        tuning->capacity = capacity;
-    }
-    tuning->items[tuning->count++] = *item;
-    return DN_OK;
+    return dn_conv_form_named(dn_kernels_in_use(), name) != NULL;
 }
 
-static dn_tuned *recall(const dn_tuning *tuning, const char *key)
+dn_status dn_tuning_open_cpu(dn_tuning *tuning, const char *path)
 {
-    for (int32_t i = 0; i < tuning->count; i++)
-        if (strcmp(tuning->items[i].key, key) == 0) return &tuning->items[i];
-    return NULL;
+    snprintf(tuning->machine, sizeof tuning->machine, "%s %s", dn_kernels_in_use()->isa,
+             dn_cpu_name());
+    tuning->is_form = is_form;
+    return dn_tuning_open(tuning, path);
 }
 
 /* The problem in words, as docs/formats.md describes them. */
@@ -277,29 +270,28 @@ dn_status dn_tuning_choose(dn_tuning *tuning, dn_team *team, int32_t threads,
                            const dn_conv_problem *problem, dn_conv_choice choice,
                            const dn_conv_form **chosen, double *seconds)
 {
+    const dn_kernels *kernels = dn_kernels_in_use();
     dn_tuned item;
     describe(item.key, problem, choice, threads);
-    dn_tuned *known = recall(tuning, item.key);
-    if (known && is_allowed(known->form, problem, choice)) {
-        *chosen = known->form;
+    const dn_tuned *known = dn_tuning_recall(tuning, item.key);
+    const dn_conv_form *form = known ? dn_conv_form_named(kernels, known->form) : NULL;
+    if (form && is_allowed(form, problem, choice)) {
+        *chosen = form;
         *seconds = 1e-6 * known->microseconds;
         return DN_OK;
     }
     dn_bench bench = {0};
-    find_candidates(&bench, tuning->kernels, problem, choice, threads, *chosen);
+    find_candidates(&bench, kernels, problem, choice, threads, *chosen);
     if (bench.count < 2) return DN_OK;
-    dn_status status = bench_reserve(&bench, problem, tuning->kernels->lanes, threads);
+    dn_status status = bench_reserve(&bench, problem, kernels->lanes, threads);
     if (status == DN_OK) {
         take_turns(&bench, team, threads);
         const dn_candidate *best = fastest(&bench);
-        item.form = *chosen = best->form;
-        item.microseconds = 1e6 * best->least;
+        *chosen = best->form;
         *seconds = best->least;
-        tuning->measured++;
-        if (known)
-            *known = item;
-        else
-            status = dn_tuning_add(tuning, &item);
+        snprintf(item.form, sizeof item.form, "%s", best->form->name);
+        item.microseconds = 1e6 * best->least;
+        status = dn_tuning_keep(tuning, &item);
     }
     bench_free(&bench);
     return status;

@@ -1,10 +1,14 @@
-/* The file of a tuning: reader, writer, and where it lies. See tuning.h. */
+/* The file of a tuning: what is known of it, reader, writer, and where it lies. See tuning.h.
+ *
+ * Several processes may read and write it at once. Each reads it whole, since it appears whole; who
+ * writes takes along what the others have written since; what two write at the very same moment may
+ * be lost for one of them, and is measured anew another time.
+ */
 #include "core/memory.h"
 #include "core/new_file.h"
 #include "core/option.h"
 #include "data/text_file.h"
 #include "infer/tuning.h"
-#include "math/cpu.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,25 +16,72 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { DN_TUNING_VERSION = 1, DN_TUNING_LINE = 160, DN_TUNING_SENTENCE = 1024 };
+enum { DN_TUNING_VERSION = 1, DN_TUNING_LINE = 260, DN_TUNING_SENTENCE = 1024 };
 
-void dn_tuning_say(const dn_tuning *tuning, const char *sentence)
+static void say(const dn_tuning *tuning, const char *sentence)
 {
     if (tuning->warn) tuning->warn(tuning->warn_context, sentence);
 }
 
-/* ---- whose it is ---- */
+/* ---- what is known ---- */
 
-/* "6 avx2 AMD EPYC 7763 ...": the library's version, the instruction set, the processor. */
-static void describe_machine(const dn_tuning *tuning, char text[DN_TUNING_LINE])
+static dn_tuned *find(const dn_tuning *tuning, const char *key)
 {
-    snprintf(text, DN_TUNING_LINE, "%d %s %s", DN_ABI_VERSION, tuning->kernels->isa, dn_cpu_name());
+    for (int32_t i = 0; i < tuning->count; i++)
+        if (strcmp(tuning->items[i].key, key) == 0) return &tuning->items[i];
+    return NULL;
 }
 
-/* The same as a part of a file's name. */
+const dn_tuned *dn_tuning_recall(const dn_tuning *tuning, const char *key)
+{
+    const dn_tuned *known = find(tuning, key);
+    return known && *known->form ? known : NULL;
+}
+
+static dn_status add(dn_tuning *tuning, const dn_tuned *item)
+{
+    if (tuning->count == tuning->capacity) {
+        const int32_t capacity = tuning->capacity > 0 ? 2 * tuning->capacity : 64;
+        dn_tuned *items = dn_realloc(tuning->items, (size_t)tuning->capacity * sizeof *items,
+                                     (size_t)capacity * sizeof *items);
+        if (!items) return DN_ERROR_MEMORY;
+        tuning->items = items;
+        tuning->capacity = capacity;
+    }
+    tuning->items[tuning->count++] = *item;
+    return DN_OK;
+}
+
+dn_status dn_tuning_keep(dn_tuning *tuning, const dn_tuned *item)
+{
+    dn_tuned *known = find(tuning, item->key);
+    tuning->changed = true;
+    if (!known) return add(tuning, item);
+    *known = *item;
+    return DN_OK;
+}
+
+/* It stays among the items, or a later reading would bring it back. */
+void dn_tuning_forget(dn_tuning *tuning, const char *key)
+{
+    dn_tuned *known = find(tuning, key);
+    if (!known || !*known->form) return;
+    *known->form = '\0';
+    tuning->changed = true;
+}
+
+/* ---- whose it is ---- */
+
+/* "7 avx2 AMD EPYC 7763 ...": the library's version, then the machine. */
+static void describe_machine(const dn_tuning *tuning, char text[DN_TUNING_LINE])
+{
+    snprintf(text, DN_TUNING_LINE, "%d %s%s", DN_ABI_VERSION, tuning->machine, tuning->build);
+}
+
+/* As a part of a file's name. */
 static void describe_as_name(const dn_tuning *tuning, char text[DN_TUNING_LINE])
 {
-    snprintf(text, DN_TUNING_LINE, "tune-%s-%s", tuning->kernels->isa, dn_cpu_name());
+    snprintf(text, DN_TUNING_LINE, "tune-%s", tuning->machine);
     for (char *c = text; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", *c))
             *c = '-';
@@ -68,23 +119,32 @@ static char *next_line(dn_text_file *file)
     return line;
 }
 
-static const dn_conv_form *form_named(const dn_kernels *kernels, const char *name)
+/* Words, joined by one blank, to the one before the last, which *last becomes; false: there is no
+ * such, or no room. */
+static bool read_name(char *rest, char name[DN_TUNING_FORM], const char **last)
 {
-    for (const dn_conv_form *const *form = kernels->conv_forms; *form; ++form)
-        if (strcmp((*form)->name, name) == 0) return *form;
-    return NULL;
+    size_t length = 0;
+    *last = dn_text_word(&rest);
+    for (const char *next; (next = dn_text_word(&rest)); *last = next) {
+        const size_t before = length > 0, more = strlen(*last);
+        if (length + before + more >= DN_TUNING_FORM) return false;
+        if (before) name[length++] = ' ';
+        memcpy(name + length, *last, more + 1);
+        length += more;
+    }
+    return length > 0;
 }
 
-/* "PROBLEM: FORM MICROSECONDS"; false: it is none. */
+/* "PROBLEM: FORM MICROSECONDS", the form of one word or some; false: it is none. */
 static bool read_item(const dn_tuning *tuning, char *line, dn_tuned *item)
 {
     char *rest = strchr(line, ':');
+    const char *number;
     if (!rest || rest - line >= DN_TUNING_KEY) return false;
     *rest++ = '\0';
     snprintf(item->key, sizeof item->key, "%s", line);
-    const char *name = dn_text_word(&rest), *number = dn_text_word(&rest);
-    item->form = name ? form_named(tuning->kernels, name) : NULL;
-    return item->form && number && !dn_text_word(&rest) &&
+    return read_name(rest, item->form, &number) &&
+           (!tuning->is_form || tuning->is_form(item->form)) &&
            dn_parse_double(number, &item->microseconds) && item->microseconds > 0;
 }
 
@@ -95,7 +155,7 @@ static dn_status read_items(dn_tuning *tuning, dn_text_file *file)
     for (char *line; (line = next_line(file));) {
         dn_tuned item;
         if (read_item(tuning, line, &item)) {
-            DN_TRY(dn_tuning_add(tuning, &item));
+            DN_TRY(add(tuning, &item));
         } else if (damaged++ == 0) {
             first = file->line;
         }
@@ -105,7 +165,7 @@ static dn_status read_items(dn_tuning *tuning, dn_text_file *file)
              "%s:%d: a problem, a colon, a form and its microseconds are wanted: of %d such lines "
              "the problems are measured anew",
              tuning->path, first, damaged);
-    dn_tuning_say(tuning, sentence);
+    say(tuning, sentence);
     return DN_OK;
 }
 
@@ -128,7 +188,7 @@ static dn_status read_header(const dn_tuning *tuning, dn_text_file *file, bool *
     snprintf(sentence, sizeof sentence,
              "%s: was measured on \"%.*s\", this is \"%s\": it is measured anew", tuning->path,
              DN_TUNING_LINE, machine ? machine : title, wanted);
-    dn_tuning_say(tuning, sentence);
+    say(tuning, sentence);
     return DN_OK;
 }
 
@@ -150,12 +210,21 @@ dn_status dn_tuning_open(dn_tuning *tuning, const char *path)
     tuning->path = *path ? dn_strdup(path) : default_path(tuning);
     if (tuning->path) return read_file(tuning);
     if (*path) return DN_ERROR_MEMORY;
-    dn_tuning_say(tuning, "neither XDG_CACHE_HOME nor HOME names a folder: what is measured is not "
-                          "kept");
+    say(tuning, "neither XDG_CACHE_HOME nor HOME names a folder: what is measured is not "
+                "kept");
     return DN_OK;
 }
 
 /* ---- writing ---- */
+
+/* Hundredths, by whole numbers: what separates them is a point in every language. */
+static bool write_item(const dn_tuned *item, dn_new_file *file)
+{
+    long long hundredths = (long long)(100 * item->microseconds + 0.5);
+    if (hundredths == 0) hundredths = 1;
+    return fprintf(file->stream, "%s: %s %lld.%02lld\n", item->key, item->form, hundredths / 100,
+                   hundredths % 100) > 0;
+}
 
 static dn_status write_items(const dn_tuning *tuning, dn_new_file *file)
 {
@@ -165,22 +234,37 @@ static dn_status write_items(const dn_tuning *tuning, dn_new_file *file)
                         "tuning %d\n%s\n# what is allowed, a convolution: the fastest form, its "
                         "microseconds\n",
                         DN_TUNING_VERSION, machine) > 0;
-    for (int32_t i = 0; i < tuning->count && good; i++) {
-        const dn_tuned *item = &tuning->items[i];
-        const long long tenths = (long long)(10 * item->microseconds + 0.5);
-        good = fprintf(file->stream, "%s: %s %lld.%lld\n", item->key, item->form->name, tenths / 10,
-                       tenths % 10) > 0;
-    }
+    for (int32_t i = 0; i < tuning->count && good; i++)
+        if (*tuning->items[i].form) good = write_item(&tuning->items[i], file);
     return good ? DN_OK : dn_new_file_fail(file);
 }
 
-void dn_tuning_save(const dn_tuning *tuning)
+/* What is in the file by now of other problems. */
+static dn_status take_along(dn_tuning *tuning)
+{
+    dn_tuning there = *tuning;
+    there.items = NULL;
+    there.count = there.capacity = 0;
+    there.warn = NULL; /* what cannot be used was said, or is written over by what can */
+    dn_status status = read_file(&there);
+    for (int32_t i = 0; i < there.count && status == DN_OK; i++)
+        if (!find(tuning, there.items[i].key)) status = add(tuning, &there.items[i]);
+    dn_free(there.items);
+    return status;
+}
+
+void dn_tuning_save(dn_tuning *tuning)
 {
     dn_new_file file;
-    if (!tuning->path || tuning->measured == 0) return;
-    dn_status status = dn_new_file_open(&file, tuning->path, DN_FILE_QUICK);
+    if (!tuning->path || !tuning->changed) return;
+    tuning->changed = false;
+    dn_status status = take_along(tuning);
+    if (status == DN_OK) status = dn_new_file_open(&file, tuning->path, DN_FILE_SHARED);
     if (status == DN_OK) status = dn_new_file_close(&file, write_items(tuning, &file));
-    if (status != DN_OK) dn_tuning_say(tuning, dn_error_message());
+    if (status == DN_OK) return;
+    say(tuning, dn_error_message());
+    dn_free(tuning->path);
+    tuning->path = NULL;
 }
 
 void dn_tuning_close(dn_tuning *tuning)

@@ -120,10 +120,18 @@ DN_HD float dn_activation_gradient(dn_activation kind, float x, float y)
     return 1.0f;
 }
 
-#ifndef __CUDACC__
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* The names in the enum's order, NULL at the end: choices of an option table. */
 extern const char *const dn_activation_names[];
+
+#ifdef __cplusplus
+}
+#endif
+
+#ifndef __CUDACC__
 
 /* y = f(x) for `count` values; x and y may be the same array. */
 void dn_activate_array(dn_activation kind, const float *x, float *y, int64_t count);

@@ -520,6 +520,12 @@ static inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, in
     return device < DN_HOST_DEVICES ? cudaSuccess : cudaErrorInvalidValue;
 }
 
+static inline cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
 static inline cudaError_t cudaDeviceGetPCIBusId(char *bus, int size, int device)
 {
     if (size < 13) return cudaErrorInvalidValue;
