@@ -1,4 +1,4 @@
-/* What chain.c exports; see chain.h and kernels.h. */
+/* What chain.c and chain_run.c export; see chain.h and kernels.h. */
 #ifndef DN_BLOCKED_CHAIN_KERNELS_H
 #define DN_BLOCKED_CHAIN_KERNELS_H
 
