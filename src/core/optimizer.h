@@ -49,8 +49,14 @@ struct dn_optimizer {
     double grad_norm; /* |g| of the last step */
 };
 
+/* The loss scale from now on, of optimizer and network. */
+void dn_optimizer_scale_loss(dn_optimizer *optimizer, dn_network *network, float scale);
+
 /* Takes over the loss scale that a checkpoint has put into the block. */
 dn_status dn_optimizer_take_scale(dn_optimizer *optimizer, dn_network *network);
+
+/* The average goes along with a step that is done; nothing where there is none. */
+dn_status dn_optimizer_average(const dn_optimizer *optimizer, const dn_network *network);
 
 /* Whether all of a block's values are numbers. */
 dn_status dn_optimizer_sees_numbers(const dn_optimizer *optimizer, const float *values,
