@@ -1,10 +1,10 @@
 /* [roialign]: the detector's boxes, pooled from feature maps to size x size bins (He et al. 2017).
  *
  * The layers named by `layers` agree in channels. Boxes come from all heads before this layer, in
- * training from the truth too (core/roi_sampling.c); each is enlarged about its centre and pooled
- * (math/roialign.h) from every map, the results added (levels=sum), or from the one map whose
- * stride fits its size (levels=assign): argmin |log2(stride) - log2(sqrt(w h) / 14)|, ties to the
- * finer map, so that a bin of a 14 x 14 pool covers about a cell.
+ * training from the truth too (roialign_choice.c, core/roi_sampling.c); each is enlarged about its
+ * centre and pooled (math/roialign.h) from every map, the results added (levels=sum), or from the
+ * one map whose stride fits its size (levels=assign): argmin |log2(stride) - log2(sqrt(w h) / 14)|,
+ * ties to the finer map, so that a bin of a 14 x 14 pool covers about a cell.
  *
  * Output: (RoIs, channels, size, size); what follows runs on the live RoIs of all images as one
  * batch. Backward: to the maps, none to the boxes; nothing is saved, the maximum's winners are
@@ -14,8 +14,6 @@
 
 #include "core/memory.h"
 #include "core/network.h"
-#include "core/roi_sampling.h"
-#include "math/roi_choice.h"
 #include "math/threads.h"
 
 #include <stdio.h>
@@ -32,12 +30,6 @@ typedef struct dn_roialign_options {
     int32_t size, samples, pool, levels;
     dn_roi_rules rules;
 } dn_roialign_options;
-
-typedef struct dn_roialign {
-    dn_roi_set set;
-    dn_roi *given;       /* (given_count): tests set them */
-    int32_t given_count; /* -1: none */
-} dn_roialign;
 
 #define S dn_roialign_options
 static const dn_option options[] = {
@@ -161,47 +153,9 @@ static dn_status setup(dn_layer *layer, dn_network *network)
     return DN_OK;
 }
 
-static void assign_level(const dn_layer *layer, const dn_network *network, dn_roi *roi)
-{
-    const double wanted = dn_roi_wanted_stride(roi->expanded);
-    dn_roi_fit fit = {.level = -1};
-    for (int32_t k = 0; k < layer->input_count; k++) {
-        const dn_roi_map map = dn_roialign_map(layer, network, k);
-        dn_roi_fit_map(&fit, wanted, &map, k);
-    }
-    roi->level = fit.level;
-}
-
-bool dn_roialign_asks_detector(const dn_layer *layer, const dn_pass *pass)
-{
-    return ((const dn_roialign *)layer->state)->given_count < 0 && !pass->training;
-}
-
 bool dn_roialign_assigns(const dn_layer *layer)
 {
     return ((const dn_roialign_options *)layer->options)->levels == DN_ROI_ASSIGN;
-}
-
-dn_status dn_roialign_choose(dn_layer *layer, const dn_pass *pass)
-{
-    const dn_roialign_options *o = layer->options;
-    dn_roialign *state = layer->state;
-    dn_roi_set *set = &state->set;
-    if (state->given_count >= 0) {
-        set->count = 0;
-        for (int32_t i = 0; i < state->given_count && state->given[i].image < pass->batch; i++)
-            set->rois[set->count++] = state->given[i];
-        if (!pass->training) DN_TRY(dn_roi_extras_of_given(pass, &o->rules, layer->index, set));
-    } else if (pass->training) {
-        DN_TRY(dn_roi_from_truth(pass, &o->rules, layer->index, set));
-    } else {
-        DN_TRY(dn_roi_from_detections(pass, &o->rules, layer->index, set));
-    }
-    for (int32_t i = 0; i < set->count; i++) {
-        set->rois[i].level = -1;
-        if (o->levels == DN_ROI_ASSIGN) assign_level(layer, pass->network, &set->rois[i]);
-    }
-    return DN_OK;
 }
 
 /* One image's maps with their channels last, one after the other. */
@@ -332,39 +286,4 @@ const dn_layer_type dn_roialign_layer = {
 const dn_roi_set *dn_roialign_set(const dn_layer *layer)
 {
     return layer->type == &dn_roialign_layer ? &((const dn_roialign *)layer->state)->set : NULL;
-}
-
-dn_status dn_network_get_rois(const dn_network *network, const dn_roi **rois, int32_t *count)
-{
-    const int32_t index = dn_network_roialign(network);
-    if (index < 0) return dn_fail(DN_ERROR_ARGUMENT, "%s: has no [roialign]", network->cfg->name);
-    *rois = network->layers[index].rois->rois;
-    *count = network->layers[index].rois->count;
-    return DN_OK;
-}
-
-dn_status dn_test_set_rois(dn_network *network, const dn_roi *rois, int32_t count)
-{
-    const int32_t index = dn_network_roialign(network);
-    if (index < 0) return dn_fail(DN_ERROR_ARGUMENT, "%s: has no [roialign]", network->cfg->name);
-    const dn_layer *layer = &network->layers[index];
-    dn_roialign *state = layer->state;
-    dn_free(state->given);
-    state->given = NULL;
-    state->given_count = -1;
-    if (count < 0) return DN_OK;
-    if (count > state->set.capacity)
-        return dn_fail(DN_ERROR_ARGUMENT, "%d RoIs: at most %d fit", count, state->set.capacity);
-    for (int32_t i = 0; i < count; i++)
-        if (rois[i].image < (i ? rois[i - 1].image : 0) || rois[i].image >= network->batch)
-            return dn_fail(DN_ERROR_ARGUMENT, "RoI %d: image %d is not sorted or not in 0..%d", i,
-                           rois[i].image, network->batch - 1);
-    state->given = dn_alloc((size_t)count * sizeof *rois);
-    if (!state->given) return DN_ERROR_MEMORY;
-    for (int32_t i = 0; i < count; i++) {
-        state->given[i] = rois[i];
-        state->given[i].expanded = dn_box_expand(rois[i].box, dn_roialign_rules(layer)->expand);
-    }
-    state->given_count = count;
-    return DN_OK;
 }

@@ -9,6 +9,13 @@
 extern "C" {
 #endif
 
+/* Its state. */
+typedef struct dn_roialign {
+    dn_roi_set set;
+    dn_roi *given;       /* (given_count): tests set them */
+    int32_t given_count; /* -1: none */
+} dn_roialign;
+
 /* The rules by which the layer chooses its boxes. */
 const dn_roi_rules *dn_roialign_rules(const dn_layer *layer);
 
