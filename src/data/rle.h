@@ -33,6 +33,11 @@ typedef struct dn_rle_builder {
 /* Fails on sizes that no mask can have. `place` opens the message. */
 dn_status dn_rle_check_size(const char *place, int32_t height, int32_t width);
 
+/* Fails on run `index`, which begins at pixel `position`, where it leaves an image of size's height
+ * and width. */
+dn_status dn_rle_check_run(const char *place, int64_t index, uint32_t run, uint32_t position,
+                           const dn_rle *size);
+
 /* Fails on what dn_mask_paste cannot paste. */
 dn_status dn_paste_check(int32_t side, dn_box box, float threshold);
 
