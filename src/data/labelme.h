@@ -1,6 +1,6 @@
 /* LabelMe files, in two steps: labelme_labels.c takes the JSON's events apart into shapes,
  * labelme_objects.c makes objects of the shapes once the file is read, since the size of the image
- * stands at its end.
+ * stands at its end. Shapes that are masks: labelme_mask.c.
  */
 #ifndef DN_DATA_LABELME_H
 #define DN_DATA_LABELME_H
@@ -49,6 +49,9 @@ typedef struct dn_labelme {
 
 /* Keeps the mask of a shape: a PNG as base64 text. */
 dn_status dn_labelme_decode_mask(dn_shape *shape, const char *text);
+
+/* It at its place in the image; what leaves the image is cut off. */
+dn_status dn_labelme_place_mask(const dn_labelme *labelme, const dn_shape *shape, dn_rle *out);
 
 /* Adds the objects of the whole file to the image, whose size is set. */
 dn_status dn_labelme_add_objects(dn_labelme *labelme);
