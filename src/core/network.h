@@ -117,6 +117,12 @@ struct dn_network {
     int32_t version[3];             /* header words of the weights file read */
 };
 
+/* A sentence for dn_network_options.warn. */
+void dn_network_warn(const dn_network *network, const char *sentence);
+
+/* Everything of a network but memory for activations and parameters, from the cfg at `path`. */
+dn_status dn_network_read(dn_network *network, const char *path);
+
 /* The cfg's layers and shapes for one image, without memory for parameters and activations: it can
  * be looked at, not run. Freed with dn_network_free. */
 dn_status dn_network_outline(const char *cfg_path, dn_network **out);
