@@ -143,6 +143,15 @@ def test_the_file_is_obeyed(tuned, plain, form):
     assert (form, NEVER) in lines_of(tuned).values()
 
 
+def test_cudnn_is_a_form_too(tuned, plain):
+    if " cuDNN 0 " in tuned.read_text():
+        pytest.skip("this build has no cuDNN")
+    choose(tuned, "cudnn", NEVER)
+    net = Half(tuned)
+    assert agrees(net.answer(), plain)
+    assert net.forms()[1] == ("cudnn", NEVER) and net.forms()[0][0] != "cudnn"
+
+
 def test_names_that_are_no_more(tuned, plain):
     known = lines_of(tuned)
     choose(tuned, "w999x8 x7 / 3", NEVER)

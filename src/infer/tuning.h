@@ -31,9 +31,8 @@ typedef struct dn_tuned {
 } dn_tuned;
 
 typedef struct dn_tuning {
-    char machine[DN_TUNING_MACHINE]; /* what it is of, which names its file, too; and what else has
-                                      */
-    char build[DN_TUNING_MACHINE]; /* to be the same for it to be used: words with a blank before */
+    char machine[DN_TUNING_MACHINE];   /* what it is of; it names the file, too */
+    char build[DN_TUNING_MACHINE];     /* what else must be the same: words, a blank before each */
     bool (*is_form)(const char *name); /* NULL: who recalls it sees */
     char *path;                        /* NULL: no place to keep choices */
     dn_tuned *items;
