@@ -17,6 +17,13 @@
 /* What the backend's table says of plans (plan.cu). */
 extern "C" const dn_plan_device dn_cuda_plan_device;
 
+/* A [yolo] behind a convolution, whose output is then that layer's. */
+typedef struct dn_half_head {
+    int32_t entries; /* of a slot: 5 + classes; 0: there is no such layer */
+    bool new_coords;
+    float scale_x_y;
+} dn_half_head;
+
 typedef struct dn_half_conv {
     bool bf16;
     int32_t images, groups;
@@ -27,14 +34,15 @@ typedef struct dn_half_conv {
                             pixel (y, x) of the n x n that it becomes; 1: none */
     int32_t repeats; /* n: every output pixel is written as n x n beside each other; 1: as one */
     dn_activation activation, after_add;
-    bool depthwise;   /* filter f reads channel f alone; groups is 1, k counts the taps */
-    bool pixels_in;   /* the input is the network's, as pixels (dn_input_form) */
-    bool planar_out;  /* the output is float (images, filters, out_h, out_w) */
-    int32_t k;        /* values of a filter: taps x channels, a multiple of 8 */
-    const void *in;   /* (images, h, w, in_pixel), at its first channel */
-    const void *add;  /* (images, out_h, out_w, add_pixel), or NULL */
-    void *out;        /* (images, out_h, out_w, out_pixel) */
-    int64_t in_image; /* values from one image to the next */
+    bool depthwise;    /* filter f reads channel f alone; groups is 1, k counts the taps */
+    bool pixels_in;    /* the input is the network's, as pixels (dn_input_form) */
+    bool planar_out;   /* the output is float (images, filters, out_h, out_w) */
+    dn_half_head head; /* of a planar output */
+    int32_t k;         /* values of a filter: taps x channels, a multiple of 8 */
+    const void *in;    /* (images, h, w, in_pixel), at its first channel */
+    const void *add;   /* (images, out_h, out_w, add_pixel), or NULL */
+    void *out;         /* (images, out_h, out_w, out_pixel) */
+    int64_t in_image;  /* values from one image to the next */
     int64_t in_pixel, add_pixel, out_pixel; /* from one pixel to the next */
     const void *weights;                    /* (groups * filters, k); depthwise: (k, c) */
     const float *shift;                     /* (groups * filters, and 7 zeros) */

@@ -7,6 +7,7 @@
 #ifndef DN_CUDA_HALF_END_H
 #define DN_CUDA_HALF_END_H
 
+#include "half_head.h"
 #include "half_shape.h"
 #include "quad.h"
 
@@ -239,6 +240,7 @@ static __device__ inline void dn_end_planes(const dn_half_conv *p, const float *
             dn_load_quads(sums, r * S::LINE + c, values);
             dn_add_shift(p, channel + c, values);
             dn_activate_all<8>(p->activation, values);
+            if (p->head.entries > 0) dn_end_head(&p->head, channel + c, values);
             dn_store_planes(p, out + (int64_t)c * plane, values, p->filters - column - c);
         }
     }

@@ -26,8 +26,9 @@ dn_status dn_half_average(bool bf16, const dn_blocked *in, const dn_blocked *out
 dn_status dn_half_copy(bool bf16, dn_channel_copy copy, const dn_blocked *in, const dn_blocked *out,
                        int32_t images);
 
-/* Where a pass's boxes are, on the device, where graphs find it. */
+/* Where a pass's images and boxes are, on the device, where graphs find it. */
 typedef struct dn_half_live {
+    const float *floats; /* of dn_pass */
     const int32_t *rois; /* how many there are */
     const int32_t *extra_starts;
     const dn_roi_extra *extras; /* of dn_roi_table */

@@ -3,8 +3,8 @@
 #include "letterbox.h"
 
 #include "half.h"
-#include "launch.h"
 #include "math/letterbox.h"
+#include "place.h"
 
 /* Where a pixel's values go; the first channel is red. */
 struct dn_planes {
@@ -62,30 +62,65 @@ dn_status dn_cuda_letterbox(const uint8_t *pixels, const dn_letterbox *letterbox
                                    : launch(pixels, letterbox, bgr, bf16);
 }
 
+/* Where planar floats are: known to who launches, or told on the device. */
+struct dn_given {
+    const float *planar;
+
+    __device__ const float *floats() const
+    {
+        return planar;
+    }
+};
+
+struct dn_told {
+    const float *const *planar;
+
+    __device__ const float *floats() const
+    {
+        return *planar;
+    }
+};
+
 /* An image's part of `out` is as long as its floats. */
-template <class T>
-static __global__ void to_pixels(const float *planar, int32_t c, int64_t plane, float *out,
-                                 int64_t count)
+template <class T, class From>
+static __global__ void to_pixels(From from, int32_t c, int64_t plane, float *out, int64_t count)
 {
+    dn_await_and_release();
+    const float *planar = from.floats();
     DN_GRID_STRIDE(i, count) {
-        const int64_t image = i / plane, pixel = i - image * plane;
-        const float *from = planar + image * c * plane + pixel;
+        const dn_place at = dn_place_of(i, (int32_t)plane, 1); /* pixel x of image map */
+        const float *of = planar + at.map * c * plane + at.x;
         float values[DN_PIXEL] = {};
         DN_UNROLL
         for (int32_t k = 0; k < DN_PIXEL; k++)
-            if (k < c) values[k] = from[k * plane];
-        dn_store_four(values, (T *)(void *)(out + image * c * plane) + pixel * DN_PIXEL);
+            if (k < c) values[k] = of[k * plane];
+        dn_store_four(values, (T *)(void *)(out + at.map * c * plane) + (int64_t)at.x * DN_PIXEL);
     }
 }
 
-dn_status dn_cuda_to_pixels(const float *planar, int32_t images, int32_t c, int64_t plane,
-                            dn_input_form form, float *out)
+template <class From>
+static dn_status launch_pixels(From from, int32_t images, int32_t c, int64_t plane,
+                               dn_input_form form, float *out)
 {
     const int64_t count = images * plane;
     if (form == DN_INPUT_FP16)
-        DN_LAUNCH(to_pixels<__half>, count, planar, c, plane, out, count);
+        DN_FOLLOW((to_pixels<__half, From>), count, from, c, plane, out, count);
     else
-        DN_LAUNCH(to_pixels<__nv_bfloat16>, count, planar, c, plane, out, count);
+        DN_FOLLOW((to_pixels<__nv_bfloat16, From>), count, from, c, plane, out, count);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
+}
+
+dn_status dn_cuda_to_pixels(const float *planar, int32_t c, int64_t plane, dn_input_form form,
+                            float *out)
+{
+    const dn_given from = {planar};
+    return launch_pixels(from, 1, c, plane, form, out);
+}
+
+dn_status dn_cuda_told_to_pixels(const float *const *planar, int32_t images, int32_t c,
+                                 int64_t plane, dn_input_form form, float *out)
+{
+    const dn_told from = {planar};
+    return launch_pixels(from, images, c, plane, form, out);
 }

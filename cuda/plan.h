@@ -8,13 +8,15 @@
 /* A segment's launches for one number of images and of boxes' places. */
 typedef struct dn_plan_graph {
     int32_t images, rois; /* 0 where the segment has no such steps */
+    bool floats;          /* it makes the input's pixels first */
     int32_t passes;       /* that ran step by step */
     bool refused;         /* it could not be captured */
     cudaGraphExec_t exec;
     struct dn_plan_graph *next;
 } dn_plan_graph;
 
-/* Steps first..end-1, between layers that run as they are: one graph. */
+/* Steps first..end-1, between layers that run as they are and before or in the mask branch: one
+ * graph. The first one makes the input's pixels where a pass has floats. */
 typedef struct dn_plan_segment {
     int32_t first, end;
     bool has_images, has_rois;
@@ -62,6 +64,9 @@ static inline int32_t dn_plan_places(const dn_plan *plan, const dn_step *step, c
 /* Whether it is launched by dn_plan_launch; others run as layers do. */
 bool dn_plan_is_launched(const dn_step *step);
 dn_status dn_plan_launch(const dn_plan *plan, const dn_step *step, int32_t images);
+
+/* The input's pixels, of the floats that own->live tells of. */
+dn_status dn_plan_launch_pixels(const dn_plan *plan, int32_t images);
 
 /* Sets the form for so many images; measures where that is due. */
 dn_status dn_plan_choose(const dn_plan *plan, const dn_step *step, int32_t images);

@@ -1,4 +1,5 @@
 /* One step of the plan on CUDA: its launch. See plan.h. */
+#include "letterbox.h"
 #include "plan.h"
 
 #include "layers/roialign.h"
@@ -75,6 +76,15 @@ static dn_status launch_masks(const dn_plan *plan, const dn_step *step, int32_t 
     call.live = own->live;
     call.out = out->data;
     return dn_half_mask_planes(own->bf16, &call, images);
+}
+
+dn_status dn_plan_launch_pixels(const dn_plan *plan, int32_t images)
+{
+    const dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    const dn_tensor *input = &plan->network->input;
+    return dn_cuda_told_to_pixels(&own->live->floats, images, input->c,
+                                  (int64_t)input->h * input->w,
+                                  own->bf16 ? DN_INPUT_BF16 : DN_INPUT_FP16, input->data);
 }
 
 static float *planar_of(const dn_plan *plan, const dn_step *step)

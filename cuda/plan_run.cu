@@ -1,19 +1,23 @@
 /* Running the plan on CUDA: see plan.h.
  *
- * Layers that run as they are, heads and [mask], are launched as they are layer by layer. The steps
- * between them are a segment: its first two passes with a number of images and boxes launch them
- * one by one, timed, with convolutions' forms chosen; the third captures them as a graph, which is
- * launched from then on. Numbers of boxes are rounded up (4, 8, 12 ... 32, 40 ... 64, 80, 100, 200
+ * Layers that run as they are are launched as they are layer by layer. The steps between them are
+ * a segment: its first two passes with a number of images and boxes launch them one by one, timed,
+ * with convolutions' forms chosen; the third captures them as a graph, which is launched from then
+ * on. Addresses that differ from pass to pass are told the device where they change. Numbers of
+ * boxes are rounded up (4, 8, 12 ... 32, 40 ... 64, 80, 100, 200
  * ...), so that few graphs do; places without a box compute what nobody reads. What cannot be
  * captured goes on being launched step by step.
  *
  * The mask branch is timed by events; where there is one, a pass ends when the GPU is done, unless
  * others go on behind it.
  */
+#include "decode.h"
 #include "plan.h"
 
 #include "core/memory.h"
 #include "layers/mask.h"
+
+#include <string.h>
 
 static void free_graph(dn_plan_graph *graph)
 {
@@ -41,11 +45,50 @@ static dn_status at_step(const dn_step *step, dn_status status)
                           step->layer->type->name, step->layer->line);
 }
 
+/* ---- What the device is told ---- */
+
+static __global__ void set_live(dn_half_live *live, dn_half_live now, int64_t one)
+{
+    DN_GRID_STRIDE(i, one) live[i] = now;
+}
+
+/* Where something has moved. */
+static dn_status tell(dn_cuda_plan *own, const dn_half_live *now)
+{
+    if (memcmp(&own->told, now, sizeof own->told) == 0) return DN_OK;
+    DN_LAUNCH(set_live, 1, own->live, *now, 1);
+    DN_CUDA_TRY(cudaGetLastError());
+    own->told = *now;
+    return DN_OK;
+}
+
+static dn_status tell_floats(dn_cuda_plan *own, const dn_pass *pass)
+{
+    dn_half_live now = own->told;
+    if (pass->floats) now.floats = pass->floats;
+    return tell(own, &now);
+}
+
+static dn_status tell_boxes(dn_cuda_plan *own)
+{
+    const dn_roi_table *table = own->table;
+    const dn_half_live now = {own->told.floats, table->starts + table->batch, table->extra_starts,
+                              table->extras, own->extra_planes};
+    return tell(own, &now);
+}
+
 /* ---- Segments ---- */
+
+/* Whether the segment makes the input's pixels, of floats. */
+static bool has_floats(const dn_plan *plan, const dn_plan_segment *segment, const dn_pass *pass)
+{
+    return pass->floats && segment == dn_cuda_plan_of(plan)->segments;
+}
 
 static dn_status launch_all(const dn_plan *plan, const dn_plan_segment *segment,
                             const dn_pass *pass)
 {
+    if (has_floats(plan, segment, pass)) DN_TRY(dn_plan_launch_pixels(plan, pass->batch));
     for (int32_t s = segment->first; s < segment->end; s++) {
         const dn_step *step = &plan->steps[s];
         DN_TRY(at_step(step, dn_plan_launch(plan, step, dn_plan_places(plan, step, pass))));
@@ -57,6 +100,7 @@ static dn_status launch_all(const dn_plan *plan, const dn_plan_segment *segment,
 static dn_status run_timed(dn_plan *plan, const dn_plan_segment *segment, const dn_pass *pass)
 {
     const dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    if (has_floats(plan, segment, pass)) DN_TRY(dn_plan_launch_pixels(plan, pass->batch));
     for (int32_t s = segment->first; s < segment->end; s++) {
         dn_step *step = &plan->steps[s];
         const int32_t images = dn_plan_places(plan, step, pass);
@@ -97,13 +141,16 @@ static dn_status graph_of(const dn_plan *plan, dn_plan_segment *segment, const d
 {
     const int32_t images = segment->has_images ? pass->batch : 0;
     const int32_t rois = segment->has_rois ? dn_cuda_plan_of(plan)->rois : 0;
+    const bool floats = has_floats(plan, segment, pass);
     dn_plan_graph *graph = segment->graphs;
-    while (graph && (graph->images != images || graph->rois != rois)) graph = graph->next;
+    while (graph && (graph->images != images || graph->rois != rois || graph->floats != floats))
+        graph = graph->next;
     if (!graph) {
         graph = (dn_plan_graph *)dn_alloc(sizeof *graph);
         if (!graph) return DN_ERROR_MEMORY;
         graph->images = images;
         graph->rois = rois;
+        graph->floats = floats;
         graph->next = segment->graphs;
         segment->graphs = graph;
     }
@@ -149,27 +196,6 @@ static dn_status run_segment(dn_plan *plan, dn_plan_segment *segment, const dn_p
 
 /* ---- Layers that run as they are ---- */
 
-static __global__ void set_live(dn_half_live *live, dn_half_live now, int64_t one)
-{
-    DN_GRID_STRIDE(i, one) live[i] = now;
-}
-
-/* Tells the device, where something has moved. */
-static dn_status tell_live(dn_cuda_plan *own)
-{
-    const dn_roi_table *table = own->table;
-    const dn_half_live now = {table->starts + table->batch, table->extra_starts, table->extras,
-                              own->extra_planes};
-    const dn_half_live *told = &own->told;
-    if (told->rois == now.rois && told->extra_starts == now.extra_starts &&
-        told->extras == now.extras && told->extra_planes == now.extra_planes)
-        return DN_OK;
-    DN_LAUNCH(set_live, 1, own->live, now, 1);
-    DN_CUDA_TRY(cudaGetLastError());
-    own->told = now;
-    return DN_OK;
-}
-
 /* Places for so many boxes. */
 static int32_t places_for(int32_t rois, int32_t capacity)
 {
@@ -208,17 +234,35 @@ static dn_status choose_boxes(dn_plan *plan, dn_layer *layer, const dn_pass *pas
     DN_TRY(dn_roi_boxes(layer, pass, &own->table));
     own->rois = places_for(layer->rois->count, layer->rois->capacity);
     if (own->masks) DN_TRY(begin_masks(own, pass));
-    return tell_live(own);
+    return tell_boxes(own);
+}
+
+static dn_pass pass_of_layers(const dn_plan *plan, const dn_pass *pass)
+{
+    dn_pass own = *pass;
+    own.training = false;
+    own.workspace = plan->workspace;
+    return own;
 }
 
 static dn_status run_as_is(dn_plan *plan, const dn_step *step, const dn_pass *pass)
 {
     const dn_layer_kernels *kernels = plan->network->backend->kernels(step->layer->type);
-    dn_pass own = *pass;
-    own.training = false;
-    own.workspace = plan->workspace;
+    const dn_pass own = pass_of_layers(plan, pass);
     return step->type == &dn_step_boxes ? choose_boxes(plan, step->layer, &own)
                                         : kernels->forward(step->layer, &own);
+}
+
+/* The boxes of the heads that convolutions of the segment end in. */
+static dn_status find_boxes(const dn_plan *plan, const dn_plan_segment *segment,
+                            const dn_pass *pass)
+{
+    const dn_pass own = pass_of_layers(plan, pass);
+    for (int32_t s = segment->first; s < segment->end; s++) {
+        const dn_step *step = &plan->steps[s];
+        if (step->head) DN_TRY(at_step(step, dn_decode_ahead(step->head, &own)));
+    }
+    return DN_OK;
 }
 
 /* ---- The pass ---- */
@@ -239,6 +283,7 @@ static dn_status run_steps(dn_plan *plan, const dn_pass *pass, int32_t branch)
             next = s + 1;
         } else {
             DN_TRY(run_segment(plan, segment, pass));
+            DN_TRY(find_boxes(plan, segment, pass));
             next = segment++->end;
         }
         for (int32_t i = s; i < next; i++)
@@ -251,6 +296,7 @@ static dn_status run_steps(dn_plan *plan, const dn_pass *pass, int32_t branch)
 dn_status dn_cuda_plan_run(dn_plan *plan, const dn_pass *pass)
 {
     const int32_t branch = dn_network_branch(plan->network);
+    DN_TRY(tell_floats(dn_cuda_plan_of(plan), pass));
     DN_TRY(run_steps(plan, pass, branch));
     if (dn_cuda_plan_of(plan)->tuning) dn_tuning_save(dn_cuda_plan_of(plan)->tuning);
     plan->network->branch_seconds = 0.0;

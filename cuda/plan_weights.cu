@@ -1,6 +1,8 @@
 /* The plan's convolutions on CUDA: their calls, and packed weights. See plan.h. */
 #include "plan.h"
 
+#include "layers/yolo.h"
+
 static int64_t pixel_of(const dn_blocked *view)
 {
     return view->image_stride / ((int64_t)view->h * view->w);
@@ -64,6 +66,10 @@ void dn_plan_fill_conv(const dn_plan *plan, const dn_step *step, dn_half_conv *c
     if (problem->adds) {
         call->add = step->in[1].data;
         call->add_pixel = pixel_of(&step->in[1]);
+    }
+    if (step->head) {
+        const dn_yolo_head *head = &((const dn_yolo_state *)step->head->state)->head;
+        call->head = {DN_YOLO_CLASSES + head->classes, head->new_coords, head->scale_x_y};
     }
     call->out = problem->planar_out ? step->layer->out.data : step->out.data;
     if (!problem->planar_out) call->out_pixel = pixel_of(&step->out);

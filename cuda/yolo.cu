@@ -89,12 +89,8 @@ static __global__ void activate(dn_yolo_head head, const float *in, float *out, 
     dn_await_and_release();
     DN_GRID_STRIDE(i, count) {
         const int32_t entry = dn_place_of(i, plane, DN_YOLO_CLASSES + head.classes).y;
-        const bool size = entry == DN_YOLO_W || entry == DN_YOLO_H;
-        float value = in[i];
-        if (!head.new_coords && !size) value = dn_logistic(value);
-        if (head.scale_x_y != 1.0f && entry <= DN_YOLO_Y)
-            value = dn_yolo_stretch(head.scale_x_y, value);
-        out[i] = value;
+        const bool squashes = dn_yolo_squashes(head.new_coords, entry);
+        out[i] = dn_yolo_output(head.scale_x_y, entry, squashes ? dn_logistic(in[i]) : in[i]);
     }
 }
 

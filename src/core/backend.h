@@ -140,9 +140,9 @@ typedef struct dn_backend {
     dn_status (*letterbox)(const uint8_t *pixels, const dn_letterbox *letterbox, bool bgr,
                            dn_input_form form, float *out);
 
-    /* Planar floats (images, c, plane) as pixels; `planar` and `out` are blocks. */
-    dn_status (*to_pixels)(const float *planar, int32_t images, int32_t c, int64_t plane,
-                           dn_input_form form, float *out);
+    /* An image's planar floats (c, plane) as pixels; `planar` and `out` are blocks. */
+    dn_status (*to_pixels)(const float *planar, int32_t c, int64_t plane, dn_input_form form,
+                           float *out);
 
     /* dn_network_accept, of the device that is selected; NULL: there is none. */
     dn_status (*accept)(const void *data, size_t bytes, uint64_t stream);

@@ -64,6 +64,8 @@ struct dn_pass {
     float threshold;       /* smallest score a head reports and [roialign] keeps */
     float nms;             /* IoU threshold of suppression; negative: as the cfg says */
     bool goes_on;          /* on a device: its end is not waited for */
+    const float *floats;   /* planar, on the device: the images that the pass makes pixels of
+                              (dn_input_form) in network->input.data; NULL: they are there */
     /* Layer by layer: told of each layer before it runs, or NULL. */
     void (*observe)(void *context, const dn_layer *layer, const dn_pass *pass);
     void *context;

@@ -70,8 +70,8 @@ dn_status dn_infer_letterbox(dn_network *network, const dn_image *image,
 dn_status dn_network_forward(dn_network *network, const float *input, int32_t batch,
                              float threshold)
 {
-    DN_TRY(dn_input_set_floats(network, input, batch));
     dn_pass pass = {.batch = batch, .threshold = threshold, .nms = -1.0f};
+    DN_TRY(dn_input_set_floats(network, input, batch, &pass.floats));
     DN_TRY(dn_infer(network, &pass));
     return network->backend->synchronise();
 }

@@ -87,13 +87,12 @@ static bool fits_device(const dn_input_rule *rule, size_t bytes)
     return rule->backend->letterbox && bytes <= 2 * input;
 }
 
-/* Of planar floats on the device. */
-static dn_status to_pixels(const dn_input_rule *rule, const float *planar, int32_t count,
-                           float *out)
+/* Of an image's planar floats on the device. */
+static dn_status to_pixels(const dn_input_rule *rule, const float *planar, float *out)
 {
     const dn_tensor *shape = &rule->shape;
-    return rule->backend->to_pixels(planar, count, shape->c, (int64_t)shape->h * shape->w,
-                                    rule->form, out);
+    return rule->backend->to_pixels(planar, shape->c, (int64_t)shape->h * shape->w, rule->form,
+                                    out);
 }
 
 /* Where planar floats of so many bytes go: where they stay, or where they become pixels. */
@@ -105,17 +104,6 @@ static dn_status planar_place(const dn_input_rule *rule, dn_input_scratch *scrat
     DN_TRY(dn_input_reserve(rule->backend, scratch, bytes));
     *to = (float *)(void *)scratch->pixels;
     return DN_OK;
-}
-
-/* Inputs of the host to a device, as pixels. */
-static dn_status send_floats(const dn_input_rule *rule, dn_input_scratch *scratch,
-                             const float *floats, int32_t count, float *out)
-{
-    const size_t bytes = (size_t)(count * dn_tensor_size(&rule->shape)) * sizeof *floats;
-    float *planar;
-    DN_TRY(planar_place(rule, scratch, bytes, out, &planar));
-    DN_TRY(dn_input_send(rule, scratch, planar, floats, bytes));
-    return to_pixels(rule, planar, count, out);
 }
 
 /* An image that the host scales: the device reads it where it was made. */
@@ -132,7 +120,7 @@ static dn_status scale_and_send(const dn_input_rule *rule, dn_input_scratch *scr
     DN_TRY(dn_image_to_input(image, letterbox, rule->threads, scratch->floats));
     DN_TRY(backend->send(planar, scratch->floats, bytes));
     DN_TRY(backend->marks->set(scratch->floats_sent));
-    return rule->form == DN_INPUT_PLANAR ? DN_OK : to_pixels(rule, planar, 1, out);
+    return rule->form == DN_INPUT_PLANAR ? DN_OK : to_pixels(rule, planar, out);
 }
 
 static dn_status make_on_device(const dn_input_rule *rule, dn_input_scratch *scratch,
@@ -169,19 +157,24 @@ static dn_status take_team(dn_network *network, size_t bytes, dn_input_rule *rul
     return DN_OK;
 }
 
-dn_status dn_input_set_floats(dn_network *network, const float *input, int32_t batch)
+dn_status dn_input_set_floats(dn_network *network, const float *input, int32_t batch,
+                              const float **floats)
 {
     const dn_predict_options options = {0};
     dn_input_rule rule = dn_input_rule_of(network, &options);
     if (rule.form == DN_INPUT_PLANAR || batch < 1 || batch > network->batch)
         return dn_network_set_input(network, input, batch);
+    const size_t bytes = (size_t)(batch * dn_tensor_size(&network->input)) * sizeof *input;
+    float *planar;
     bool there;
     DN_TRY(dn_network_enter(network));
     DN_TRY(dn_network_input_is_there(network, input, &there));
-    if (there) return to_pixels(&rule, input, batch, network->input.data);
-    const size_t floats = (size_t)(batch * dn_tensor_size(&network->input));
-    DN_TRY(take_team(network, floats * sizeof *input, &rule));
-    return send_floats(&rule, &network->scratch, input, batch, network->input.data);
+    *floats = input;
+    if (there) return DN_OK;
+    DN_TRY(take_team(network, bytes, &rule));
+    DN_TRY(planar_place(&rule, &network->scratch, bytes, NULL, &planar));
+    *floats = planar;
+    return dn_input_send(&rule, &network->scratch, planar, input, bytes);
 }
 
 /* Of an image that the network runs on next, so its threads have time. */

@@ -41,7 +41,9 @@ dn_status dn_input_check(const dn_network *network, const dn_image *images, int3
 dn_status dn_input_set(dn_network *network, const dn_image *images, int32_t count,
                        const dn_predict_options *options);
 
-/* dn_network_set_input, in the form that the network's plan reads. */
-dn_status dn_input_set_floats(dn_network *network, const float *input, int32_t batch);
+/* dn_network_set_input for the pass behind it. Where the network's plan reads pixels, *floats is
+ * where on the device the images lie: the pass's `floats`. */
+dn_status dn_input_set_floats(dn_network *network, const float *input, int32_t batch,
+                              const float **floats);
 
 #endif

@@ -92,6 +92,8 @@ struct dn_step {
 
     float *planar;          /* of a reorder; of [mask], the extra classes' planes */
     const dn_layer *logits; /* of [mask]: the convolution before it */
+    const dn_layer *head;   /* of a device's convolution: the [yolo] behind it, whose output it
+                               makes, or NULL */
     int32_t first_extra;    /* of [mask]: the first extra class of this round */
     dn_blocked in[2], out;  /* blocked operands, set when all is placed */
     int32_t first_block;    /* of out, that is written */
@@ -181,7 +183,7 @@ dn_step *dn_plan_add_step(dn_plan *plan, const dn_step_type *type, dn_layer *lay
 typedef enum dn_way {
     DN_WAY_PLAIN,   /* on planar tensors */
     DN_WAY_BLOCKED, /* on blocked tensors */
-    DN_WAY_FUSED,   /* part of the [shortcut], [upsample] or [mask] behind it */
+    DN_WAY_FUSED,   /* part of the [shortcut], [upsample], [yolo] or [mask] behind it */
 } dn_way;
 
 /* What the plan knows of a layer when it makes its steps. */
@@ -197,14 +199,14 @@ bool dn_plan_fits(const dn_plan *plan, const dn_layer *layer);
 /* Whether the form always pays; else only where an input is blocked already. */
 bool dn_plan_is_convolution(const dn_layer *layer);
 
-/* The convolution that can be part of the [shortcut], [mask] or, on devices, [upsample] `layer`:
- * the one before it, or before the [dropout] before a [shortcut]; -1: none. */
+/* The convolution that can be part of the [shortcut], [mask] or, on devices, [upsample] or [yolo]
+ * `layer`: the one before it, or before the [dropout] before a [shortcut]; -1: none. */
 int32_t dn_plan_fusable(const dn_plan *plan, const dn_layer *layer);
 
 /* The steps of a blocked layer. *wrote_planar: it made the planar output, not the blocked one. */
 void dn_plan_emit(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer, bool *wrote_planar);
 
-/* A convolution, with the [shortcut] or [upsample] behind it or NULL. */
+/* A convolution, with the [shortcut], [upsample] or [yolo] behind it or NULL. */
 void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
                        dn_layer *behind, bool *wrote_planar);
 /* A [deconvolutional] whose taps do not overlap; on devices, a convolution of 1 x 1 whose filters
@@ -232,6 +234,7 @@ int32_t dn_plan_images(const dn_plan *plan, const dn_layer *layer);
 dn_input_form dn_plan_input_form(const dn_network *network);
 
 bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer);
+bool dn_plan_conv_writes_planar(const dn_plan *plan, const dn_layer *layer);
 bool dn_plan_conv_reads_planar(const dn_plan *plan, const dn_layer *layer);
 
 /* Makes chains of convolutions behind each other, where that pays: the last one's step does all,

@@ -63,6 +63,12 @@ static bool fuse(const dn_plan *plan, dn_plan_layer *layers, int32_t last, int32
     return true;
 }
 
+/* Whether it has a form but as part of a convolution's. */
+static bool has_own_step(const dn_layer *layer)
+{
+    return layer->type != &dn_mask_layer && layer->type != &dn_yolo_layer;
+}
+
 static void choose_ways(const dn_plan *plan, dn_plan_layer *layers)
 {
     const dn_network *network = plan->network;
@@ -77,7 +83,7 @@ static void choose_ways(const dn_plan *plan, dn_plan_layer *layers)
     for (int32_t i = 0; i < plan->layer_count; i++) {
         if (layers[i].way != DN_WAY_BLOCKED) continue;
         const bool fused = fuse(plan, layers, i, dn_plan_fusable(plan, &network->layers[i]));
-        if (!fused && network->layers[i].type == &dn_mask_layer) layers[i].way = DN_WAY_PLAIN;
+        if (!fused && !has_own_step(&network->layers[i])) layers[i].way = DN_WAY_PLAIN;
     }
 }
 
@@ -147,13 +153,13 @@ static void make_steps(dn_plan *plan, const dn_plan_layer *layers)
     }
 }
 
-/* A device's own part of the layers that run as they are, and of [roialign]. */
+/* A device's own part of the layers that run as they are, of heads and of [roialign]. */
 static dn_status set_up_plain(dn_plan *plan)
 {
     dn_network *network = plan->network;
     for (int32_t s = 0; s < plan->step_count; s++) {
         const dn_step *step = &plan->steps[s];
-        if (step->type != &dn_step_plain && step->type != &dn_step_boxes) continue;
+        if (step->type != &dn_step_plain && step->type != &dn_step_boxes && !step->head) continue;
         const dn_layer_kernels *kernels = network->backend->kernels(step->layer->type);
         if (kernels->setup) DN_TRY(kernels->setup(step->layer, network));
     }

@@ -76,6 +76,13 @@ bool dn_plan_conv_fits(const dn_plan *plan, const dn_layer *layer)
     return has_form(plan, &problem);
 }
 
+bool dn_plan_conv_writes_planar(const dn_plan *plan, const dn_layer *layer)
+{
+    dn_conv_problem problem = problem_of(plan, layer, NULL);
+    problem.planar_out = true;
+    return has_form(plan, &problem);
+}
+
 static bool reads_pixels(const dn_network *network, const dn_layer *layer)
 {
     if (!dn_plan_is_convolution(layer)) return false;
@@ -118,16 +125,19 @@ void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *lay
 {
     const dn_layer *shortcut = behind && behind->type == &dn_shortcut_layer ? behind : NULL;
     dn_layer *last = behind ? behind : layer;
+    const dn_layer *upsample = behind && behind->type == &dn_upsample_layer ? behind : NULL;
+    const dn_layer *head = behind && behind->type == &dn_yolo_layer ? behind : NULL;
     const dn_plan_layer *of = &layers[last->index];
     dn_step *step = dn_plan_add_step(plan, &dn_step_conv, last);
     dn_conv_problem *problem = &step->call.problem;
     *problem = problem_of(plan, layer, shortcut);
     problem->planar_in = dn_plan_conv_reads_planar(plan, layer);
-    problem->planar_out = of->needs_planar && !of->needs_blocked && !behind;
+    problem->planar_out = head || (of->needs_planar && !of->needs_blocked && !behind);
     if (problem->planar_out && !has_form(plan, problem)) problem->planar_out = false;
     if (!plan->device) step->form = choose(plan, problem);
     step->first_layer = layer->index;
-    if (behind && !shortcut) step->repeats = ((const dn_upsample_options *)behind->options)->stride;
+    step->head = head;
+    if (upsample) step->repeats = ((const dn_upsample_options *)upsample->options)->stride;
     step->own_reads[0] = layer->inputs[0];
     step->own_reads[1] = shortcut ? shortcut->inputs[1] : -1;
     step->read_count = shortcut ? 2 : 1;

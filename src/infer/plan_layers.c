@@ -43,9 +43,18 @@ static bool repeats_convolution(const dn_plan *plan, const dn_layer *layer)
            plan->network->layers[layer->index - 1].type == &dn_convolutional_layer;
 }
 
+/* Behind the first convolution, whose own forms end otherwise, a head stays as it is. */
+static bool ends_convolution(const dn_plan *plan, const dn_layer *layer)
+{
+    if (!plan->device || layer->inputs[0] < 0) return false;
+    const dn_layer *before = &plan->network->layers[layer->inputs[0]];
+    return before->type == &dn_convolutional_layer && before->inputs[0] >= 0 &&
+           dn_plan_conv_writes_planar(plan, before);
+}
+
 int32_t dn_plan_fusable(const dn_plan *plan, const dn_layer *layer)
 {
-    if (layer->type == &dn_mask_layer) return layer->inputs[0];
+    if (layer->type == &dn_mask_layer || layer->type == &dn_yolo_layer) return layer->inputs[0];
     if (layer->type == &dn_upsample_layer)
         return repeats_convolution(plan, layer) ? layer->index - 1 : -1;
     if (layer->type != &dn_shortcut_layer) return -1;
@@ -138,6 +147,13 @@ static void emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *laye
                       bool *wrote_planar)
 {
     dn_plan_emit_conv(plan, layers, layer, NULL, wrote_planar);
+}
+
+static void emit_head(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
+                      bool *wrote_planar)
+{
+    dn_layer *before = &plan->network->layers[layer->inputs[0]];
+    dn_plan_emit_conv(plan, layers, before, layer, wrote_planar);
 }
 
 static void emit_maxpool(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
@@ -240,6 +256,7 @@ static const struct {
     {&dn_empty_layer, always, emit_view},
     {&dn_roialign_layer, always, emit_rois},
     {&dn_mask_layer, dn_plan_masks_fit, emit_masks},
+    {&dn_yolo_layer, ends_convolution, emit_head},
 };
 
 enum { FORM_COUNT = sizeof forms / sizeof forms[0] };

@@ -147,6 +147,7 @@ dn_status dn_plan_run(dn_plan *plan, dn_pass *pass)
     plan->rounds.done = 0;
     if (plan->device) {
         DN_TRY(plan->device->run(plan, pass)); /* which sets branch_seconds */
+        pass->floats = NULL;                   /* others may write there now */
     } else {
         DN_TRY(run_steps(plan, pass));
         plan->network->branch_seconds = branch_seconds(plan);

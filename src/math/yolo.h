@@ -38,6 +38,18 @@ DN_HD float dn_yolo_stretch(float scale_x_y, float value)
     return scale_x_y * value + -0.5f * (scale_x_y - 1.0f);
 }
 
+/* Whether an entry of the output is the logistic of the input's. */
+DN_HD bool dn_yolo_squashes(bool new_coords, int32_t entry)
+{
+    return !new_coords && entry != DN_YOLO_W && entry != DN_YOLO_H;
+}
+
+/* An entry of the output from that. */
+DN_HD float dn_yolo_output(float scale_x_y, int32_t entry, float value)
+{
+    return scale_x_y != 1.0f && entry <= DN_YOLO_Y ? dn_yolo_stretch(scale_x_y, value) : value;
+}
+
 /* The box of a cell whose entries begin at `cell` and lie `plane` apart, relative to the network's
  * input. */
 DN_HD dn_box dn_yolo_box_of(const dn_yolo_head *y, const float *cell, int64_t plane, int32_t slot,
