@@ -95,6 +95,7 @@ static __device__ inline float factor_of(const dn_fold *fold, int32_t channel)
 /* How the layer's weights lie: (filters, c, taps), or of an enlargement (c, channels, taps). */
 typedef struct dn_weight_order {
     int32_t channels;    /* that are stored: conv.c without the surplus */
+    int32_t first;       /* that the packed order begins with */
     int32_t c, taps;     /* c: of the packed order */
     int32_t enlargement; /* squared; 1: none */
     int32_t filters, k;  /* of all groups */
@@ -111,8 +112,9 @@ static __global__ void pack(dn_weight_order o, const float *weights, dn_fold fol
         const int32_t part = filter / outputs, channel = filter - part * outputs;
         float value = 0.0f;
         if (c < o.channels && tap < o.taps) {
+            const int32_t of = c + o.first < o.channels ? c + o.first : c + o.first - o.channels;
             const int64_t from = o.enlargement == 1
-                                     ? ((int64_t)filter * o.channels + c) * o.taps + tap
+                                     ? ((int64_t)filter * o.channels + of) * o.taps + tap
                                      : ((int64_t)c * outputs + channel) * o.enlargement + part;
             value = weights[from] * factor_of(&fold, channel);
         }
@@ -167,6 +169,7 @@ dn_status dn_half_conv_pack(const dn_half_conv *conv, const dn_half_source *sour
     const dn_fold fold = {source->biases, source->scales, source->mean, source->variance};
     dn_weight_order o = {};
     o.channels = source->channels;
+    o.first = source->first;
     o.c = conv->pixels_in ? source->channels : conv->c;
     o.taps = conv->size * conv->size;
     o.enlargement = conv->enlargement * conv->enlargement;

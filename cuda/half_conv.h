@@ -110,6 +110,7 @@ int64_t dn_half_conv_values(const dn_half_conv *conv);
 /* A layer's parameters in device memory. */
 typedef struct dn_half_source {
     int32_t channels;     /* of one group of the input */
+    int32_t first;        /* channel that lies first there: behind the last one comes channel 0 */
     const float *weights; /* (groups * filters, channels, taps); of an enlargement (channels,
                              filters, taps) */
     const float *biases, *scales, *mean, *variance; /* without batch normalisation but the first

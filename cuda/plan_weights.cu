@@ -103,6 +103,7 @@ static dn_half_source source_of(const dn_plan *plan, const dn_step *step)
     const dn_param *weights;
     const dn_output_stage *stage = dn_plan_stage(plan, step, &weights);
     dn_half_source source = {};
+    source.first = plan->tensors[dn_plan_index(plan, step->reads[0])].first_channel;
     source.channels = step->type == &dn_step_masks ? step->in[0].c : step->call.problem.geometry.c;
     source.weights = weights->data;
     source.biases = stage->biases->data;

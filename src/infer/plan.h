@@ -7,11 +7,11 @@
  * layers themselves.
  *
  * The files: plan_compile.c decides which way each layer goes, plan_layers.c makes its steps,
- * plan_conv.c those of convolutions, plan_pack.c packs weights, plan_chain.c joins convolutions,
- * plan_tune.c has their forms measured,
- * plan_rois.c those of [roialign], plan_masks.c those of [mask] and the rounds of the mask branch,
- * plan_steps.c computes the others, plan_memory.c finds places for all tensors, plan_run.c runs the
- * steps on all threads, plan.c keeps the plan with its network.
+ * plan_route.c those of [route], plan_conv.c those of convolutions, plan_pack.c packs weights,
+ * plan_chain.c joins convolutions, plan_tune.c has their forms measured, plan_rois.c those of
+ * [roialign], plan_masks.c those of [mask] and the rounds of the mask branch, plan_steps.c computes
+ * the others, plan_memory.c finds places for all tensors, plan_run.c runs the steps on all threads,
+ * plan.c keeps the plan with its network.
  *
  * A backend may run plans itself (dn_plan_device): ways, steps and places come from the same files,
  * its kernels compute the steps, on tensors of half precision with the channels last.
@@ -54,8 +54,10 @@ typedef struct dn_plan_tensor {
     int32_t images;  /* at most */
     int32_t parent;  /* the tensor that it lies in, from block `block` on; -1: a root */
     int32_t block;
-    int32_t first, last; /* of roots: the steps that use it or what lies in it; last < 0: none */
-    float *memory;       /* of roots */
+    int32_t width; /* of roots: channels that they have room for, their own and those behind them */
+    int32_t first_channel; /* that lies first: behind the last one comes channel 0 (plan_route.c) */
+    int32_t first, last;   /* of roots: the steps that use it or what lies in it; last < 0: none */
+    float *memory;         /* of roots */
 } dn_plan_tensor;
 
 /* How a step computes. A step without `tasks` is done by `begin` alone, outside of the threads'
@@ -214,6 +216,12 @@ void dn_plan_emit_conv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *lay
 void dn_plan_emit_deconv(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
                          bool *wrote_planar);
 bool dn_plan_deconv_fits(const dn_plan *plan, const dn_layer *layer);
+
+/* [route], which may be a view, in place, or copies. */
+void dn_plan_emit_route(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer);
+
+/* Makes the layer's tensor a view of its input's, from channel `from` on; false: not at a block. */
+bool dn_plan_view_input(dn_plan *plan, const dn_layer *layer, int32_t from);
 
 /* [roialign]. */
 void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer);

@@ -38,6 +38,7 @@ static void describe_tensors(dn_plan *plan)
             .view = {.c = of->c, .h = of->h, .w = of->w},
             .images = layer ? dn_plan_images(plan, layer) : of->n,
             .parent = -1,
+            .width = of->c,
             .first = -1,
             .last = -1,
         };

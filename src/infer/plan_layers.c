@@ -1,13 +1,10 @@
 /* The steps of layers with a blocked form. See plan.h.
  *
- * A [route] copies nothing where it can: of one input it is a view; of several, an input whose
- * channels are whole blocks and that has no other place yet is written where the joined tensor has
- * it. [dropout] and [empty] are views.
+ * Those of [route], which mostly are none: plan_route.c. [dropout] and [empty] are views, too.
  */
 #include "infer/layer_types.h"
 #include "infer/plan.h"
 #include "layers/activation.h"
-#include "layers/route.h"
 #include "layers/scale.h"
 #include "layers/shortcut.h"
 #include "layers/upsample.h"
@@ -83,62 +80,18 @@ static void emit_shortcut(dn_plan *plan, const dn_plan_layer *layers, dn_layer *
 
 /* ---- [route], [dropout], [empty] ---- */
 
-/* Makes the layer's tensor a view of its input's, from channel `from` on; false: not at a block. */
-static bool view(dn_plan *plan, const dn_layer *layer, int32_t from)
-{
-    const int32_t lanes = plan->lanes;
-    dn_plan_tensor *tensor = &plan->tensors[layer->index];
-    if (from % lanes != 0) return false;
-    tensor->parent = dn_plan_index(plan, layer->inputs[0]);
-    tensor->block = from / lanes;
-    return true;
-}
-
-/* Gives the k-th input its place in the joined tensor; false where it must be copied. */
-static bool place_inside(dn_plan *plan, const dn_layer *layer, int32_t k, int32_t to)
-{
-    const int32_t lanes = plan->lanes, c = input_shape(plan, layer, k)->c;
-    int32_t block;
-    dn_plan_tensor *root = dn_plan_root(plan, layer->inputs[k], &block);
-    if (to % lanes != 0 || (c % lanes != 0 && k != layer->input_count - 1)) return false;
-    if (block != 0 || root->view.c != c || root == &plan->tensors[layer->index]) return false;
-    root->parent = layer->index;
-    root->block = to / lanes;
-    return true;
-}
-
-static void copy_channels(dn_plan *plan, dn_layer *layer, int32_t k, dn_channel_copy copy)
-{
-    const int32_t lanes = plan->lanes;
-    dn_step *step = add_step(plan, &dn_step_copy, layer, 1);
-    step->reads = layer->inputs + k;
-    step->copy = copy;
-    step->first_block = copy.to / lanes;
-    step->block_count = dn_blocks(copy.to + copy.count, lanes) - step->first_block;
-}
-
 static void emit_route(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
                        bool *wrote_planar)
 {
-    const dn_route_options *o = layer->options;
-    int32_t to = 0;
-    (void)layers, (void)wrote_planar;
-    for (int32_t k = 0; k < layer->input_count; k++) {
-        const int32_t count = input_shape(plan, layer, k)->c / o->groups;
-        const int32_t from = o->group_id * count;
-        const bool there = layer->input_count == 1
-                               ? view(plan, layer, from)
-                               : o->groups == 1 && place_inside(plan, layer, k, to);
-        if (!there) copy_channels(plan, layer, k, (dn_channel_copy){from, to, count});
-        to += count;
-    }
+    (void)wrote_planar;
+    dn_plan_emit_route(plan, layers, layer);
 }
 
 static void emit_view(dn_plan *plan, const dn_plan_layer *layers, dn_layer *layer,
                       bool *wrote_planar)
 {
     (void)layers, (void)wrote_planar;
-    view(plan, layer, 0);
+    dn_plan_view_input(plan, layer, 0);
 }
 
 /* ---- the others ---- */

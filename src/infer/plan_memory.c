@@ -85,7 +85,7 @@ static int64_t tensor_floats(const dn_plan *plan, const dn_plan_tensor *tensor)
     const int32_t lanes = plan->lanes;
     const dn_blocked *view = &tensor->view;
     const int64_t values =
-        (int64_t)dn_blocks(view->c, lanes) * lanes * view->h * view->w * tensor->images;
+        (int64_t)dn_blocks(tensor->width, lanes) * lanes * view->h * view->w * tensor->images;
     return plan->device ? (values + 1) / 2 : values; /* of 16 bits */
 }
 
@@ -159,7 +159,7 @@ dn_blocked dn_plan_view(const dn_plan *plan, int32_t layer)
         view.data = root->memory + (int64_t)block * lanes / 2; /* a block of 16 bits a value */
     else
         view.data = root->memory + block * plane * lanes;
-    view.image_stride = dn_blocks(root->view.c, lanes) * plane * lanes;
+    view.image_stride = dn_blocks(root->width, lanes) * plane * lanes;
     return view;
 }
 
