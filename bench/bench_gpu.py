@@ -5,8 +5,8 @@
         [--parts forward,branch,images,streams,steps] [--batches 8] [--cfgs cfg]
 
 forward: passes of yolov3, yolov4-tiny and the shipped segmenter, in float32 and half precision. The
-images lie on the device as planar floats; what is timed is their reordering to pixels, the plan's
-graph and the heads' logistic, whose outputs stay on the device. "from host memory": the same floats
+images lie on the device as planar floats; what is timed is a pass from there to the heads' outputs,
+which stay on the device. "from host memory": the same floats
 come from pageable memory of the host. branch: yolomask's branch for 20 and 100 boxes. images: from
 a decoded image on the host to boxes and run-length masks on the host, by yolomask (YOLOv3) with
 20 objects (gpu_scene.py) and by the shipped segmenter with its own weights on a photo; candidates,
@@ -14,9 +14,10 @@ objects and the strings' bytes are told. streams: the same, one behind the other
 decoded before, from a file, and from a file by nvJPEG. steps: what each step of the plans of
 yolov3, yolov4-tiny and yolomask's branch took beside what the card can do (with --torch, which
 measures that): the longer of its operations at the pace of the fastest product and its bytes at
-that of the fastest copy. By choice: masks, steps of the mask stage of yolomask and of the segmenter
-on as many boxes and objects as images have (mask_stage.py); training, steps of yolov3 on --batches
-images. Random weights but for the segmenter's.
+that of the fastest copy; and what a pass of the first two takes when its launch is hidden behind
+other work (gpu_behind.py). By choice: masks, steps of the mask stage of yolomask and of the
+segmenter on as many boxes and objects as images have (mask_stage.py); training, steps of yolov3 on
+--batches images. Random weights but for the segmenter's.
 
 Each figure is the median of as many rounds as fit into --seconds, of inference at least 300 within
 four times that, behind two that are not counted; every round ends when the device has finished.

@@ -8,6 +8,7 @@ import itertools
 import statistics
 from pathlib import Path
 
+from gpu_behind import measure_behind
 from gpu_branch import branch
 from gpu_measure import HALF, forward, medians, open_network, report
 from steps import check, ffi, layer_of, lib, params
@@ -93,8 +94,9 @@ def print_steps(options) -> None:
     limits = ceilings(options) if options.torch else None
     for name, batch in itertools.product(("yolov3", "yolov4-tiny"), options.inference[:2]):
         network = open_network(name, options, HALF, batch)
-        forward(network, batch, options)
-        print_plan(f"{name}-{options.size}", batch, network, options.cfgs / f"{name}.cfg", limits)
+        what, step = f"{name}-{options.size}", forward(network, batch, options)
+        print_plan(what, batch, network, options.cfgs / f"{name}.cfg", limits)
+        measure_behind(f"{what} forward", batch, step, options)
     cfg, rois = options.cfgs / "yolomask.cfg", 20
     network = branch(rois, options, HALF).network
     first = next(k for k, s in enumerate(read_sections(cfg)[1:]) if s.name == "roialign")
