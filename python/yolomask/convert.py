@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .datasets import Dataset
-from .label_formats import WRITERS, Item
+from .label_formats import WRITERS
+from .label_writer import Item
 
 
 @dataclass
