@@ -4,7 +4,7 @@ import pytest
 
 from yolomask import _native
 from yolomask._native import check, ffi, lib
-from yolomask.network import PRECISIONS
+from yolomask.network_options import PRECISIONS
 
 
 def test_abi_versions_agree():

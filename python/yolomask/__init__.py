@@ -4,12 +4,13 @@ from ._native import (
     CancelledError,
     ConfigError,
     DarknetError,
+    DarknetWarning,
     DataError,
     DeviceError,
     WeightsError,
 )
 from .calibration import calibrate
-from .network import DarknetWarning, Network
+from .network import Network
 from .result import Result
 from .training import train
 

@@ -43,6 +43,10 @@ class CancelledError(DarknetError):
     """The caller's cancel callback asked to stop."""
 
 
+class DarknetWarning(UserWarning):
+    """What the library accepted but did not like, in a sentence."""
+
+
 def find_library() -> tuple[Path, Path]:
     """The paths of the library and of its header: $YOLOMASK_LIBRARY, the package, the checkout."""
     chosen = os.environ.get("YOLOMASK_LIBRARY")
@@ -117,3 +121,27 @@ def check(status: int) -> None:
     """Raises the exception that belongs to a dn_status; does nothing for DN_OK."""
     if status != lib.DN_OK:
         raise EXCEPTIONS.get(status, DarknetError)(error_message())
+
+
+class Process:
+    """Whether this process was forked from one whose library threads it does not have."""
+
+    used = False
+    forked = False
+
+    @classmethod
+    def after_fork(cls) -> None:
+        cls.forked = cls.used
+
+    @classmethod
+    def enter(cls) -> None:
+        if cls.forked:
+            raise DarknetError(
+                "this process was forked after its parent used a Network, whose threads a fork "
+                "does not copy: start it with multiprocessing's 'spawn' method, or fork first"
+            )
+        cls.used = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Process.after_fork)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import images as image_files
-from ._native import check, encode_path, ffi, lib
+from ._native import DarknetWarning, check, encode_path, ffi, lib
 from .datasets import text
-from .network import DarknetWarning, Network, Weights
+from .network import Network
+from .network_options import Weights
 
 
 @dataclass

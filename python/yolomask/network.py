@@ -3,71 +3,22 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import math
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import images
-from ._native import DarknetError, DeviceError, check, encode_path, ffi, lib
+from ._native import DarknetWarning, DeviceError, Process, check, encode_path, ffi, lib
 from .device_arrays import DeviceArray
 from .names import Names, resolve_names
-from .pipeline import AHEAD, overlap
+from .network_options import PRECISIONS, Weights, join_weights, predict_options
+from .pipeline import AHEAD, batches_of, overlap
 from .result import Result
 from .streaming import Stream
-
-Weights = str | os.PathLike | Sequence[str | os.PathLike] | None
-
-
-def _precisions() -> dict[str | None, int]:
-    """The library's, by their names; None is its default."""
-    names: dict[str | None, int] = {None: lib.DN_PRECISION_DEFAULT}
-    for number in itertools.count(lib.DN_PRECISION_F32):
-        name = lib.dn_precision_name(number)
-        if not name:
-            return names
-        names[ffi.string(name).decode()] = number
-
-
-PRECISIONS = _precisions()
-
-MASK_FORMS = {
-    "probabilities": lib.DN_MASKS_PROBABILITIES,
-    "rle": lib.DN_MASKS_RLE,
-    "device": lib.DN_MASKS_ON_DEVICE,
-}
-
-
-class DarknetWarning(UserWarning):
-    """What the library accepted but did not like, in a sentence."""
-
-
-class _Process:
-    """Whether this process was forked from one whose library threads it does not have."""
-
-    used = False
-    forked = False
-
-    @classmethod
-    def after_fork(cls) -> None:
-        cls.forked = cls.used
-
-    @classmethod
-    def enter(cls) -> None:
-        if cls.forked:
-            raise DarknetError(
-                "this process was forked after its parent used a Network, whose threads a fork "
-                "does not copy: start it with multiprocessing's 'spawn' method, or fork first"
-            )
-        cls.used = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Process.after_fork)
 
 
 def _collector(sentences: list[str]) -> object:
@@ -78,44 +29,6 @@ def _collector(sentences: list[str]) -> object:
         sentences.append(ffi.string(sentence).decode("utf-8", "replace"))
 
     return ffi.callback("void(void *, const char *)", keep)
-
-
-def _batches(items: Iterable, size: int) -> Iterator[list]:
-    """The items in lists of `size`; closes a generator that it reads."""
-    iterator = iter(items)
-    try:
-        while some := list(itertools.islice(iterator, size)):
-            yield some
-    finally:
-        if hasattr(iterator, "close"):
-            iterator.close()
-
-
-def _predict_options(conf: float, iou: float, max_det: int, stretch: bool, masks: str) -> object:
-    """dn_predict_options of what users say."""
-    if masks not in MASK_FORMS:
-        raise ValueError(f"masks must be one of {', '.join(MASK_FORMS)}, not {masks!r}")
-    if not (0 <= conf <= 1 and 0 <= iou <= 1):
-        raise ValueError(f"conf and iou must be 0 to 1, not {conf} and {iou}")
-    if max_det < 0:
-        raise ValueError(f"max_det must be 0 (all) or more, not {max_det}")
-    options = ffi.new("dn_predict_options *")
-    options.threshold = max(conf, 1e-30)  # 0 would mean the library's default
-    options.nms = max(iou, 1e-30)
-    options.fit = lib.DN_FIT_STRETCH if stretch else lib.DN_FIT_LETTERBOX
-    options.max_objects = max_det
-    options.masks = MASK_FORMS[masks]
-    return options
-
-
-def join_weights(weights: str | os.PathLike | Sequence[str | os.PathLike]) -> bytes:
-    """A file or a list of files as the library takes them."""
-    paths = [weights] if isinstance(weights, str | os.PathLike) else list(weights)
-    if not paths:
-        raise ValueError("weights: the list of files is empty")
-    if len(paths) > 1 and any("," in os.fsdecode(path) for path in paths):
-        raise ValueError("weights: a comma separates files, so no name in a list may hold one")
-    return b",".join(encode_path(path) for path in paths)
 
 
 class Network:
@@ -156,7 +69,7 @@ class Network:
         if precision not in PRECISIONS:
             allowed = ", ".join(name for name in PRECISIONS if name)
             raise ValueError(f"precision must be one of {allowed}, not {precision!r}")
-        _Process.enter()
+        Process.enter()
         self._lock = threading.Lock()
         self._handle = None
         self._sentences: list[str] = []
@@ -207,7 +120,7 @@ class Network:
     @contextmanager
     def _using(self) -> Iterator[object]:
         """The handle, for one call at a time."""
-        _Process.enter()
+        Process.enter()
         with self._lock:
             if self._handle is None:
                 raise ValueError(f"{self.cfg}: the network is closed")
@@ -316,7 +229,7 @@ class Network:
                 video = True
         path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
         items = images.frames_of(images.open_video(source)[0]) if video else source
-        options = _predict_options(conf, iou, max_det, stretch, masks)
+        options = predict_options(conf, iou, max_det, stretch, masks)
         # frames of a camera would age
         files = not video and not isinstance(items, Iterator)
         ahead = None if files else AHEAD
@@ -327,7 +240,7 @@ class Network:
     def _stream(self, items, options, bgr, decoder, ahead) -> Iterator[Result]:
         """Results of images, which are decoded and run ahead of the caller."""
         stream = Stream(self, options, bgr, decoder)
-        batches = _batches(items, self.batch)
+        batches = batches_of(items, self.batch)
         try:
             for results in overlap(
                 batches, stream.submit, stream.take, ahead=ahead, stop=stream.stop
@@ -360,7 +273,7 @@ class Network:
 
     def _predict(self, loaded, bgr, conf, iou, max_det, stretch, clip, masks) -> list[Result]:
         """At most a batch of images."""
-        options = _predict_options(conf, iou, max_det, stretch, masks)
+        options = predict_options(conf, iou, max_det, stretch, masks)
         natives = ffi.new("dn_image[]", len(loaded))
         alive = [images.point_at(natives[i], one.rgb) for i, one in enumerate(loaded)]
         options.on_device, options.bgr = loaded[0].on_device, bgr

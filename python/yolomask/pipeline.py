@@ -8,6 +8,7 @@ the generator (or drops it): the stages end at their next item, and are waited f
 from __future__ import annotations
 
 import atexit
+import itertools
 import threading
 import weakref
 from collections import deque
@@ -15,6 +16,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 AHEAD = 1  # items that wait between two stages: more would only age, as a camera's frames do
+
+
+def batches_of(items: Iterable, size: int) -> Iterator[list]:
+    """The items in lists of `size`; closes a generator that it reads."""
+    iterator = iter(items)
+    try:
+        while some := list(itertools.islice(iterator, size)):
+            yield some
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
 
 
 class Channel:

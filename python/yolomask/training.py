@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._native import ConfigError, DataError, check, encode_path, ffi, lib
+from ._native import ConfigError, DataError, Process, check, encode_path, ffi, lib
 from .datasets import Dataset, text
-from .network import Weights, _Process, join_weights
+from .network_options import Weights, join_weights
 from .samples import STAGES
 
 PRODUCTS = {
@@ -164,7 +164,7 @@ def train(
         raise ValueError(f"stage {stage!r}: one of {', '.join(STAGES)}, or None")
     if mixed not in PRODUCTS:
         raise ValueError(f"mixed must be tf32, fp16 or None, not {mixed!r}")
-    _Process.enter()
+    Process.enter()
     dataset = Dataset(data, "train", strict=strict)
     valid = _valid_set(data) if validate else None
     backup = backup or dataset.backup
