@@ -1,4 +1,4 @@
-/* Which boxes become RoIs, in inference and in training. See roi_sampling.c. */
+/* Which boxes become RoIs, in inference (roi_detections.c) and in training (roi_sampling.c). */
 #ifndef DN_CORE_ROI_SAMPLING_H
 #define DN_CORE_ROI_SAMPLING_H
 
@@ -12,6 +12,10 @@ extern "C" {
 /* The pass with which the RoIs' detector is asked: threshold and nms of `pass` where it has them,
  * else of the rules. */
 dn_pass dn_roi_detector_pass(const dn_pass *pass, const dn_roi_rules *rules);
+
+/* The RoI of one of the network's detections. */
+dn_roi dn_roi_found(const dn_network *network, const dn_roi_rules *rules, int32_t image,
+                    int32_t detection);
 
 /* Inference: of each image the max_rois detections with the best class probabilities (ties: the
  * earlier one), by falling probability. Heads before layer `before` are asked.

@@ -1,4 +1,4 @@
-/* A detection that becomes an RoI, and the map that fits it: core/roi_sampling.c and
+/* A detection that becomes an RoI, and the map that fits it: core/roi_detections.c and
  * layers/roialign_choice.c on the CPU, cuda/roi_table.cu on a device. */
 #ifndef DN_MATH_ROI_CHOICE_H
 #define DN_MATH_ROI_CHOICE_H
