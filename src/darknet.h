@@ -502,6 +502,9 @@ typedef enum dn_products {
     DN_PRODUCTS_F16,  /* to half precision, whose range is small: the loss is scaled for it */
 } dn_products;
 
+/* "float32", "tf32", "fp16"; NULL behind the last one. */
+DN_API const char *dn_products_name(dn_products products);
+
 typedef struct dn_network_options {
     int32_t batch;         /* images at a time; 0: batch/subdivisions to train, else 1 */
     int32_t width, height; /* of the input; 0: as the cfg says */

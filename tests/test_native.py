@@ -4,7 +4,7 @@ import pytest
 
 from yolomask import _native
 from yolomask._native import check, ffi, lib
-from yolomask.network_options import PRECISIONS
+from yolomask.network_options import PRECISIONS, PRODUCTS
 
 
 def test_abi_versions_agree():
@@ -27,6 +27,13 @@ def test_every_precision_has_its_name():
         for name, number in numbers.items()
     }
     assert {None: names.pop("default"), **names} == PRECISIONS
+
+
+def test_all_products_have_names():
+    numbers = ffi.typeof("dn_products").elements
+    assert set(PRODUCTS.values()) == set(numbers)
+    assert ffi.string(lib.dn_products_name(lib.DN_PRODUCTS_F32)) == b"float32"
+    assert {"tf32": lib.DN_PRODUCTS_TF32, "fp16": lib.DN_PRODUCTS_F16}.items() <= PRODUCTS.items()
 
 
 def test_missing_library_is_said(monkeypatch, tmp_path):

@@ -1,27 +1,28 @@
-"""What users say of a network and of a prediction, as the library takes it."""
+"""What users say of a network, a prediction or a training, as the library takes it."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ._native import encode_path, ffi, lib
 
 Weights = str | os.PathLike | Sequence[str | os.PathLike] | None
 
 
-def _precisions() -> dict[str | None, int]:
-    """The library's, by their names; None is its default."""
-    names: dict[str | None, int] = {None: lib.DN_PRECISION_DEFAULT}
-    for number in itertools.count(lib.DN_PRECISION_F32):
-        name = lib.dn_precision_name(number)
+def _choices(name_of: Callable, first: int, default: int) -> dict[str | None, int]:
+    """The library's, from `first` on, by the names that it has for them."""
+    choices: dict[str | None, int] = {None: default}
+    for number in itertools.count(first):
+        name = name_of(number)
         if not name:
-            return names
-        names[ffi.string(name).decode()] = number
+            return choices
+        choices[ffi.string(name).decode()] = number
 
 
-PRECISIONS = _precisions()
+PRECISIONS = _choices(lib.dn_precision_name, lib.DN_PRECISION_F32, lib.DN_PRECISION_DEFAULT)
+PRODUCTS = _choices(lib.dn_products_name, lib.DN_PRODUCTS_TF32, lib.DN_PRODUCTS_F32)
 
 MASK_FORMS = {
     "probabilities": lib.DN_MASKS_PROBABILITIES,

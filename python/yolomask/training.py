@@ -10,14 +10,8 @@ from pathlib import Path
 
 from ._native import ConfigError, DataError, Process, check, encode_path, ffi, lib
 from .datasets import Dataset, text
-from .network_options import Weights, join_weights
+from .network_options import PRODUCTS, Weights, join_weights
 from .samples import STAGES
-
-PRODUCTS = {
-    None: lib.DN_PRODUCTS_F32,
-    "tf32": lib.DN_PRODUCTS_TF32,
-    "fp16": lib.DN_PRODUCTS_F16,
-}
 
 
 @dataclass
@@ -163,7 +157,8 @@ def train(
     if stage is not None and stage not in STAGES:
         raise ValueError(f"stage {stage!r}: one of {', '.join(STAGES)}, or None")
     if mixed not in PRODUCTS:
-        raise ValueError(f"mixed must be tf32, fp16 or None, not {mixed!r}")
+        allowed = ", ".join(name for name in PRODUCTS if name)
+        raise ValueError(f"mixed must be {allowed} or None, not {mixed!r}")
     Process.enter()
     dataset = Dataset(data, "train", strict=strict)
     valid = _valid_set(data) if validate else None

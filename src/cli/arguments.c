@@ -69,6 +69,21 @@ int64_t dn_take_int(dn_arguments *arguments, const char *name, int64_t initial, 
     return value;
 }
 
+int dn_take_choice(dn_arguments *arguments, const char *name, const char *(*name_of)(int number),
+                   int first, int initial)
+{
+    const char *text = dn_take_text(arguments, name, NULL);
+    char allowed[160] = "";
+    if (!text) return initial;
+    for (int i = first; name_of(i); i++) {
+        const char *joint = i == first ? "" : name_of(i + 1) ? ", " : " or ";
+        const size_t length = strlen(allowed);
+        if (strcmp(text, name_of(i)) == 0) return i;
+        snprintf(allowed + length, sizeof allowed - length, "%s%s", joint, name_of(i));
+    }
+    dn_die("%s %s: %s is wanted", name, text, allowed);
+}
+
 float dn_take_share(dn_arguments *arguments, const char *name, float initial)
 {
     const char *text = dn_take_text(arguments, name, NULL);

@@ -24,6 +24,10 @@ const char *dn_take_text(dn_arguments *arguments, const char *name, const char *
 int64_t dn_take_int(dn_arguments *arguments, const char *name, int64_t initial, int64_t low,
                     int64_t high);
 
+/* The one of `first`, `first` + 1, ... that the flag names; name_of is NULL behind the last one. */
+int dn_take_choice(dn_arguments *arguments, const char *name, const char *(*name_of)(int number),
+                   int first, int initial);
+
 /* A share, 0 to 1. For 0 the smallest positive number is returned, since to the library 0 means its
  * default. */
 float dn_take_share(dn_arguments *arguments, const char *name, float initial);

@@ -53,20 +53,15 @@ static void take_device(dn_arguments *arguments, dn_common_arguments *common)
     snprintf(common->devices, sizeof common->devices, "%s", common->gpus > 1 ? text : device);
 }
 
+static const char *precision_name(int number)
+{
+    return dn_precision_name((dn_precision)number);
+}
+
 static dn_precision take_precision(dn_arguments *arguments)
 {
-    const char *name = dn_take_text(arguments, "-precision", NULL);
-    char allowed[160] = "";
-    if (!name) return DN_PRECISION_DEFAULT;
-    for (int i = DN_PRECISION_F32; dn_precision_name((dn_precision)i); i++) {
-        const char *known = dn_precision_name((dn_precision)i);
-        const bool last = !dn_precision_name((dn_precision)(i + 1));
-        const char *joint = i == DN_PRECISION_F32 ? "" : last ? " or " : ", ";
-        const size_t length = strlen(allowed);
-        if (strcmp(name, known) == 0) return (dn_precision)i;
-        snprintf(allowed + length, sizeof allowed - length, "%s%s", joint, known);
-    }
-    dn_die("-precision %s: %s is wanted", name, allowed);
+    return (dn_precision)dn_take_choice(arguments, "-precision", precision_name, DN_PRECISION_F32,
+                                        DN_PRECISION_DEFAULT);
 }
 
 /* "-tune_file FILE" is "-tune" with a file of one's own. */

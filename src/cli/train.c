@@ -168,13 +168,15 @@ static dn_stage stage_named(const char *name)
     dn_die("-stage %s: one of mask, detector, joint", name);
 }
 
+static const char *products_name(int number)
+{
+    return dn_products_name((dn_products)number);
+}
+
 static dn_products take_products(dn_arguments *arguments)
 {
-    const char *name = dn_take_text(arguments, "-mixed", NULL);
-    if (!name) return DN_PRODUCTS_F32;
-    if (strcmp(name, "tf32") == 0) return DN_PRODUCTS_TF32;
-    if (strcmp(name, "fp16") == 0) return DN_PRODUCTS_F16;
-    dn_die("-mixed %s: tf32 or fp16 is wanted", name);
+    return (dn_products)dn_take_choice(arguments, "-mixed", products_name, DN_PRODUCTS_TF32,
+                                       DN_PRODUCTS_F32);
 }
 
 static dn_train_options take_options(dn_arguments *arguments, const dn_common_arguments *common,

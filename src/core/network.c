@@ -119,7 +119,7 @@ static dn_status check_options(const dn_network_options *options)
                            fields[i].value, fields[i].limit);
     if (!dn_precision_name(options->precision))
         return dn_fail(DN_ERROR_ARGUMENT, "precision=%d is none", (int)options->precision);
-    if (options->products < DN_PRODUCTS_F32 || options->products > DN_PRODUCTS_F16)
+    if (!dn_products_name(options->products))
         return dn_fail(DN_ERROR_ARGUMENT, "products=%d is none", (int)options->products);
     return DN_OK;
 }

@@ -45,6 +45,13 @@ const char *dn_precision_name(dn_precision precision)
     return index < sizeof names / sizeof *names ? names[index] : NULL;
 }
 
+const char *dn_products_name(dn_products products)
+{
+    static const char *const names[] = {"float32", "tf32", "fp16"};
+    const size_t index = (size_t)products;
+    return index < sizeof names / sizeof *names ? names[index] : NULL;
+}
+
 const char *dn_network_precision(const dn_network *network)
 {
     return dn_precision_name(dn_network_fuses(network) ? network->options.precision

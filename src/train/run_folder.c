@@ -39,8 +39,7 @@ static void write_facts(FILE *file, const dn_trainer *trainer, bool resumed)
     fprintf(file, "\nseed: %llu\ndevice: %s\nthreads: %d\nworkers: %d\n",
             (unsigned long long)state->seed, dn_network_device(trainer->network),
             trainer->network->options.threads, dn_trainer_workers(trainer));
-    static const char *const products[] = {"float32", "tf32", "fp16"};
-    fprintf(file, "products: %s\n", products[options->products]);
+    fprintf(file, "products: %s\n", dn_products_name(options->products));
     if (resumed)
         fprintf(file, "resumed: %s, iteration %lld\n",
                 dn_stage_name(trainer, dn_trainer_stage(trainer)), (long long)state->iteration);
