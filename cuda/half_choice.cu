@@ -180,8 +180,7 @@ static dn_status list_forms(const dn_half_conv *conv, int32_t most,
     if (*count > most) *count = most;
     if (!is_rules(asked_for()) && dn_half_cudnn_fits(conv)) {
         list[*count] = {};
-        list[*count].form.tile = DN_HALF_CUDNN;
-        list[(*count)++].form.splits = 1;
+        list[(*count)++].form = {DN_HALF_CUDNN, 1, 1, 1};
     }
     return DN_OK;
 }

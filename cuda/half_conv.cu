@@ -54,8 +54,12 @@ const dn_half_tile *dn_half_tile_of(const dn_half_conv *conv, int32_t tile)
     const dn_half_tiles tiles = tiles_of(conv);
     const dn_half_tiles hopper = conv->bf16 ? dn_half_hopper_bf16 : dn_half_hopper_fp16;
     if (tile < tiles.count) return &tiles.tiles[tile];
-    if (conv->depthwise || conv->pixels_in || tile - tiles.count >= hopper.count) return NULL;
-    return &hopper.tiles[tile - tiles.count];
+    if (conv->depthwise || conv->pixels_in) return NULL;
+    tile -= tiles.count;
+    if (tile < hopper.count) return &hopper.tiles[tile];
+    const dn_half_tiles bulk = conv->bf16 ? dn_half_bulk_bf16 : dn_half_bulk_fp16;
+    tile -= hopper.count;
+    return tile < bulk.count ? &bulk.tiles[tile] : NULL;
 }
 
 dn_status dn_half_run(const dn_half_conv *conv, dn_half_form form,
@@ -63,7 +67,7 @@ dn_status dn_half_run(const dn_half_conv *conv, dn_half_form form,
 {
     if (conv->images == 0) return DN_OK;
     if (form.tile == DN_HALF_CUDNN) return dn_half_cudnn_run(conv, workspace);
-    return dn_half_tile_of(conv, form.tile)->run(conv, form.splits, workspace);
+    return dn_half_tile_of(conv, form.tile)->run(conv, form, workspace);
 }
 
 void dn_half_form_name(const dn_half_conv *conv, dn_half_form form, char *text, size_t size)
@@ -72,11 +76,11 @@ void dn_half_form_name(const dn_half_conv *conv, dn_half_form form, char *text, 
         snprintf(text, size, "cudnn");
         return;
     }
-    const char *name = dn_half_tile_of(conv, form.tile)->name;
-    if (form.splits == 1)
-        snprintf(text, size, "%s", name);
-    else
-        snprintf(text, size, "%s / %d", name, form.splits);
+    char shares[24] = "", parts[16] = "";
+    if (form.across * form.down > 1)
+        snprintf(shares, sizeof shares, " [%d,%d]", form.across, form.down);
+    if (form.splits > 1) snprintf(parts, sizeof parts, " / %d", form.splits);
+    snprintf(text, size, "%s%s%s", dn_half_tile_of(conv, form.tile)->name, shares, parts);
 }
 
 /* ---- Weights ---- */

@@ -86,7 +86,7 @@ static __global__ void four_pixels(const __grid_constant__ dn_half_conv conv, in
 }
 
 template <class T>
-static dn_status run_one(const dn_half_conv *conv, int32_t, const dn_half_workspace *)
+static dn_status run_one(const dn_half_conv *conv, dn_half_form, const dn_half_workspace *)
 {
     const int64_t count = (int64_t)conv->images * conv->out_h * conv->out_w * (conv->c / 8);
     DN_FOLLOW(one_pixel<T>, count, *conv, count);
@@ -95,7 +95,7 @@ static dn_status run_one(const dn_half_conv *conv, int32_t, const dn_half_worksp
 }
 
 template <class T>
-static dn_status run_four(const dn_half_conv *conv, int32_t, const dn_half_workspace *)
+static dn_status run_four(const dn_half_conv *conv, dn_half_form, const dn_half_workspace *)
 {
     const int64_t fours = (conv->out_w + DN_BESIDE - 1) / DN_BESIDE;
     const int64_t count = conv->images * conv->out_h * fours * (conv->c / 8);

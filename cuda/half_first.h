@@ -222,7 +222,8 @@ static __global__ void __launch_bounds__(DN_FIRST_WARPS *DN_WARP, dn_first_block
 }
 
 template <class T, int COLUMNS>
-static dn_status dn_half_first_launch(const dn_half_conv *conv, int32_t, const dn_half_workspace *)
+static dn_status dn_half_first_launch(const dn_half_conv *conv, dn_half_form,
+                                      const dn_half_workspace *)
 {
     const int64_t units =
         (int64_t)conv->images * conv->out_h * ((conv->out_w + DN_FIRST_ROWS - 1) / DN_FIRST_ROWS);

@@ -131,7 +131,7 @@ static __device__ inline void dn_hopper_add(const dn_half_conv *p, const dn_hopp
 {
     const int32_t count = tile->end - tile->begin;
     dn_hopper_copiers<T, S> copiers(p, tile);
-    const int group = (int)threadIdx.x / (4 * DN_WARP); /* of warps */
+    const int group = dn_warp_number() / 4;
     const dn_factor a = dn_factor_at(stages + dn_hopper_row<S>(4 * group) * S::SLAB);
     const dn_factor b = dn_factor_at(stages + (S::ROWS + dn_hopper_column<S>(4 * group)) * S::SLAB);
     DN_UNROLL
@@ -183,6 +183,8 @@ template <class S>
 static __device__ inline void dn_hopper_gather(const float *part, float (&sums)[S::PIECE])
 {
     const int lane = (int)threadIdx.x % DN_WARP, blocks = (int)gridDim.z;
+    const dim3 place = dn_cluster_place(), size = dn_cluster_size();
+    const uint32_t beside = size.x * size.y, own = place.y * size.x + place.x;
     DN_UNROLL
     for (int e = 0; e < S::PIECE; e++) sums[e] = 0.0f;
     for (int first = 0; first < blocks; first += DN_AT_ONCE) {
@@ -190,7 +192,7 @@ static __device__ inline void dn_hopper_gather(const float *part, float (&sums)[
         DN_UNROLL
         for (int k = 0; k < DN_AT_ONCE; k++) {
             if (first + k >= blocks) break;
-            const float *from = dn_of_block(part, (uint32_t)(first + k)) + lane * 4;
+            const float *from = dn_of_block(part, (uint32_t)(first + k) * beside + own) + lane * 4;
             DN_UNROLL
             for (int e = 0; e < S::PIECE; e += 4)
                 found[k][e / 4] = *(const float4 *)(const void *)(from + e * DN_WARP);
@@ -216,12 +218,13 @@ static __device__ inline void dn_hopper_join(const dn_half_conv *p, const dn_hop
     const int warp = (int)threadIdx.x / DN_WARP, lane = (int)threadIdx.x % DN_WARP;
     float *parts = (float *)(void *)shared;
     float *own = (float *)(void *)(shared + S::PARTS + warp * E::BYTES);
-    DN_UNROLL
+    const bool computes = warp < S::WARPS;
+    if (computes) DN_UNROLL
     for (int e = 0; e < S::SUMS; e += 4)
         *(float4 *)(void *)(parts + warp * OF_WARP * PIECE + e * DN_WARP + lane * 4) =
             make_float4(sums[e], sums[e + 1], sums[e + 2], sums[e + 3]);
     dn_meet_cluster();
-    for (int i = (int)blockIdx.z * S::WARPS + warp; i < S::WARPS * OF_WARP;
+    for (int i = (int)blockIdx.z * S::WARPS + warp; computes && i < S::WARPS * OF_WARP;
          i += (int)gridDim.z * S::WARPS) {
         float piece[S::PIECE];
         dn_hopper_gather<S>(parts + i * PIECE, piece);
@@ -253,16 +256,17 @@ static __global__ void __launch_bounds__(S::THREADS, S::BLOCKS)
 }
 
 template <class T, class S>
-static dn_status dn_hopper_launch(const dn_half_conv *conv, int32_t splits,
+static dn_status dn_hopper_launch(const dn_half_conv *conv, dn_half_form form,
                                   const dn_half_workspace *)
 {
     const int64_t pixels = (int64_t)conv->images * conv->out_h * conv->out_w;
     const int32_t across = (conv->filters + S::COLUMNS - 1) / S::COLUMNS;
     const dim3 grid((unsigned)((pixels + S::ROWS - 1) / S::ROWS), (unsigned)(across * conv->groups),
-                    (unsigned)splits);
+                    (unsigned)form.splits);
     DN_CUDA_TRY(cudaFuncSetAttribute((const void *)dn_hopper_multiply<T, S>,
                                      cudaFuncAttributeMaxDynamicSharedMemorySize, (int)S::BYTES));
-    DN_FOLLOW_CLUSTERS((dn_hopper_multiply<T, S>), grid, S::THREADS, S::BYTES, *conv);
+    DN_FOLLOW_CLUSTERS((dn_hopper_multiply<T, S>), grid, S::THREADS, S::BYTES, dim3(1, 1, grid.z),
+                       *conv);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -277,7 +281,7 @@ static dn_status dn_hopper_launch(const dn_half_conv *conv, int32_t splits,
      dn_hopper_shape<rows, columns, __VA_ARGS__>::WARPS,                                           \
      dn_hopper_shape<rows, columns, __VA_ARGS__>::BYTES,                                           \
      dn_hopper_launch<T, dn_hopper_shape<rows, columns, __VA_ARGS__>>,                             \
-     true}
+     DN_TILE_COPIED}
 
 /* Rows, columns, warpgroups across, stages, slabs whose products go on. */
 #define DN_HOPPER_TILES(T, type)                                                                   \

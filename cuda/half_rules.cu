@@ -73,6 +73,26 @@ static double hopper_cost_of(const dn_half_tile *tile, double bytes, int64_t blo
     return (busy > waits ? busy : waits) + ends + joins;
 }
 
+/* The same of a tile whose slabs the copy engine brings: nothing of a slab but its own time is in
+ * the way of the next; blocks that share rows or columns copy a part of them. */
+static double bulk_cost_of(const dn_half_tile *tile, dn_half_form form, int64_t blocks,
+                           int64_t share, const dn_gpu *gpu)
+{
+    const double products = (double)tile->rows * tile->columns;
+    const double bytes =
+        128.0 * ((double)tile->rows / form.across + (double)tile->columns / form.down);
+    const int64_t fit = gpu->shared / ((int64_t)tile->shared + 1024);
+    const int64_t rounds = divided_up(blocks, gpu->processors * (fit > 1 ? fit : 1));
+    const int64_t of_each = divided_up(blocks, gpu->processors);
+    const double own = products * 64.0 / 1700.0 + 60.0;
+    const double together = bytes / 28.0 * (double)blocks / gpu->processors;
+    const double alone = own * (double)of_each;
+    const double busy = (double)share * (together > alone ? together : alone);
+    const double ends = 3000.0 * (double)rounds + products / 16.0 * (double)of_each;
+    const double joins = form.splits > 1 ? 1500.0 + products / 32.0 : 0.0;
+    return busy + ends + joins;
+}
+
 /* What a form of several parts needs besides. */
 static bool splits_fit(const dn_half_tile *tile, int64_t tiles, int64_t slabs, int64_t splits,
                        const dn_gpu *gpu)
@@ -80,29 +100,55 @@ static bool splits_fit(const dn_half_tile *tile, int64_t tiles, int64_t slabs, i
     const int64_t share = divided_up(slabs, splits);
     const int64_t bytes = tiles * splits * tile->rows * tile->columns * (int64_t)sizeof(float);
     if (share * (splits - 1) >= slabs || tiles * splits > 4 * gpu->processors) return false;
-    if (tile->hopper) return share >= 2 && splits <= DN_MOST_PARTS;
+    if (tile->family != DN_TILE_OF_WARPS) return share >= 2 && splits <= DN_MOST_PARTS;
     return share >= 4 && bytes <= DN_HALF_WORKSPACE && tiles <= DN_HALF_COUNTERS;
 }
 
-/* The form and its cost; false where it cannot run here. */
-static bool weigh(const dn_half_conv *conv, int32_t t, int32_t splits, const dn_gpu *gpu,
+/* What the copy engine takes (bulk.h), and whole tiles that share. */
+static bool bulk_fits(const dn_half_conv *conv, const dn_half_tile *tile, dn_half_form form)
+{
+    const int32_t reach = (conv->size - 1) * conv->dilation, both = 2 * conv->pad - reach;
+    const int64_t tiles = divided_up(conv->filters, tile->columns);
+    if (conv->in_pixel % 8 != 0 || (conv->groups > 1 && conv->c % 64 != 0)) return false;
+    if (conv->stride_x > 8 || conv->stride_y > 8 || reach > 255 || conv->pad > 127 ||
+        reach - conv->pad > 128)
+        return false;
+    if (conv->out_w != (conv->w + both - 1) / conv->stride_x + 1 ||
+        conv->out_h != (conv->h + both - 1) / conv->stride_y + 1)
+        return false;
+    return tiles % form.across == 0 && form.across * form.down * form.splits <= DN_MOST_PARTS;
+}
+
+static int64_t slabs_of(const dn_half_conv *conv, const dn_half_tile *tile)
+{
+    if (tile->family == DN_TILE_BULK) return conv->size * conv->size * divided_up(conv->c, 64);
+    return divided_up(conv->k, tile->family == DN_TILE_COPIED ? 64 : 32);
+}
+
+/* The form's cost; false where it cannot run here. */
+static bool weigh(const dn_half_conv *conv, dn_half_form form, const dn_gpu *gpu,
                   dn_half_candidate *candidate)
 {
-    const dn_half_tile *tile = dn_half_tile_of(conv, t);
+    const dn_half_tile *tile = dn_half_tile_of(conv, form.tile);
     const int64_t pixels = (int64_t)conv->images * conv->out_h * conv->out_w;
     const int64_t across = divided_up(conv->filters, tile->columns) * conv->groups;
     const int64_t tiles = divided_up(pixels, tile->rows) * across;
-    const int64_t slabs = divided_up(conv->k, tile->hopper ? 64 : 32);
-    const int64_t share = divided_up(slabs, splits);
+    const int64_t slabs = slabs_of(conv, tile), share = divided_up(slabs, form.splits);
+    const int64_t blocks = tiles * form.splits;
     if (tile->shared > (size_t)gpu->shared || across > 65535) return false;
-    if (tile->hopper && !gpu->hopper) return false;
-    if (splits > 1 && !splits_fit(tile, tiles, slabs, splits, gpu)) return false;
-    candidate->form.tile = t;
-    candidate->form.splits = splits;
-    candidate->hopper = tile->hopper;
-    candidate->cost = tile->hopper ? hopper_cost_of(tile, slab_bytes(conv, tile), tiles * splits,
-                                                    share, splits, gpu)
-                                   : cost_of(tile, tiles * splits, share, splits, gpu);
+    if (tile->family != DN_TILE_OF_WARPS && !gpu->hopper) return false;
+    if (tile->family == DN_TILE_BULK ? !bulk_fits(conv, tile, form) : form.across * form.down > 1)
+        return false;
+    if (form.splits > 1 && !splits_fit(tile, tiles, slabs, form.splits, gpu)) return false;
+    candidate->form = form;
+    candidate->family = tile->family;
+    if (tile->family == DN_TILE_BULK)
+        candidate->cost = bulk_cost_of(tile, form, blocks, share, gpu);
+    else if (tile->family == DN_TILE_COPIED)
+        candidate->cost =
+            hopper_cost_of(tile, slab_bytes(conv, tile), blocks, share, form.splits, gpu);
+    else
+        candidate->cost = cost_of(tile, blocks, share, form.splits, gpu);
     return true;
 }
 
@@ -113,13 +159,13 @@ static int by_cost(const void *a, const void *b)
     return (left->cost > right->cost) - (left->cost < right->cost);
 }
 
-/* The fourth, the eighth ... of those that are measured are of the other family than the cheapest,
- * if it has so many: the best of both are measured. `list` is sorted. */
+/* The fourth, the eighth ... of those that are measured are of another family than the cheapest,
+ * if there are so many: the best of all are measured. `list` is sorted. */
 static void mix(dn_half_candidate list[DN_HALF_FORMS], int32_t count)
 {
     for (int32_t i = 3; i < count && i < DN_MEASURED_FORMS; i += 4) {
         int32_t next = i;
-        while (next < count && list[next].hopper == list[0].hopper) next++;
+        while (next < count && list[next].family == list[0].family) next++;
         if (next == count) return;
         const dn_half_candidate moved = list[next];
         for (; next > i; next--) list[next] = list[next - 1];
@@ -131,12 +177,16 @@ dn_status dn_half_list_forms(const dn_half_conv *conv, dn_half_candidate list[DN
                              int32_t *count)
 {
     static const int32_t splits[] = {1, 2, 3, 4, 6, 8, 12, 16};
+    static const int32_t shares[][2] = {{1, 1}, {2, 1}, {1, 2}, {2, 2}, {4, 1}, {1, 4}};
     dn_gpu gpu;
     DN_TRY(look_at_gpu(&gpu));
     *count = 0;
     for (int32_t t = 0; dn_half_tile_of(conv, t); t++)
         for (const int32_t split : splits)
-            if (*count < DN_HALF_FORMS && weigh(conv, t, split, &gpu, &list[*count])) ++*count;
+            for (const int32_t *share : shares)
+                if (*count < DN_HALF_FORMS &&
+                    weigh(conv, {t, split, share[0], share[1]}, &gpu, &list[*count]))
+                    ++*count;
     qsort(list, (size_t)*count, sizeof *list, by_cost);
     mix(list, *count);
     return DN_OK;

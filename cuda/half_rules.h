@@ -6,12 +6,12 @@
 #include "half_conv.h"
 
 /* Forms of a call at most; how many are measured. */
-enum { DN_HALF_FORMS = 160, DN_MEASURED_FORMS = 26 };
+enum { DN_HALF_FORMS = 640, DN_MEASURED_FORMS = 40 };
 
 typedef struct dn_half_candidate {
     dn_half_form form;
-    double cost; /* clock cycles */
-    bool hopper; /* of the tile */
+    double cost;           /* clock cycles */
+    dn_half_family family; /* of the tile */
 } dn_half_candidate;
 
 /* All of our own: the cheapest first, then those that are to be measured. */

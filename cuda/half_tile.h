@@ -103,13 +103,13 @@ static __global__ void __launch_bounds__(S::THREADS)
 }
 
 template <class T, class S, bool PIXELS>
-static dn_status dn_half_launch(const dn_half_conv *conv, int32_t splits,
+static dn_status dn_half_launch(const dn_half_conv *conv, dn_half_form form,
                                 const dn_half_workspace *workspace)
 {
     const int64_t pixels = (int64_t)conv->images * conv->out_h * conv->out_w;
     const int32_t across = (conv->filters + S::COLUMNS - 1) / S::COLUMNS;
     const dim3 grid((unsigned)((pixels + S::ROWS - 1) / S::ROWS), (unsigned)(across * conv->groups),
-                    (unsigned)splits);
+                    (unsigned)form.splits);
     if (S::BYTES > 48 << 10)
         DN_CUDA_TRY(cudaFuncSetAttribute((const void *)dn_half_multiply<T, S, PIXELS>,
                                          cudaFuncAttributeMaxDynamicSharedMemorySize,

@@ -88,26 +88,39 @@ static inline bool dn_may_follow(const void *kernel)
            found.ptxVersion >= 90;
 }
 
+/* In clusters of this many blocks, from compute capability 9.0 on. */
 template <class... Parameters, class... Arguments>
 static inline void dn_follow(void (*kernel)(Parameters...), dim3 grid, unsigned threads,
-                             size_t bytes, const Arguments &...arguments)
+                             size_t bytes, dim3 cluster, const Arguments &...arguments)
 {
-    cudaLaunchAttribute overlap = {};
     cudaLaunchConfig_t config = {};
-    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    overlap.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchAttribute attributes[2] = {};
     config.gridDim = grid;
     config.blockDim = dim3(threads);
     config.dynamicSmemBytes = bytes;
     config.stream = cudaStreamPerThread;
-    config.attrs = &overlap;
-    config.numAttrs = dn_may_follow((const void *)kernel) ? 1 : 0;
+    config.attrs = attributes;
+    if (cluster.x * cluster.y * cluster.z > 1) {
+        cudaLaunchAttribute *size = &attributes[config.numAttrs++];
+        size->id = cudaLaunchAttributeClusterDimension;
+        size->val.clusterDim.x = cluster.x;
+        size->val.clusterDim.y = cluster.y;
+        size->val.clusterDim.z = cluster.z;
+    }
+    if (dn_may_follow((const void *)kernel)) {
+        cudaLaunchAttribute *overlap = &attributes[config.numAttrs++];
+        overlap->id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        overlap->val.programmaticStreamSerializationAllowed = 1;
+    }
     cudaLaunchKernelEx(&config, kernel, arguments...); /* whose error cudaGetLastError tells */
 }
 
-#define DN_FOLLOW(kernel, count, ...) dn_follow(kernel, dn_blocks(count), DN_BLOCK, 0, __VA_ARGS__)
+#define DN_FOLLOW(kernel, count, ...)                                                              \
+    dn_follow(kernel, dn_blocks(count), DN_BLOCK, 0, dim3(1), __VA_ARGS__)
 #define DN_FOLLOW_TILES(kernel, grid, threads, bytes, ...)                                         \
-    dn_follow(kernel, grid, threads, bytes, __VA_ARGS__)
+    dn_follow(kernel, grid, threads, bytes, dim3(1), __VA_ARGS__)
+#define DN_FOLLOW_CLUSTERS(kernel, grid, threads, bytes, cluster, ...)                             \
+    dn_follow(kernel, grid, threads, bytes, cluster, __VA_ARGS__)
 #endif
 
 /* Of a kernel that has nothing to do before. */

@@ -15,6 +15,12 @@
 
 #include <stdint.h>
 
+/* The number of the thread's warp, of which the compiler knows that it is the warp's. */
+static __device__ inline int dn_warp_number()
+{
+    return __shfl_sync(0xffffffffu, (int)threadIdx.x / DN_WARP, 0);
+}
+
 /* Sums of a thread in eight columns: of rows lane / 4 and lane / 4 + 8, columns 2 (lane % 4) and
  * the next. */
 enum { DN_EIGHT_SUMS = 4 };
@@ -162,13 +168,17 @@ static __device__ inline void dn_write_sums(const float (&sums)[SUMS], float *to
 /* All threads of the cluster meet; what they wrote before is seen behind it. */
 static __device__ inline void dn_meet_cluster()
 {
-    asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.release.aligned;\n"
+                 "barrier.cluster.wait.acquire.aligned;" ::
+                     : "memory");
 }
 
-/* The same for who ends and has only read of the other blocks. */
+/* The same where nobody has written what others read: it orders nothing. */
 static __device__ inline void dn_leave_cluster()
 {
-    asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;\n"
+                 "barrier.cluster.wait.acquire.aligned;" ::
+                     : "memory");
 }
 
 /* The same place in the shared memory of another block of the cluster. */
@@ -179,33 +189,23 @@ static __device__ inline const float *dn_of_block(const float *own, uint32_t blo
     return (const float *)at;
 }
 
-/* As DN_FOLLOW_TILES (launch.h); blocks that differ in z alone are a cluster. */
-template <class... Parameters, class... Arguments>
-static inline void dn_follow_clusters(void (*kernel)(Parameters...), dim3 grid, unsigned threads,
-                                      size_t bytes, const Arguments &...arguments)
+/* Where this block is in its cluster, and the cluster's size. */
+static __device__ inline dim3 dn_cluster_place()
 {
-    cudaLaunchConfig_t config = {};
-    cudaLaunchAttribute attributes[2] = {};
-    config.gridDim = grid;
-    config.blockDim = dim3(threads);
-    config.dynamicSmemBytes = bytes;
-    config.stream = cudaStreamPerThread;
-    config.attrs = attributes;
-    if (grid.z > 1) {
-        cudaLaunchAttribute *cluster = &attributes[config.numAttrs++];
-        cluster->id = cudaLaunchAttributeClusterDimension;
-        cluster->val.clusterDim.x = cluster->val.clusterDim.y = 1;
-        cluster->val.clusterDim.z = grid.z;
-    }
-    if (dn_may_follow((const void *)kernel)) {
-        cudaLaunchAttribute *overlap = &attributes[config.numAttrs++];
-        overlap->id = cudaLaunchAttributeProgrammaticStreamSerialization;
-        overlap->val.programmaticStreamSerializationAllowed = 1;
-    }
-    cudaLaunchKernelEx(&config, kernel, arguments...); /* whose error cudaGetLastError tells */
+    uint32_t x, y, z;
+    asm("mov.u32 %0, %%cluster_ctaid.x;\nmov.u32 %1, %%cluster_ctaid.y;\n"
+        "mov.u32 %2, %%cluster_ctaid.z;"
+        : "=r"(x), "=r"(y), "=r"(z));
+    return dim3(x, y, z);
 }
 
-#define DN_FOLLOW_CLUSTERS(kernel, grid, threads, bytes, ...)                                      \
-    dn_follow_clusters(kernel, grid, threads, bytes, __VA_ARGS__)
+static __device__ inline dim3 dn_cluster_size()
+{
+    uint32_t x, y, z;
+    asm("mov.u32 %0, %%cluster_nctaid.x;\nmov.u32 %1, %%cluster_nctaid.y;\n"
+        "mov.u32 %2, %%cluster_nctaid.z;"
+        : "=r"(x), "=r"(y), "=r"(z));
+    return dim3(x, y, z);
+}
 
 #endif

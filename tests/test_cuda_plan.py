@@ -43,6 +43,8 @@ TOLERANCE = {FP16: 1e-2, BF16: 8e-2}
 TILES = ["128x128", "128x64", "64x128", "64x64", "128x32", "32x64"]
 HOPPER_TILES = ["w64x64", "w64x128", "w128x32", "w128x64", "w128x128", "w128x256", "w256x128"]
 HOPPER_TILES += ["w64x64 x2", "w64x128 x2", "w128x128 x2"]
+BULK_TILES = ["b64x32", "b64x64", "b64x128", "b128x64", "b128x128", "b128x128 deep", "b128x256"]
+BULK_TILES += ["b192x64", "b192x128"]
 ACTIVATIONS = ["leaky", "mish", "swish", "relu", "logistic", "linear", "elu"]
 
 # Every convolution that the tiles must do: of the network's pixels, odd numbers of pixels, strides,
@@ -162,8 +164,8 @@ def is_hopper() -> bool:
 
 
 @pytest.mark.parametrize("precision", [FP16, BF16])
-@pytest.mark.parametrize("splits", ["", " / 2", " / 3", " / 8"])
-@pytest.mark.parametrize("tile", HOPPER_TILES)
+@pytest.mark.parametrize("splits", ["", " / 3", " / 8"])
+@pytest.mark.parametrize("tile", HOPPER_TILES + BULK_TILES)
 def test_every_form_of_warpgroups(monkeypatch, tile, splits, precision):
     """Sums of fewer slabs than are asked for at once, of slabs that end within a tap or behind the
     last, and in parts of unequal numbers of slabs; in groups, too."""
@@ -173,10 +175,56 @@ def test_every_form_of_warpgroups(monkeypatch, tile, splits, precision):
     groups = precision == FP16 and splits != " / 8"
     plain, plan = pair(convolutions(groups=3 if groups else 1), precision, batch=2)
     values = image(plain, 2)
-    for _ in range(4 if splits == " / 2" else 1):  # the last ones by a graph
+    for _ in range(4 if splits == " / 3" else 1):  # the last ones by a graph
         agree(plain, plan, values, precision)
     forms = [form for kind, form in steps(plan) if kind == "conv"]
     assert len(forms) == 7 and tile + splits in forms
+
+
+# More slabs than stages, whole tiles and odd numbers of them, a stride, an addend.
+SHARED = """[net]
+width=22
+height=14
+channels=3
+[convolutional]
+filters=128
+size=3
+pad=1
+activation=leaky
+[convolutional]
+filters=128
+size=3
+pad=1
+activation=leaky
+[shortcut]
+from=-2
+activation=linear
+[convolutional]
+filters=256
+size=3
+stride=2
+pad=1
+activation=leaky
+[convolutional]
+filters=512
+size=1
+activation=linear
+"""
+
+
+@pytest.mark.parametrize("share", ["[2,1]", "[1,2]", "[2,2] / 2", "[4,1]", "[1,4] / 2"])
+@pytest.mark.parametrize("tile", BULK_TILES)
+def test_shared_slabs(monkeypatch, tile, share):
+    """Blocks of a cluster that each copy a part of the rows, of the columns or of both."""
+    if not is_hopper():
+        pytest.skip("needs compute capability 9.0")
+    name = f"{tile} {share}"
+    monkeypatch.setenv("DARKNET_CUDNN", name)
+    plain, plan = pair(SHARED, batch=2)
+    agree(plain, plan, image(plain, 2))
+    # Only tiles that are whole share columns: 512 filters are two of 256.
+    wide = tile == "b128x256" and share.startswith("[4")
+    assert wide or name in [form for _, form in steps(plan)]
 
 
 @pytest.mark.parametrize("k", range(len(ACTIVATIONS)))
@@ -305,7 +353,7 @@ def test_writes_into_concatenation(monkeypatch, form):
     forms = [form for kind, form in steps(plan) if kind == "conv"]
     assert len(forms) == 5 and "copy" not in dict(steps(plan))
     if forms[1] == "cudnn" and "host-cuda" in os.environ.get("YOLOMASK_LIBRARY", ""):
-        assert forms[2] in TILES + HOPPER_TILES
+        assert forms[2] in TILES + HOPPER_TILES + BULK_TILES
 
 
 ENLARGED = """[net]

@@ -19,6 +19,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <map>
 #include <tuple>
 #include <vector>
 
@@ -39,7 +40,7 @@ struct dn_host_dim {
     unsigned x, y, z;
 };
 
-static thread_local dn_host_dim gridDim, blockDim, blockIdx, threadIdx;
+inline thread_local dn_host_dim gridDim, blockDim, blockIdx, threadIdx;
 
 static inline bool dn_host_reverse()
 {
@@ -109,7 +110,7 @@ template <typename Kernel> static inline void dn_host_threads(Kernel kernel)
 
 /* Threads of a block, blocks of a cluster, bytes of a block's shared memory. */
 enum {
-    DN_HOST_THREADS = 16,
+    DN_HOST_THREADS = 24,
     DN_HOST_BLOCKS = 8,
     DN_HOST_SHARED = 1 << 18,
     DN_HOST_STACK = 1 << 18
@@ -122,25 +123,37 @@ struct dn_host_copy {
     size_t zeros;
 };
 
-/* What a thread goes on for: nothing, its block's other threads, those of its cluster's blocks. */
-enum dn_host_meeting { DN_HOST_ENDED, DN_HOST_BLOCK_MET, DN_HOST_CLUSTER };
+/* How a thread stands: it can go on, looks whether something has come (bulk.h), waits for its
+ * block's other threads or for those of its cluster's blocks, or has ended. */
+enum dn_host_standing {
+    DN_HOST_READY,
+    DN_HOST_POLLS,
+    DN_HOST_BLOCK_MET,
+    DN_HOST_CLUSTER,
+    DN_HOST_ENDED
+};
+
+struct dn_barrier; /* bulk.h */
 
 /* The threads of the blocks that run together, a block's after each other, and where a meeting goes
  * back to. */
 struct dn_host_block {
     enum { ALL = DN_HOST_THREADS * DN_HOST_BLOCKS };
     ucontext_t scheduler, threads[ALL];
-    dn_host_meeting at[ALL];
+    dn_host_standing at[ALL];
     unsigned current;
+    bool moved;                 /* since this was last looked at, by threads and barriers */
+    dn_host_dim first, cluster; /* the cluster's first block, and its size */
     void (*body)(const void *);
     const void *kernel;
     std::vector<std::vector<dn_host_copy>> copies[ALL];
-    std::vector<std::vector<std::function<void()>>> products[ALL]; /* warpgroup.h */
+    std::vector<std::vector<std::function<void()>>> products[ALL];         /* warpgroup.h */
+    std::map<const dn_barrier *, std::vector<std::function<void()>>> bulk; /* bulk.h */
     alignas(64) char stacks[ALL][DN_HOST_STACK];
     alignas(1024) char shared[DN_HOST_BLOCKS][DN_HOST_SHARED];
 };
 
-static thread_local dn_host_block *dn_host_running;
+inline thread_local dn_host_block *dn_host_running; /* one for all files */
 
 /* The shared memory of a block of the cluster; of the one that runs. */
 static inline char *dn_host_shared(unsigned block)
@@ -153,10 +166,18 @@ static inline char *dn_host_own_shared()
     return dn_host_shared(dn_host_running->current / DN_HOST_THREADS);
 }
 
-static inline void dn_host_meet(dn_host_meeting meeting)
+/* The same place in another block of the cluster. */
+template <class T> static inline T *dn_host_there(T *own, unsigned block)
+{
+    char *at = const_cast<char *>(static_cast<const char *>(static_cast<const void *>(own)));
+    return static_cast<T *>(
+        static_cast<void *>(dn_host_shared(block) + (at - dn_host_own_shared())));
+}
+
+static inline void dn_host_meet(dn_host_standing standing)
 {
     dn_host_block *block = dn_host_running;
-    block->at[block->current] = meeting;
+    block->at[block->current] = standing;
     swapcontext(&block->threads[block->current], &block->scheduler);
 }
 
@@ -172,66 +193,92 @@ static inline void dn_host_enter()
     block->at[block->current] = DN_HOST_ENDED;
 }
 
-/* Runs every thread of block `number` up to its next meeting, but those that wait for other blocks;
- * true when all of them have ended or do. */
-static inline bool dn_host_turn(dn_host_block *block, unsigned number, bool clusters)
+static inline void dn_host_go_on(dn_host_block *block, unsigned rank, unsigned thread)
 {
-    bool waits = true;
-    for (unsigned t = 0; t < blockDim.x; t++) {
-        dn_host_at(number, t);
-        block->current = (clusters ? blockIdx.z * DN_HOST_THREADS : 0) + threadIdx.x;
-        if (block->at[block->current] != DN_HOST_BLOCK_MET) continue;
-        swapcontext(&block->scheduler, &block->threads[block->current]);
-        waits = waits && block->at[block->current] != DN_HOST_BLOCK_MET;
-    }
-    return waits;
+    const dn_host_dim size = block->cluster, first = block->first;
+    const unsigned i = rank * DN_HOST_THREADS + thread;
+    const dn_host_standing before = block->at[i];
+    if (before != DN_HOST_READY && before != DN_HOST_POLLS) return;
+    blockIdx = {first.x + rank % size.x, first.y + rank / size.x % size.y,
+                first.z + rank / size.x / size.y};
+    threadIdx.x = thread;
+    block->current = i;
+    swapcontext(&block->scheduler, &block->threads[i]);
+    block->moved = block->moved || before != DN_HOST_POLLS || block->at[i] != DN_HOST_POLLS;
 }
 
-/* Blocks first, first + apart ... run together to their end. */
-static inline void dn_host_cluster(dn_host_block *block, unsigned first, unsigned apart,
-                                   unsigned count)
+/* Lets threads first to last - 1 go on if all of them have met, in which case nobody is ready or
+ * polls. */
+static inline void dn_host_release(dn_host_block *block, unsigned first, unsigned last,
+                                   dn_host_standing met)
 {
+    for (unsigned i = first; i < last; i++)
+        if (block->at[i] != met && block->at[i] != DN_HOST_ENDED) return;
+    for (unsigned i = first; i < last; i++) {
+        if (block->at[i] != met) continue;
+        block->at[i] = DN_HOST_READY;
+        block->moved = true;
+    }
+}
+
+/* The cluster's blocks run together to their end: each thread up to where it waits for others. */
+static inline void dn_host_cluster(dn_host_block *block)
+{
+    const unsigned count = block->cluster.x * block->cluster.y * block->cluster.z;
     for (unsigned i = 0; i < count * DN_HOST_THREADS; i++) {
-        block->at[i] = i % DN_HOST_THREADS < blockDim.x ? DN_HOST_BLOCK_MET : DN_HOST_ENDED;
+        block->at[i] = i % DN_HOST_THREADS < blockDim.x ? DN_HOST_READY : DN_HOST_ENDED;
         getcontext(&block->threads[i]);
         block->threads[i].uc_stack.ss_sp = block->stacks[i];
         block->threads[i].uc_stack.ss_size = DN_HOST_STACK;
         block->threads[i].uc_link = &block->scheduler;
         makecontext(&block->threads[i], dn_host_enter, 0);
     }
-    for (bool left = true; left;) {
+    do {
+        block->moved = false;
         for (unsigned b = 0; b < count; b++)
-            while (!dn_host_turn(block, first + b * apart, count > 1)) continue;
-        left = false;
-        for (unsigned i = 0; i < count * DN_HOST_THREADS; i++) {
-            if (block->at[i] == DN_HOST_ENDED) continue;
-            block->at[i] = DN_HOST_BLOCK_MET;
-            left = true;
-        }
-    }
+            for (unsigned t = 0; t < blockDim.x; t++) {
+                const unsigned rank = dn_host_reverse() ? count - 1 - b : b;
+                dn_host_go_on(block, rank, dn_host_reverse() ? blockDim.x - 1 - t : t);
+            }
+        for (unsigned b = 0; b < count; b++)
+            dn_host_release(block, b * DN_HOST_THREADS, (b + 1) * DN_HOST_THREADS,
+                            DN_HOST_BLOCK_MET);
+        dn_host_release(block, 0, count * DN_HOST_THREADS, DN_HOST_CLUSTER);
+    } while (block->moved);
+    for (unsigned i = 0; i < count * DN_HOST_THREADS; i++)
+        if (block->at[i] != DN_HOST_ENDED) std::abort(); /* they wait for each other */
 }
 
-/* Blocks that differ in z alone are a cluster where `cluster` is not 1. */
+/* In clusters of this size, which divides the grid. */
 template <typename Kernel>
-static inline void dn_host_blocks(dn_host_dim grid, unsigned threads, unsigned cluster,
+static inline void dn_host_blocks(dn_host_dim grid, unsigned threads, dn_host_dim cluster,
                                   const Kernel &kernel)
 {
-    if (cluster > DN_HOST_BLOCKS || grid.z % cluster != 0) std::abort();
-    const unsigned apart = grid.x * grid.y * grid.z / cluster;
+    const dn_host_dim of = {grid.x / cluster.x, grid.y / cluster.y, grid.z / cluster.z};
+    const unsigned clusters = of.x * of.y * of.z;
+    if (cluster.x * cluster.y * cluster.z > DN_HOST_BLOCKS || of.x * cluster.x != grid.x ||
+        of.y * cluster.y != grid.y || of.z * cluster.z != grid.z)
+        std::abort();
     dn_host_block *block = new dn_host_block;
     gridDim = grid;
     blockDim = {threads, 1, 1};
+    block->cluster = cluster;
     block->kernel = &kernel;
     block->body = [](const void *made) { (*static_cast<const Kernel *>(made))(); };
     dn_host_running = block;
-    for (unsigned b = 0; b < apart; b++) dn_host_cluster(block, b, apart, cluster);
+    for (unsigned i = 0; i < clusters; i++) {
+        const unsigned c = dn_host_reverse() ? clusters - 1 - i : i;
+        block->first = {c % of.x * cluster.x, c / of.x % of.y * cluster.y,
+                        c / of.x / of.y * cluster.z};
+        dn_host_cluster(block);
+    }
     dn_host_running = nullptr;
     delete block;
 }
 
 template <typename Kernel> static inline void dn_host_few_blocks(const Kernel &kernel)
 {
-    dn_host_blocks({2, 1, 1}, 3, 1, kernel);
+    dn_host_blocks({2, 1, 1}, 3, {1, 1, 1}, kernel);
 }
 
 #define DN_LAUNCH_BLOCKS(kernel, blocks, ...)                                                      \
@@ -251,7 +298,7 @@ template <typename Kernel> static inline void dn_host_few_blocks(const Kernel &k
     dn_host_ask([dn_host_args = std::make_tuple(__VA_ARGS__), dn_host_grid = (grid)] {             \
         static_assert((bytes) <= DN_HOST_SHARED && (block_threads) <= DN_HOST_THREADS,             \
                       "too large");                                                                \
-        dn_host_blocks(dn_host_grid, block_threads, 1,                                             \
+        dn_host_blocks(dn_host_grid, block_threads, {1, 1, 1},                                     \
                        [&dn_host_args] { std::apply(kernel, dn_host_args); });                     \
     })
 

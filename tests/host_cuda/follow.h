@@ -6,7 +6,7 @@
 
 #include <cstdio>
 
-static thread_local unsigned dn_host_awaited; /* calls since the launch */
+inline thread_local unsigned dn_host_awaited; /* calls since the launch */
 
 static inline void dn_await_inputs()
 {
@@ -33,19 +33,18 @@ static inline void dn_host_check_awaited(const char *kernel)
         dn_host_check_awaited(#kernel);                                                            \
     })
 
-/* dn_host_grid.z or 1: how many blocks are a cluster. */
-#define DN_HOST_FOLLOW(kernel, grid, block_threads, bytes, cluster, ...)                           \
-    dn_host_ask([dn_host_args = std::make_tuple(__VA_ARGS__), dn_host_grid = (grid)] {             \
+/* cluster: the size of clusters, a dim3. */
+#define DN_FOLLOW_CLUSTERS(kernel, grid, block_threads, bytes, cluster, ...)                       \
+    dn_host_ask([dn_host_args = std::make_tuple(__VA_ARGS__), dn_host_grid = (grid),               \
+                 dn_host_cluster_size = (cluster)] {                                               \
         static_assert((bytes) <= DN_HOST_SHARED && (block_threads) <= DN_HOST_THREADS,             \
                       "too large");                                                                \
         dn_host_awaited = 0;                                                                       \
-        dn_host_blocks(dn_host_grid, block_threads, cluster,                                       \
+        dn_host_blocks(dn_host_grid, block_threads, dn_host_cluster_size,                          \
                        [&dn_host_args] { std::apply(kernel, dn_host_args); });                     \
         dn_host_check_awaited(#kernel);                                                            \
     })
 #define DN_FOLLOW_TILES(kernel, grid, block_threads, bytes, ...)                                   \
-    DN_HOST_FOLLOW(kernel, grid, block_threads, bytes, 1, __VA_ARGS__)
-#define DN_FOLLOW_CLUSTERS(kernel, grid, block_threads, bytes, ...)                                \
-    DN_HOST_FOLLOW(kernel, grid, block_threads, bytes, dn_host_grid.z, __VA_ARGS__)
+    DN_FOLLOW_CLUSTERS(kernel, grid, block_threads, bytes, dim3(1), __VA_ARGS__)
 
 #endif

@@ -12,6 +12,11 @@ typedef struct dn_factor {
     const char *at;
 } dn_factor;
 
+static inline int dn_warp_number()
+{
+    return (int)threadIdx.x;
+}
+
 static inline uint32_t dn_shared_address(const void *at)
 {
     return (uint32_t)reinterpret_cast<uintptr_t>(at);
@@ -110,9 +115,20 @@ static inline void dn_leave_cluster()
 
 static inline const float *dn_of_block(const float *own, uint32_t block)
 {
-    const char *at = static_cast<const char *>(static_cast<const void *>(own));
-    return static_cast<const float *>(
-        static_cast<const void *>(dn_host_shared(block) + (at - dn_host_own_shared())));
+    return dn_host_there(own, block);
+}
+
+/* Where this block is in its cluster, whose size is that of the launch. */
+static inline dim3 dn_cluster_place()
+{
+    const dn_host_dim first = dn_host_running->first;
+    return dim3(blockIdx.x - first.x, blockIdx.y - first.y, blockIdx.z - first.z);
+}
+
+static inline dim3 dn_cluster_size()
+{
+    const dn_host_dim size = dn_host_running->cluster;
+    return dim3(size.x, size.y, size.z);
 }
 
 #endif
