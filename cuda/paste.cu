@@ -36,6 +36,9 @@ static dn_status create(dn_paster **out)
 static void free_paster(dn_paster *paster)
 {
     if (!paster) return;
+    dn_staging_wait(&paster->found);
+    if (paster->taken) cudaEventDestroy(paster->taken);
+    if (paster->stream) cudaStreamDestroy(paster->stream);
     cudaFree(paster->kept.block);
     cudaFree(paster->scratch.block);
     dn_staging_free(&paster->items);
@@ -95,8 +98,17 @@ static dn_paste_item *host_items(const dn_paster *paster)
     return (dn_paste_item *)(void *)paster->items.host;
 }
 
+/* Strings that nobody came for may still be made of what is written over now. */
+static dn_status follow_strings(const dn_paster *paster)
+{
+    if (paster->found.bytes > 0)
+        DN_CUDA_TRY(cudaStreamWaitEvent(cudaStreamPerThread, paster->found.copied, 0));
+    return DN_OK;
+}
+
 static dn_status begin(dn_paster *paster, int32_t side, const dn_mask_job *jobs, int32_t count)
 {
+    DN_TRY(follow_strings(paster));
     paster->count = count;
     paster->side = side;
     paster->columns = 0;
@@ -190,9 +202,9 @@ static __global__ void find_means(dn_paste_view view, float *means)
     }
 }
 
-dn_status dn_paste_means(const dn_paste_view *view, float *means)
+dn_status dn_paste_means(const dn_paste_view *view, float *means, cudaStream_t stream)
 {
-    DN_LAUNCH_BLOCKS(find_means, view->count, *view, means);
+    DN_LAUNCH_BLOCKS_ON(stream, find_means, view->count, *view, means);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }
@@ -203,7 +215,7 @@ static dn_status bring_means(dn_paster *paster, float *means)
     const size_t bytes = (size_t)paster->count * sizeof *means;
     DN_TRY(dn_room_reserve(&paster->scratch, bytes + 1));
     float *block = (float *)(void *)paster->scratch.block;
-    DN_TRY(dn_paste_means(&view, block));
+    DN_TRY(dn_paste_means(&view, block, cudaStreamPerThread));
     if (bytes > 0) DN_CUDA_TRY(cudaMemcpyAsync(means, block, bytes, cudaMemcpyDeviceToHost));
     return DN_OK;
 }

@@ -36,10 +36,18 @@ struct dn_paster {
     dn_room scratch;  /* of encode */
     dn_staging found; /* what encode brings */
     int64_t turn_room, text_room;
-    float threshold; /* of the strings that were asked for */
-    size_t brought;  /* bytes of them, and what lies before, that are on their way */
-    int64_t longest; /* characters of all strings so far, at most */
+    float threshold;     /* of the strings that were asked for */
+    size_t brought;      /* bytes of them, and what lies before, that are on their way */
+    int64_t longest;     /* characters of all strings so far, at most */
+    cudaStream_t stream; /* on which strings are made, beside the next pass; made when needed */
+    cudaEvent_t taken;   /* behind what they are made of */
 };
+
+/* DN_LAUNCH_BLOCKS on a stream. */
+#ifndef DN_LAUNCH_BLOCKS_ON
+#define DN_LAUNCH_BLOCKS_ON(stream, kernel, blocks, ...)                                           \
+    kernel<<<dn_blocks((blocks) * DN_BLOCK), DN_BLOCK, 0, stream>>>(__VA_ARGS__)
+#endif
 
 /* Pointers lead to device memory. */
 typedef struct dn_paste_view {
@@ -96,7 +104,7 @@ static inline __device__ bool dn_paste_pixel(const dn_paste_view &v, int64_t k, 
 extern const dn_mask_device dn_cuda_mask_device;
 
 /* Launches what writes means (count), in device memory. */
-dn_status dn_paste_means(const dn_paste_view *view, float *means);
+dn_status dn_paste_means(const dn_paste_view *view, float *means, cudaStream_t stream);
 
 /* ---- Strings ---- */
 
@@ -121,7 +129,7 @@ typedef struct dn_paste_work {
 
 /* Launches what writes turns, totals and text where there is room for them; else totals alone say
  * how much was needed. */
-dn_status dn_paste_write_runs(const dn_paste_work *work);
+dn_status dn_paste_write_runs(const dn_paste_work *work, cudaStream_t stream);
 
 /* The table's `encode` and `text`. */
 dn_status dn_paste_encode(dn_paster *paster, float threshold);

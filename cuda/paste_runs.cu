@@ -181,19 +181,19 @@ static __global__ void write_text(dn_paste_work w)
 
 /* ---- Launches ---- */
 
-dn_status dn_paste_write_runs(const dn_paste_work *work)
+dn_status dn_paste_write_runs(const dn_paste_work *work, cudaStream_t stream)
 {
     const dn_paste_work &w = *work;
     const int64_t count = w.view.count;
     if (count == 0) {
-        DN_CUDA_TRY(cudaMemsetAsync(w.totals, 0, sizeof *w.totals));
+        DN_CUDA_TRY(cudaMemsetAsync(w.totals, 0, sizeof *w.totals, stream));
         return DN_OK;
     }
-    DN_LAUNCH_BLOCKS(count_turns, count, w);
+    DN_LAUNCH_BLOCKS_ON(stream, count_turns, count, w);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH_BLOCKS(write_turns, count, w);
+    DN_LAUNCH_BLOCKS_ON(stream, write_turns, count, w);
     DN_CUDA_TRY(cudaGetLastError());
-    DN_LAUNCH_BLOCKS(write_text, count, w);
+    DN_LAUNCH_BLOCKS_ON(stream, write_text, count, w);
     DN_CUDA_TRY(cudaGetLastError());
     return DN_OK;
 }

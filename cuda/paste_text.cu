@@ -4,6 +4,9 @@
  * Strings of all masks, with what says how long they are, come in one copy. There is room for those
  * of usual masks, with two turns a column; where it was too little, who waits for them makes more,
  * and all is done again: the paster has the answers, which the next pass may have written over.
+ *
+ * All of it goes on a stream of the paster's own, behind the answers: who asked for the strings may
+ * ask the device for the next pass, which does not come behind them.
  */
 #include "paste.h"
 
@@ -72,7 +75,7 @@ static dn_status bring(dn_paster *paster, const dn_paste_work &w)
         paster->columns * (DN_TEXT_A_COLUMN / 2) + (int64_t)paster->count * DN_TEXT_A_MASK;
     const int64_t text = usual > paster->longest ? usual : paster->longest;
     paster->brought = text_at(paster) + (size_t)(text < w.text_room ? text : w.text_room);
-    return dn_staging_bring(&paster->found, 0, paster->brought);
+    return dn_staging_bring_on(paster->stream, &paster->found, 0, paster->brought);
 }
 
 /* Makes all text, if there is room for it. */
@@ -80,8 +83,9 @@ static dn_status try_once(dn_paster *paster)
 {
     dn_paste_work w;
     DN_TRY(reserve(paster, paster->threshold, &w));
-    DN_TRY(dn_paste_means(&w.view, (float *)(void *)(paster->found.block + means_at())));
-    DN_TRY(dn_paste_write_runs(&w));
+    float *means = (float *)(void *)(paster->found.block + means_at());
+    DN_TRY(dn_paste_means(&w.view, means, paster->stream));
+    DN_TRY(dn_paste_write_runs(&w, paster->stream));
     return bring(paster, w);
 }
 
@@ -100,14 +104,28 @@ static dn_status take_text(dn_paster *paster, bool *fits, size_t *length)
     if (totals.text > paster->longest) paster->longest = totals.text;
     const size_t all = text_at(paster) + *length;
     if (all <= paster->brought) return DN_OK;
-    DN_TRY(dn_staging_bring(&paster->found, paster->brought, all - paster->brought));
+    DN_TRY(dn_staging_bring_on(paster->stream, &paster->found, paster->brought,
+                               all - paster->brought));
     paster->brought = all;
     return dn_staging_wait(&paster->found);
+}
+
+/* The paster's stream, from here on, comes behind what the calling thread has asked for. */
+static dn_status part_ways(dn_paster *paster)
+{
+    if (!paster->taken)
+        DN_CUDA_TRY(cudaEventCreateWithFlags(&paster->taken, cudaEventDisableTiming));
+    if (!paster->stream)
+        DN_CUDA_TRY(cudaStreamCreateWithFlags(&paster->stream, cudaStreamNonBlocking));
+    DN_CUDA_TRY(cudaEventRecord(paster->taken, cudaStreamPerThread));
+    DN_CUDA_TRY(cudaStreamWaitEvent(paster->stream, paster->taken, 0));
+    return DN_OK;
 }
 
 dn_status dn_paste_encode(dn_paster *paster, float threshold)
 {
     paster->threshold = threshold;
+    DN_TRY(part_ways(paster));
     return try_once(paster);
 }
 

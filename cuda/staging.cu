@@ -47,12 +47,17 @@ dn_status dn_staging_send(dn_staging *staging, size_t bytes)
     return DN_OK;
 }
 
-dn_status dn_staging_bring(dn_staging *staging, size_t start, size_t bytes)
+dn_status dn_staging_bring_on(cudaStream_t stream, dn_staging *staging, size_t start, size_t bytes)
 {
     DN_CUDA_TRY(cudaMemcpyAsync(staging->host + start, staging->block + start, bytes,
-                                cudaMemcpyDeviceToHost));
-    DN_CUDA_TRY(cudaEventRecord(staging->copied, cudaStreamPerThread));
+                                cudaMemcpyDeviceToHost, stream));
+    DN_CUDA_TRY(cudaEventRecord(staging->copied, stream));
     return DN_OK;
+}
+
+dn_status dn_staging_bring(dn_staging *staging, size_t start, size_t bytes)
+{
+    return dn_staging_bring_on(cudaStreamPerThread, staging, start, bytes);
 }
 
 dn_status dn_staging_wait(const dn_staging *staging)

@@ -27,6 +27,9 @@ dn_status dn_staging_send(dn_staging *staging, size_t bytes);
 /* Copies so many bytes of the block, from `start` on, to the same place of the host's part, where
  * they are after `wait`. */
 dn_status dn_staging_bring(dn_staging *staging, size_t start, size_t bytes);
+
+/* The same in the order of another stream's work than the thread's. */
+dn_status dn_staging_bring_on(cudaStream_t stream, dn_staging *staging, size_t start, size_t bytes);
 dn_status dn_staging_wait(const dn_staging *staging);
 
 void dn_staging_free(dn_staging *staging);

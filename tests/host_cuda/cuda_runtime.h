@@ -341,8 +341,9 @@ enum cudaError_t {
     cudaErrorStreamCaptureUnsupported
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
-enum cudaStream_t { cudaStreamPerThread };
-enum { cudaEventDisableTiming };
+typedef const dn_host_stream *cudaStream_t;
+inline constexpr cudaStream_t cudaStreamPerThread = nullptr;
+enum { cudaEventDisableTiming, cudaStreamNonBlocking };
 typedef dn_host_event *cudaEvent_t;
 
 static inline const char *cudaGetErrorString(cudaError_t error)
@@ -392,6 +393,7 @@ static inline cudaError_t cudaMalloc(void **block, size_t bytes)
 
 static inline cudaError_t cudaFree(void *block)
 {
+    if (!block) return cudaSuccess; /* without a wait */
     dn_host_drain_all();
     dn_host_free(block);
     return cudaSuccess;
@@ -429,8 +431,10 @@ static inline cudaError_t cudaFreeHost(void *block)
 }
 
 static inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
-                                          cudaMemcpyKind kind)
+                                          cudaMemcpyKind kind,
+                                          cudaStream_t stream = cudaStreamPerThread)
 {
+    const dn_host_on on(stream);
     if (bytes == 0) return cudaSuccess;
     if (dn_host_capture()) return cudaErrorStreamCaptureUnsupported;
     const bool to_device = kind != cudaMemcpyDeviceToHost;
@@ -452,13 +456,36 @@ static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, c
     return error;
 }
 
-static inline cudaError_t cudaMemsetAsync(void *block, int value, size_t bytes)
+static inline cudaError_t cudaMemsetAsync(void *block, int value, size_t bytes,
+                                          cudaStream_t stream = cudaStreamPerThread)
 {
+    const dn_host_on on(stream);
     if (bytes == 0) return cudaSuccess;
     if (!dn_host_is_here(block, bytes)) return cudaErrorInvalidValue;
     dn_host_ask([=] { std::memset(block, value, bytes); });
     return cudaSuccess;
 }
+
+static inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, int)
+{
+    *stream = new dn_host_stream(std::make_shared<dn_host_queue>());
+    const std::lock_guard<std::recursive_mutex> guard(dn_host_every().lock);
+    dn_host_every().all.push_back(**stream);
+    return cudaSuccess;
+}
+
+/* What it was asked for is still done. */
+static inline cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    delete stream;
+    return cudaSuccess;
+}
+
+#define DN_LAUNCH_BLOCKS_ON(stream, kernel, blocks, ...)                                           \
+    do {                                                                                           \
+        const dn_host_on dn_host_chosen_here(stream);                                              \
+        DN_LAUNCH_BLOCKS(kernel, blocks, __VA_ARGS__);                                             \
+    } while (0)
 
 /* Nothing may wait, allocate or copy from the host while a graph is captured. */
 static inline cudaError_t cudaStreamSynchronize(cudaStream_t)
@@ -507,14 +534,16 @@ static inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, int)
     return cudaEventCreate(event);
 }
 
-static inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
+static inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
+    const dn_host_on on(stream);
     dn_host_record(event);
     return cudaSuccess;
 }
 
-static inline cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsigned)
+static inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
+    const dn_host_on on(stream);
     const dn_host_event before = dn_host_recorded(event);
     if (before.stream) dn_host_put_off([before] { dn_host_wait_for(before); });
     return cudaSuccess;

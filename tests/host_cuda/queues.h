@@ -1,10 +1,11 @@
 /* What threads ask cuda_runtime.h for, as a GPU does it: in each thread's order, but at any time.
  *
  * Without more, work is done when it is asked for. With DN_HOST_CUDA_LATE=1 in the environment it
- * is done as late as CUDA allows: each thread's stream is a queue, whose work is done when somebody
- * waits for it, or for an event behind it, and what follows an event of another stream lets that
- * one go on first. Host code that reads what it has not waited for, or writes what a copy has still
- * to read, and streams that do not follow each other where they must, then give other results.
+ * is done as late as CUDA allows: each thread's stream, and each that was made, is a queue, whose
+ * work is done when somebody waits for it, or for an event behind it, and what follows an event of
+ * another stream lets that one go on first. Host code that reads what it has not waited for, or
+ * writes what a copy has still to read, and streams that do not follow each other where they must,
+ * then give other results.
  */
 #ifndef DN_TESTS_HOST_CUDA_QUEUES_H
 #define DN_TESTS_HOST_CUDA_QUEUES_H
@@ -46,9 +47,28 @@ inline dn_host_streams &dn_host_every()
     return *streams;
 }
 
+/* A stream that was made, to which the thread's work goes now; NULL: to its own. */
+inline const dn_host_stream *&dn_host_chosen()
+{
+    static thread_local const dn_host_stream *chosen = nullptr;
+    return chosen;
+}
+
+struct dn_host_on {
+    explicit dn_host_on(const dn_host_stream *stream)
+    {
+        dn_host_chosen() = stream;
+    }
+    ~dn_host_on()
+    {
+        dn_host_chosen() = nullptr;
+    }
+};
+
 inline const dn_host_stream &dn_host_own()
 {
     static thread_local dn_host_stream own;
+    if (dn_host_chosen()) return *dn_host_chosen();
     if (!own) {
         own = std::make_shared<dn_host_queue>();
         const std::lock_guard<std::recursive_mutex> guard(dn_host_every().lock);
