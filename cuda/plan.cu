@@ -48,26 +48,23 @@ static const dn_step *masks_of(const dn_plan *plan)
     return nullptr;
 }
 
-/* Runs of steps that are launched. One ends where the mask branch begins: heads are looked through
- * there, and that has to be asked for early. */
+/* Runs of steps that are launched, apart where boxes come in. */
 static void find_segments(dn_plan *plan, dn_cuda_plan *own)
 {
-    const int32_t branch = dn_network_branch(plan->network);
     dn_plan_segment *segment = nullptr;
-    bool in_branch = false;
     for (int32_t s = 0; s < plan->step_count; s++) {
         const dn_step *step = &plan->steps[s];
-        const bool begins =
-            !in_branch && branch >= 0 && step->layer && step->layer->index >= branch;
-        if (begins || !dn_plan_is_launched(step)) segment = nullptr;
-        in_branch = in_branch || begins;
-        if (!dn_plan_is_launched(step)) continue;
+        const bool rois = step->layer && step->layer->rois;
+        if (!dn_plan_is_launched(step)) {
+            segment = nullptr;
+            continue;
+        }
+        if (rois && segment && !segment->has_rois) segment = nullptr;
         if (!segment) {
             segment = &own->segments[own->segment_count++];
             segment->first = s;
         }
         segment->end = s + 1;
-        const bool rois = step->layer && step->layer->rois;
         segment->has_rois = segment->has_rois || rois;
         segment->has_images = segment->has_images || !rois;
     }

@@ -15,8 +15,8 @@ typedef struct dn_plan_graph {
     struct dn_plan_graph *next;
 } dn_plan_graph;
 
-/* Steps first..end-1, between layers that run as they are and before or in the mask branch: one
- * graph. The first one makes the input's pixels where a pass has floats. */
+/* Steps first..end-1, between layers that run as they are, and before or behind where boxes come
+ * in: one graph. The first one makes the input's pixels where a pass has floats. */
 typedef struct dn_plan_segment {
     int32_t first, end;
     bool has_images, has_rois;
@@ -42,6 +42,7 @@ typedef struct dn_cuda_plan {
     dn_half_live told;           /* what it has been told */
     void *packed;                /* weights and shifts */
     int32_t rois;                /* places that the branch runs with: boxes, rounded up */
+    dn_layer *boxes;             /* the [roialign] whose boxes were asked for, or NULL */
     const dn_roi_table *table;
     const dn_step *masks; /* [mask]'s, which computes single planes; or NULL */
     float *extra_planes;  /* of that, (extra_room, h, w) */

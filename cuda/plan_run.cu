@@ -8,6 +8,9 @@
  * ...), so that few graphs do; places without a box compute what nobody reads. What cannot be
  * captured goes on being launched step by step.
  *
+ * Boxes of the mask branch are asked for as soon as the heads are done, and waited for when all of
+ * the branch that goes without them has been launched.
+ *
  * The mask branch is timed by events; where there is one, a pass ends when the GPU is done, unless
  * others go on behind it.
  */
@@ -228,15 +231,6 @@ static dn_status begin_masks(dn_cuda_plan *own, const dn_pass *pass)
     return DN_OK;
 }
 
-static dn_status choose_boxes(dn_plan *plan, dn_layer *layer, const dn_pass *pass)
-{
-    dn_cuda_plan *own = dn_cuda_plan_of(plan);
-    DN_TRY(dn_roi_boxes(layer, pass, &own->table));
-    own->rois = places_for(layer->rois->count, layer->rois->capacity);
-    if (own->masks) DN_TRY(begin_masks(own, pass));
-    return tell_boxes(own);
-}
-
 static dn_pass pass_of_layers(const dn_plan *plan, const dn_pass *pass)
 {
     dn_pass own = *pass;
@@ -245,12 +239,26 @@ static dn_pass pass_of_layers(const dn_plan *plan, const dn_pass *pass)
     return own;
 }
 
+/* Waits for the boxes that were asked for; steps between have their work by then. */
+static dn_status take_boxes(dn_plan *plan, const dn_pass *pass)
+{
+    dn_cuda_plan *own = dn_cuda_plan_of(plan);
+    const dn_pass as_layers = pass_of_layers(plan, pass);
+    dn_layer *layer = own->boxes;
+    own->boxes = nullptr;
+    DN_TRY(dn_roi_boxes(layer, &as_layers, &own->table));
+    own->rois = places_for(layer->rois->count, layer->rois->capacity);
+    if (own->masks) DN_TRY(begin_masks(own, pass));
+    return tell_boxes(own);
+}
+
 static dn_status run_as_is(dn_plan *plan, const dn_step *step, const dn_pass *pass)
 {
     const dn_layer_kernels *kernels = plan->network->backend->kernels(step->layer->type);
     const dn_pass own = pass_of_layers(plan, pass);
-    return step->type == &dn_step_boxes ? choose_boxes(plan, step->layer, &own)
-                                        : kernels->forward(step->layer, &own);
+    if (step->type != &dn_step_boxes) return kernels->forward(step->layer, &own);
+    dn_cuda_plan_of(plan)->boxes = step->layer;
+    return dn_roi_ask(step->layer, &own);
 }
 
 /* The boxes of the heads that convolutions of the segment end in. */
@@ -278,6 +286,8 @@ static dn_status run_steps(dn_plan *plan, const dn_pass *pass, int32_t branch)
             DN_CUDA_TRY(cudaEventRecord(own->events[2], cudaStreamPerThread));
             began = true;
         }
+        if (own->boxes && step->layer && step->layer->rois)
+            DN_TRY(at_step(step, take_boxes(plan, pass)));
         if (!dn_plan_is_launched(step)) {
             DN_TRY(at_step(step, run_as_is(plan, step, pass)));
             next = s + 1;
@@ -286,10 +296,10 @@ static dn_status run_steps(dn_plan *plan, const dn_pass *pass, int32_t branch)
             DN_TRY(find_boxes(plan, segment, pass));
             next = segment++->end;
         }
-        for (int32_t i = s; i < next; i++)
-            plan->steps[i].images = plan->steps[i].live =
-                plan->steps[i].layer ? dn_live(plan->steps[i].layer, pass) : pass->batch;
     }
+    for (int32_t i = 0; i < plan->step_count; i++)
+        plan->steps[i].images = plan->steps[i].live =
+            plan->steps[i].layer ? dn_live(plan->steps[i].layer, pass) : pass->batch;
     return DN_OK;
 }
 

@@ -229,13 +229,12 @@ static dn_status take_rois(dn_roi_memory *memory, const dn_layer *layer, bool *t
     return DN_OK;
 }
 
-dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass,
-                              bool *chosen)
+dn_status dn_roi_table_ask(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass)
 {
     const dn_roi_table *table = &memory->table;
     const dn_pass asked = dn_roi_detector_pass(pass, dn_roialign_rules(layer));
     dn_suppressor *suppressor;
-    *chosen = false;
+    memory->asked = false;
     if (dn_roialign_assigns(layer) && layer->input_count > DN_CHOICE_MAPS) return DN_OK;
     DN_TRY(dn_suppress(pass->network, &asked, layer->index, &suppressor));
     if (!suppressor) return DN_OK;
@@ -249,6 +248,13 @@ dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, cons
     DN_TRY(dn_staging_bring(&memory->staging, 0, all_bytes(table)));
     if (layer->rois->lists_extras) DN_TRY(dn_roi_extras_choose(memory, d));
     DN_TRY(dn_suppress_list(suppressor)); /* for the result; comes while the branch runs */
+    memory->asked = true;
+    return DN_OK;
+}
+
+dn_status dn_roi_table_take(dn_roi_memory *memory, const dn_layer *layer, bool *chosen)
+{
+    memory->asked = false;
     DN_TRY(dn_staging_wait(&memory->staging));
     return take_rois(memory, layer, chosen);
 }

@@ -29,6 +29,7 @@ typedef struct dn_roi_memory {
     dn_roi_table table;
     dn_staging staging; /* rois, then starts */
     dn_staging extras;  /* extra_starts, then extras */
+    bool asked;         /* for the boxes of this pass, which are on their way */
 } dn_roi_memory;
 
 /* For as many boxes as the layer may have, to be freed with dn_roi_memory_free (NULL is allowed).
@@ -41,15 +42,20 @@ void dn_roi_memory_free(dn_roi_memory *memory);
 dn_status dn_roi_table_fill(dn_roi_memory *memory, const dn_layer *layer);
 
 /* The same from what the heads found, without the host: it gets the boxes, for layer->rois, in one
- * small copy, and the extras in another. Not *chosen: the host has to choose them. */
-dn_status dn_roi_table_choose(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass,
-                              bool *chosen);
+ * small copy, and the extras in another, which are asked for. Not memory->asked: the host has to
+ * choose them. */
+dn_status dn_roi_table_ask(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass);
+
+/* Waits for what was asked for. Not *chosen: as above. */
+dn_status dn_roi_table_take(dn_roi_memory *memory, const dn_layer *layer, bool *chosen);
 
 /* Their places. */
 dn_status dn_roi_table_place(dn_roi_memory *memory, const dn_layer *layer, const dn_pass *pass);
 
-/* What [roialign]'s forward does first, also for the inference plan: chooses the boxes of this
- * pass, layer->rois, and has them in *table, which has no places yet (roialign.cu). */
+/* What [roialign]'s forward does first, also for the inference plan (roialign.cu). The former asks
+ * for the boxes of this pass, as soon as the heads are done, and waits for nothing; the latter has
+ * them in layer->rois and in *table, which has no places yet. */
+dn_status dn_roi_ask(dn_layer *layer, const dn_pass *pass);
 dn_status dn_roi_boxes(dn_layer *layer, const dn_pass *pass, const dn_roi_table **table);
 
 #endif

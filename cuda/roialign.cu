@@ -90,15 +90,22 @@ static dn_roi_maps maps_from(const dn_layer *layer, const dn_pass *pass, int32_t
     return maps;
 }
 
-dn_status dn_roi_boxes(dn_layer *layer, const dn_pass *pass, const dn_roi_table **table)
+dn_status dn_roi_ask(dn_layer *layer, const dn_pass *pass)
 {
     dn_roi_memory *memory = (dn_roi_memory *)layer->device;
     const bool here = pass->network->backend == &dn_cuda_backend; /* not so in dn_test_layer */
+    memory->asked = false;
+    if (here) layer->rois->on_device = memory->table.rois;
+    if (!here || !dn_roialign_asks_detector(layer, pass)) return DN_OK;
+    return dn_roi_table_ask(memory, layer, pass);
+}
+
+dn_status dn_roi_boxes(dn_layer *layer, const dn_pass *pass, const dn_roi_table **table)
+{
+    dn_roi_memory *memory = (dn_roi_memory *)layer->device;
     bool chosen = false;
     *table = &memory->table;
-    if (here) layer->rois->on_device = memory->table.rois;
-    if (here && dn_roialign_asks_detector(layer, pass))
-        DN_TRY(dn_roi_table_choose(memory, layer, pass, &chosen));
+    if (memory->asked) DN_TRY(dn_roi_table_take(memory, layer, &chosen));
     if (chosen) return DN_OK;
     DN_TRY(dn_roialign_choose(layer, pass));
     return dn_roi_table_fill(memory, layer);
@@ -107,6 +114,7 @@ dn_status dn_roi_boxes(dn_layer *layer, const dn_pass *pass, const dn_roi_table 
 static dn_status forward(dn_layer *layer, const dn_pass *pass)
 {
     const dn_roi_table *table = nullptr;
+    DN_TRY(dn_roi_ask(layer, pass));
     DN_TRY(dn_roi_boxes(layer, pass, &table));
     DN_TRY(dn_roi_table_place((dn_roi_memory *)layer->device, layer, pass));
     const dn_roi_pool pool = dn_roialign_pool(layer);

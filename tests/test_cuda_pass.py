@@ -12,7 +12,7 @@ import pytest
 
 from test_cuda_layers import NO_CUDA
 from test_cuda_plan import BF16, FP16, agree, is_hopper, make, pair, predict, steps
-from test_plan import image, kept, run, scatter
+from test_plan import CLASSES, image, kept, place_boxes, run, scatter
 from yolomask._native import check, ffi, lib
 from yolomask.gpu_arrays import GpuArray
 
@@ -139,3 +139,25 @@ def test_floats_from_anywhere(monkeypatch):
         for a, b in zip(wanted[which], kept(net), strict=True):
             np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(predicted, predict(net, pixels))
+
+
+# A lateral between the last head and [roialign].
+LATERAL = CLASSES.format(size=5).replace(
+    "[roialign]\nlayers=0\n",
+    "[route]\nlayers=0\n[convolutional]\nfilters=16\nsize=1\nactivation=leaky\n[roialign]\nlayers=-1\n",
+)
+
+
+@pytest.mark.parametrize("source", ["given", "found"])
+def test_boxes_are_asked_for_before_what_goes_without_them(source):
+    """The convolution behind the heads is launched when the boxes have been asked for, not when
+    they are there."""
+    plain, plan = pair(LATERAL)
+    for net in (plain, plan):
+        scatter(net)
+        if source == "given":
+            place_boxes(net, 1)
+    for seed in range(4):  # the last ones by graphs
+        agree(plain, plan, image(plain, 1, seed))
+    found = [kind for kind, _ in steps(plan)]
+    assert found[found.index("boxes") - 1 :][:4] == ["conv", "boxes", "conv", "roialign"]

@@ -223,7 +223,8 @@ void dn_plan_emit_route(dn_plan *plan, const dn_plan_layer *layers, dn_layer *la
 /* Makes the layer's tensor a view of its input's, from channel `from` on; false: not at a block. */
 bool dn_plan_view_input(dn_plan *plan, const dn_layer *layer, int32_t from);
 
-/* [roialign]. */
+/* The boxes of the first [roialign], on a device where the mask branch begins; and [roialign]. */
+void dn_plan_emit_boxes(dn_plan *plan);
 void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer);
 
 /* [mask] and the 1x1 convolution before it, which is computed for the wanted classes alone. */

@@ -139,10 +139,12 @@ static void add_late(dn_plan *plan, const dn_plan_layer *layers)
 static void make_steps(dn_plan *plan, const dn_plan_layer *layers)
 {
     const int32_t last_head = dn_network_detector_end(plan->network) - 1;
+    const int32_t branch = dn_network_branch(plan->network);
     if (layers[plan->layer_count].needs_blocked) add_reorder(plan, &dn_step_to_blocked, NULL);
     for (int32_t i = 0; i < plan->layer_count; i++) {
         dn_layer *layer = &plan->network->layers[i];
         bool wrote_planar = true;
+        if (plan->device && i == branch) dn_plan_emit_boxes(plan);
         if (layers[i].way == DN_WAY_FUSED || is_late(plan, layers, i)) continue;
         if (i == last_head) add_late(plan, layers);
         if (layers[i].way == DN_WAY_PLAIN)

@@ -1,6 +1,6 @@
 /* [roialign] in the plan: a step chooses the boxes as the layer does, then one step for each of its
  * maps pools them into the blocked output, adding to what the maps before gave; on a device one
- * step for all. See plan.h. */
+ * step for all, and the boxes are chosen right behind the heads. See plan.h. */
 #include "infer/plan.h"
 #include "layers/roialign.h"
 
@@ -70,10 +70,17 @@ const dn_step_type dn_step_boxes = {.name = "boxes", .begin = choose_begin};
 const dn_step_type dn_step_rois = {
     .name = "roialign", .tasks = pool_tasks, .run = pool_run, .scratch_bytes = pool_scratch};
 
+void dn_plan_emit_boxes(dn_plan *plan)
+{
+    dn_network *network = plan->network;
+    dn_plan_add_step(plan, &dn_step_boxes, &network->layers[dn_network_roialign(network)]);
+}
+
 void dn_plan_emit_rois(dn_plan *plan, dn_layer *layer)
 {
     const int32_t at_once = plan->device ? layer->input_count : 1;
-    dn_plan_add_step(plan, &dn_step_boxes, layer);
+    const bool early = plan->device && layer->index == dn_network_roialign(plan->network);
+    if (!early) dn_plan_add_step(plan, &dn_step_boxes, layer);
     for (int32_t k = 0; k < layer->input_count; k += at_once) {
         dn_step *step = dn_plan_add_step(plan, &dn_step_rois, layer);
         step->reads = layer->inputs + k;
