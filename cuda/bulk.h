@@ -3,8 +3,8 @@
  * tests/host_cuda has the same in plain loops.
  *
  * One thread asks for a box of a tensor, and the engine writes it into shared memory in the order
- * that warpgroup.h wants: rows of 64 values of 16 bits whose pieces are permuted, zeros where the
- * tensor has no values. With a mask of several blocks of the cluster all of them get it, at the
+ * that warpgroup.h wants: rows of 64 or 32 values of 16 bits whose pieces are permuted, zeros where
+ * the tensor has no values. With a mask of several blocks of the cluster all of them get it, at the
  * same place, and each one's barrier of that place is told of the bytes. Two kinds of tensors: the
  * pixels that a tap of a convolution meets, of which a box goes from output pixel to output pixel,
  * through lines and images; and filters, by channel, tap and filter.
@@ -157,8 +157,13 @@ static inline dn_status dn_tensor_made(CUresult result, const char *of)
                    (int)result);
 }
 
-/* Of the call's input, in boxes of 64 channels of `pixels`. */
-static inline dn_status dn_tensor_of_pixels(const dn_half_conv *p, int pixels,
+static inline CUtensorMapSwizzle dn_tensor_order(int channels)
+{
+    return channels == 64 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
+}
+
+/* Of the call's input, in boxes of `channels`, 64 or 32, of `pixels`. */
+static inline dn_status dn_tensor_of_pixels(const dn_half_conv *p, int channels, int pixels,
                                             dn_bulk_tensor *tensor)
 {
     static decltype(&cuTensorMapEncodeIm2col) encode;
@@ -172,26 +177,27 @@ static inline dn_status dn_tensor_of_pixels(const dn_half_conv *p, int pixels,
     if (!encode) DN_TRY(dn_driver_function("cuTensorMapEncodeIm2col", &encode));
     return dn_tensor_made(
         encode(tensor, p->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-               4, const_cast<void *>(p->in), sizes, strides, first_corner, last_corner, 64,
-               (cuuint32_t)pixels, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-               CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+               4, const_cast<void *>(p->in), sizes, strides, first_corner, last_corner,
+               (cuuint32_t)channels, (cuuint32_t)pixels, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+               dn_tensor_order(channels), CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
         "input");
 }
 
-/* Of its weights, in boxes of 64 channels of one tap of `filters`. */
-static inline dn_status dn_tensor_of_filters(const dn_half_conv *p, int filters,
+/* Of its weights, in boxes of `channels` of one tap of `filters`. */
+static inline dn_status dn_tensor_of_filters(const dn_half_conv *p, int channels, int filters,
                                              dn_bulk_tensor *tensor)
 {
     static decltype(&cuTensorMapEncodeTiled) encode;
     const cuuint64_t taps = (cuuint64_t)p->size * p->size;
     const cuuint64_t sizes[] = {(cuuint64_t)p->c, taps, (cuuint64_t)p->groups * p->filters};
     const cuuint64_t strides[] = {(cuuint64_t)p->c * 2, (cuuint64_t)p->k * 2};
-    const cuuint32_t box[] = {64, 1, (cuuint32_t)filters}, steps[] = {1, 1, 1};
+    const cuuint32_t box[] = {(cuuint32_t)channels, 1, (cuuint32_t)filters}, steps[] = {1, 1, 1};
     if (!encode) DN_TRY(dn_driver_function("cuTensorMapEncodeTiled", &encode));
     return dn_tensor_made(
         encode(tensor, p->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
                3, const_cast<void *>(p->weights), sizes, strides, box, steps,
-               CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+               CU_TENSOR_MAP_INTERLEAVE_NONE, dn_tensor_order(channels),
                CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
         "weights");
 }

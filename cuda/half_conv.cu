@@ -54,12 +54,9 @@ const dn_half_tile *dn_half_tile_of(const dn_half_conv *conv, int32_t tile)
     const dn_half_tiles tiles = tiles_of(conv);
     const dn_half_tiles hopper = conv->bf16 ? dn_half_hopper_bf16 : dn_half_hopper_fp16;
     if (tile < tiles.count) return &tiles.tiles[tile];
-    if (conv->depthwise || conv->pixels_in) return NULL;
     tile -= tiles.count;
-    if (tile < hopper.count) return &hopper.tiles[tile];
-    const dn_half_tiles bulk = conv->bf16 ? dn_half_bulk_bf16 : dn_half_bulk_fp16;
-    tile -= hopper.count;
-    return tile < bulk.count ? &bulk.tiles[tile] : NULL;
+    if (conv->depthwise || conv->pixels_in || tile >= hopper.count) return NULL;
+    return &hopper.tiles[tile];
 }
 
 dn_status dn_half_run(const dn_half_conv *conv, dn_half_form form,

@@ -60,26 +60,24 @@ typedef struct dn_half_form {
     int32_t tile;         /* of dn_half_tile_of; DN_HALF_CUDNN: cuDNN's */
     int32_t splits;       /* parts of the sum */
     int32_t across, down; /* tiles beside each other that share rows, and above each other that
-                             share columns: 1 but for DN_TILE_BULK */
+                             share columns: 1 but for `hopper` tiles */
 } dn_half_form;
 
 enum { DN_HALF_CUDNN = -1 };
 
-/* How a tile is computed: by warps, in slabs of 32 values (half_tile.h); on Hopper by warpgroups,
- * in slabs of 64, which threads copy (half_hopper.h) or the tensor copy engine (half_bulk.h). */
-typedef enum dn_half_family { DN_TILE_OF_WARPS, DN_TILE_COPIED, DN_TILE_BULK } dn_half_family;
-
 /* Blocks of a cluster at most. */
 enum { DN_MOST_PARTS = 8 };
 
-/* A tile: rows x columns, computed by `warps` warps. */
+/* A tile: rows x columns, computed by `warps` warps. `hopper`: by warpgroups
+ * (half_hopper.h), else by warps (half_tile.h). */
 typedef struct dn_half_tile {
     const char *name;
     int32_t rows, columns, warps;
     size_t shared; /* bytes of shared memory */
     dn_status (*run)(const dn_half_conv *conv, dn_half_form form,
                      const dn_half_workspace *workspace);
-    dn_half_family family;
+    int32_t slab; /* values of the sum at a time, `hopper`: of one tap */
+    bool hopper;
 } dn_half_tile;
 
 typedef struct dn_half_tiles {
@@ -91,7 +89,7 @@ typedef struct dn_half_tiles {
  * where nvcc knows no Hopper (half_hopper_*.cu). */
 extern const dn_half_tiles dn_half_tiles_fp16, dn_half_tiles_bf16, dn_half_pixels_fp16,
     dn_half_pixels_bf16, dn_half_first_fp16, dn_half_first_bf16, dn_half_hopper_fp16,
-    dn_half_hopper_bf16, dn_half_bulk_fp16, dn_half_bulk_bf16;
+    dn_half_hopper_bf16;
 
 /* Tile `tile` of a form, of both families; NULL from their number on. */
 const dn_half_tile *dn_half_tile_of(const dn_half_conv *conv, int32_t tile);

@@ -41,50 +41,21 @@ static double cost_of(const dn_half_tile *tile, int64_t blocks, int64_t share, i
     return (busy > waits ? busy : waits) + 1500.0 + joins;
 }
 
-/* Bytes that a block copies for a slab: of neighbouring taps the rows are in the cache for the most
- * part (half_slabs.h). */
-static double slab_bytes(const dn_half_conv *conv, const dn_half_tile *tile)
-{
-    const bool kept = conv->size > 1 && conv->c % 64 == 0;
-    return 128.0 * ((kept ? 0.5 : 1.0) * tile->rows + tile->columns);
-}
-
-/* Those of a tile by warpgroups: a processor does 1600 products a cycle and copies 64 bytes, but
- * all together no more than 28 each; as many blocks as fit its shared memory run at once, and what
- * does not overlap, a block's begin and end, takes 3000, of several at once some more. A block
- * alone takes some 250 for a slab, and 60 for each piece that its threads copy (seen on an H200). A
- * cluster's parts are added by all of it. */
-static double hopper_cost_of(const dn_half_tile *tile, double bytes, int64_t blocks, int64_t share,
-                             int32_t splits, const dn_gpu *gpu)
-{
-    const double products = (double)tile->rows * tile->columns;
-    const int64_t fit = gpu->shared / ((int64_t)tile->shared + 1024);
-    const int64_t rounds = divided_up(blocks, gpu->processors * (fit > 1 ? fit : 1));
-    const int64_t of_each = divided_up(blocks, gpu->processors);
-    const double own =
-        products * 64.0 / 1600.0 > bytes / 64.0 ? products * 64.0 / 1600.0 : bytes / 64.0;
-    const double together = bytes / 28.0 * (double)blocks / gpu->processors;
-    const double alone = own * (double)of_each;
-    const double busy = (double)share * (together > alone ? together : alone);
-    const double pieces = (tile->rows + tile->columns) * 8.0 / (tile->warps * 32.0);
-    const double waits = (250.0 + 60.0 * pieces) * (double)(rounds * share);
-    const double ends = 3000.0 * (double)rounds + products / 16.0 * (double)of_each;
-    const double joins = splits > 1 ? 1500.0 + products / 32.0 : 0.0;
-    return (busy > waits ? busy : waits) + ends + joins;
-}
-
-/* The same of a tile whose slabs the copy engine brings: nothing of a slab but its own time is in
- * the way of the next; blocks that share rows or columns copy a part of them. */
-static double bulk_cost_of(const dn_half_tile *tile, dn_half_form form, int64_t blocks,
-                           int64_t share, const dn_gpu *gpu)
+/* Those of a tile by warpgroups, whose slabs the copy engine brings: a processor does 1700 products
+ * a cycle, and all together copy no more than 28 bytes each; as many blocks as fit its shared
+ * memory run at once, and what does not overlap, a block's begin and end, takes 3000. Nothing of a
+ * slab but its own time is in the way of the next; blocks that share rows or columns copy a part of
+ * them. */
+static double hopper_cost_of(const dn_half_tile *tile, dn_half_form form, int64_t blocks,
+                             int64_t share, const dn_gpu *gpu)
 {
     const double products = (double)tile->rows * tile->columns;
     const double bytes =
-        128.0 * ((double)tile->rows / form.across + (double)tile->columns / form.down);
+        2.0 * tile->slab * ((double)tile->rows / form.across + (double)tile->columns / form.down);
     const int64_t fit = gpu->shared / ((int64_t)tile->shared + 1024);
     const int64_t rounds = divided_up(blocks, gpu->processors * (fit > 1 ? fit : 1));
     const int64_t of_each = divided_up(blocks, gpu->processors);
-    const double own = products * 64.0 / 1700.0 + 60.0;
+    const double own = products * tile->slab / 1700.0 + 60.0;
     const double together = bytes / 28.0 * (double)blocks / gpu->processors;
     const double alone = own * (double)of_each;
     const double busy = (double)share * (together > alone ? together : alone);
@@ -100,16 +71,16 @@ static bool splits_fit(const dn_half_tile *tile, int64_t tiles, int64_t slabs, i
     const int64_t share = divided_up(slabs, splits);
     const int64_t bytes = tiles * splits * tile->rows * tile->columns * (int64_t)sizeof(float);
     if (share * (splits - 1) >= slabs || tiles * splits > 4 * gpu->processors) return false;
-    if (tile->family != DN_TILE_OF_WARPS) return share >= 2 && splits <= DN_MOST_PARTS;
+    if (tile->hopper) return share >= 2 && splits <= DN_MOST_PARTS;
     return share >= 4 && bytes <= DN_HALF_WORKSPACE && tiles <= DN_HALF_COUNTERS;
 }
 
 /* What the copy engine takes (bulk.h), and whole tiles that share. */
-static bool bulk_fits(const dn_half_conv *conv, const dn_half_tile *tile, dn_half_form form)
+static bool hopper_fits(const dn_half_conv *conv, const dn_half_tile *tile, dn_half_form form)
 {
     const int32_t reach = (conv->size - 1) * conv->dilation, both = 2 * conv->pad - reach;
     const int64_t tiles = divided_up(conv->filters, tile->columns);
-    if (conv->in_pixel % 8 != 0 || (conv->groups > 1 && conv->c % 64 != 0)) return false;
+    if (conv->in_pixel % 8 != 0 || (conv->groups > 1 && conv->c % tile->slab != 0)) return false;
     if (conv->stride_x > 8 || conv->stride_y > 8 || reach > 255 || conv->pad > 127 ||
         reach - conv->pad > 128)
         return false;
@@ -121,8 +92,8 @@ static bool bulk_fits(const dn_half_conv *conv, const dn_half_tile *tile, dn_hal
 
 static int64_t slabs_of(const dn_half_conv *conv, const dn_half_tile *tile)
 {
-    if (tile->family == DN_TILE_BULK) return conv->size * conv->size * divided_up(conv->c, 64);
-    return divided_up(conv->k, tile->family == DN_TILE_COPIED ? 64 : 32);
+    if (tile->hopper) return conv->size * conv->size * divided_up(conv->c, tile->slab);
+    return divided_up(conv->k, tile->slab);
 }
 
 /* The form's cost; false where it cannot run here. */
@@ -136,19 +107,13 @@ static bool weigh(const dn_half_conv *conv, dn_half_form form, const dn_gpu *gpu
     const int64_t slabs = slabs_of(conv, tile), share = divided_up(slabs, form.splits);
     const int64_t blocks = tiles * form.splits;
     if (tile->shared > (size_t)gpu->shared || across > 65535) return false;
-    if (tile->family != DN_TILE_OF_WARPS && !gpu->hopper) return false;
-    if (tile->family == DN_TILE_BULK ? !bulk_fits(conv, tile, form) : form.across * form.down > 1)
-        return false;
+    if (tile->hopper && !gpu->hopper) return false;
+    if (tile->hopper ? !hopper_fits(conv, tile, form) : form.across * form.down > 1) return false;
     if (form.splits > 1 && !splits_fit(tile, tiles, slabs, form.splits, gpu)) return false;
     candidate->form = form;
-    candidate->family = tile->family;
-    if (tile->family == DN_TILE_BULK)
-        candidate->cost = bulk_cost_of(tile, form, blocks, share, gpu);
-    else if (tile->family == DN_TILE_COPIED)
-        candidate->cost =
-            hopper_cost_of(tile, slab_bytes(conv, tile), blocks, share, form.splits, gpu);
-    else
-        candidate->cost = cost_of(tile, blocks, share, form.splits, gpu);
+    candidate->hopper = tile->hopper;
+    candidate->cost = tile->hopper ? hopper_cost_of(tile, form, blocks, share, gpu)
+                                   : cost_of(tile, blocks, share, form.splits, gpu);
     return true;
 }
 
@@ -159,13 +124,13 @@ static int by_cost(const void *a, const void *b)
     return (left->cost > right->cost) - (left->cost < right->cost);
 }
 
-/* The fourth, the eighth ... of those that are measured are of another family than the cheapest,
- * if there are so many: the best of all are measured. `list` is sorted. */
+/* The fourth, the eighth ... of those that are measured are of the other family than the cheapest,
+ * if there are so many: the best of both are measured. `list` is sorted. */
 static void mix(dn_half_candidate list[DN_HALF_FORMS], int32_t count)
 {
     for (int32_t i = 3; i < count && i < DN_MEASURED_FORMS; i += 4) {
         int32_t next = i;
-        while (next < count && list[next].family == list[0].family) next++;
+        while (next < count && list[next].hopper == list[0].hopper) next++;
         if (next == count) return;
         const dn_half_candidate moved = list[next];
         for (; next > i; next--) list[next] = list[next - 1];

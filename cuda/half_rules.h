@@ -10,8 +10,8 @@ enum { DN_HALF_FORMS = 640, DN_MEASURED_FORMS = 40 };
 
 typedef struct dn_half_candidate {
     dn_half_form form;
-    double cost;           /* clock cycles */
-    dn_half_family family; /* of the tile */
+    double cost; /* clock cycles */
+    bool hopper; /* of the tile */
 } dn_half_candidate;
 
 /* All of our own: the cheapest first, then those that are to be measured. */

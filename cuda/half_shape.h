@@ -38,7 +38,6 @@ struct dn_tile_shape {
     static const size_t SUMS = (size_t)WARPS * WARP_ROWS * LINE * sizeof(float);
     static const size_t BYTES = STAGES * STAGE > SUMS ? STAGES * STAGE : SUMS;
     static const int SLAB = DN_SLAB, PIECES = DN_PIECES;
-    static const int COPIERS = THREADS;
     static const int PIECES_OF_ROWS = ROWS * DN_PIECES / THREADS; /* of one thread, in a slab */
     static const int PIECES_OF_COLUMNS = (COLUMNS * DN_PIECES + THREADS - 1) / THREADS;
 

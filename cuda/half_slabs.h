@@ -1,4 +1,4 @@
-/* How a tile of half_tile.h or half_hopper.h gets the slabs of its two factors: which pieces of 16
+/* How a tile of half_tile.h gets the slabs of its two factors: which pieces of 16
  * bytes a thread copies, and where in the input and the weights they lie. */
 #ifndef DN_CUDA_HALF_SLABS_H
 #define DN_CUDA_HALF_SLABS_H
@@ -9,53 +9,31 @@
 
 /* 16 bytes into shared memory, or as many zeros and `from` is not read, wherever it points;
  * committed and waited for as cuda_pipeline.h says, whose own call branches where zeros are asked.
- * KEPT: through the cache of the processor, for what it reads again soon. */
-template <bool KEPT>
+ */
 static __device__ inline void dn_copy_piece(void *to, const void *from, bool there)
 {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     const unsigned place = (unsigned)__cvta_generic_to_shared(to), bytes = there ? 16 : 0;
-    if (KEPT)
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from),
-                     "r"(bytes)
-                     : "memory");
-    else
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from),
-                     "r"(bytes)
-                     : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(from), "r"(bytes)
+                 : "memory");
 #else
     __pipeline_memcpy_async(to, from, 16, there ? 0 : 16);
 #endif
 }
 
-/* Where a thread is in the sum: the piece's tap and its first channel. */
+/* Where a thread is in the sum: the piece's tap and its first channel. Slabs go through the sum as
+ * its values lie, tap after tap. */
 typedef struct dn_tap {
     int32_t c, x, y;
 } dn_tap;
-
-/* Slabs go through the sum as its values lie, tap after tap; but where a tap has whole slabs of
- * channels, through all taps with a slab of them and then with the next: neighbouring taps read
- * nearly the same pixels, which are then still in the processor's cache. */
-template <class S> static __device__ inline bool dn_taps_first(const dn_half_conv *p)
-{
-    return p->c % S::SLAB == 0;
-}
 
 /* Piece `piece` of a slab. */
 template <class S>
 static __device__ inline dn_tap dn_tap_at(const dn_half_conv *p, int32_t slab, int32_t piece)
 {
-    const int32_t taps = p->size * p->size, pieces = p->c / 8;
-    int32_t tap = 0;
+    const int32_t pieces = p->c / 8, number = slab * S::PIECES + piece, tap = number / pieces;
     dn_tap at;
-    if (dn_taps_first<S>(p)) {
-        tap = slab % taps;
-        at.c = slab / taps * S::SLAB + piece * 8;
-    } else {
-        const int32_t number = slab * S::PIECES + piece;
-        tap = number / pieces;
-        at.c = (number - tap * pieces) * 8;
-    }
+    at.c = (number - tap * pieces) * 8;
     at.y = tap / p->size;
     at.x = tap - at.y * p->size;
     return at;
@@ -64,14 +42,6 @@ static __device__ inline dn_tap dn_tap_at(const dn_half_conv *p, int32_t slab, i
 /* One slab on. */
 template <class S> static __device__ inline void dn_tap_advance(const dn_half_conv *p, dn_tap *at)
 {
-    if (dn_taps_first<S>(p)) {
-        if (++at->x < p->size) return;
-        at->x = 0;
-        if (++at->y < p->size) return;
-        at->y = 0;
-        at->c += S::SLAB;
-        return;
-    }
     at->c += S::SLAB;
     while (at->c >= p->c) {
         at->c -= p->c;
@@ -79,14 +49,6 @@ template <class S> static __device__ inline void dn_tap_advance(const dn_half_co
         at->x = 0;
         at->y++;
     }
-}
-
-/* The same of a piece of weights, whose place in the sum is k. */
-template <class S> static __device__ inline int32_t dn_k_behind(const dn_half_conv *p, int32_t k)
-{
-    if (!dn_taps_first<S>(p)) return k + S::SLAB;
-    k += p->c;
-    return k < p->k ? k : k - p->k + S::SLAB; /* the first tap's next channels */
 }
 
 /* The window of an output pixel in the input: its first row and column, and its image. */
@@ -135,9 +97,9 @@ static __device__ inline void dn_pixel_piece(const dn_half_conv *p, dn_window wi
 enum { DN_NO_ROW = -(1 << 30), DN_NO_TAP = 1 << 29 };
 
 /* Copies the slabs of both factors, each factor's one after the other. S says how long a slab is
- * and where its pieces lie; S::COPIERS of these, one a thread, copy a slab together. */
+ * and where its pieces lie; S::THREADS of these, one a thread, copy a slab together. */
 template <class T, class S, bool PIXELS> struct dn_slab_copier {
-    static const int STEP = S::COPIERS / S::PIECES; /* rows from a piece to the next */
+    static const int STEP = S::THREADS / S::PIECES; /* rows from a piece to the next */
 
     const dn_half_conv *p;
     int copier;
@@ -152,7 +114,6 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
     {
         k_of_rows = k_of_columns = slab * S::SLAB + piece() * 8;
         if (!PIXELS) tap = dn_tap_at<S>(p, slab, piece());
-        if (dn_taps_first<S>(p)) k_of_columns = (tap.y * p->size + tap.x) * p->c + tap.c;
         DN_UNROLL
         for (int i = 0; i < S::PIECES_OF_ROWS; i++) {
             dn_window window = dn_window_of(p, first_row + row_of(i));
@@ -197,7 +158,7 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
             }
             const bool there = (uint32_t)(windows[i].y + down) < (uint32_t)p->h &&
                                (uint32_t)(windows[i].x + right) < (uint32_t)p->w;
-            dn_copy_piece<true>(to + place_of(i), in + (windows[i].image + moved), there);
+            dn_copy_piece(to + place_of(i), in + (windows[i].image + moved), there);
         }
         k_of_rows += S::SLAB;
         if (!PIXELS) dn_tap_advance<S>(p, &tap);
@@ -214,9 +175,9 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
         for (int i = 0; i < S::PIECES_OF_COLUMNS; i++) {
             const int row = row_of(i);
             if (S::COLUMNS % STEP != 0 && row >= S::COLUMNS) break;
-            dn_copy_piece<false>(to + place_of(i), from + (int64_t)i * STEP * p->k, row < left);
+            dn_copy_piece(to + place_of(i), from + (int64_t)i * STEP * p->k, row < left);
         }
-        k_of_columns = dn_k_behind<S>(p, k_of_columns);
+        k_of_columns += S::SLAB;
     }
 
     /* The next slab of both into a stage. */

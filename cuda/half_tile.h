@@ -122,7 +122,8 @@ static dn_status dn_half_launch(const dn_half_conv *conv, dn_half_form form,
 
 #define DN_TILE(T, pixels, name, shape)                                                            \
     {name,         shape::ROWS,  shape::COLUMNS,                                                   \
-     shape::WARPS, shape::BYTES, dn_half_launch<T, shape, pixels>}
+     shape::WARPS, shape::BYTES, dn_half_launch<T, shape, pixels>,                                 \
+     shape::SLAB}
 
 typedef dn_tile_shape<128, 128, 64, 32, 4> dn_tile_128_128;
 typedef dn_tile_shape<128, 64, 64, 32, 4> dn_tile_128_64;

@@ -2,11 +2,12 @@
  * CUDA's own instructions for compute capability 9.0a (PTX ISA, "Asynchronous warpgroup level
  * matrix instructions", "Distributed shared memory"). tests/host_cuda has the same in plain loops.
  *
- * Both factors lie in shared memory as rows of 64 values of 16 bits, 128 bytes, whose 16-byte
- * pieces are permuted: piece j of row r is at j ^ (r & 7). Eight rows fill 1024 bytes, to a
- * multiple of which a factor's first row is aligned. The left factor has 64 rows, those of the
- * sums; the right factor's rows are the columns of the sums, COLUMNS of them. Of the sums warp w of
- * the four has rows 16 w to 16 w + 15; DN_ROW_SUMS values of each column for each of its threads.
+ * Both factors lie in shared memory as rows of VALUES values of 16 bits, 64 or 32, whose 16-byte
+ * pieces are permuted: piece j of row r is at j ^ (r & 7), of the shorter rows at j ^ (r / 2 & 3).
+ * Eight rows fill 1024 or 512 bytes, to a multiple of which a factor's first row is aligned. The
+ * left factor has 64 rows, those of the sums; the right factor's rows are the columns of the sums,
+ * COLUMNS of them. Of the sums warp w of the four has rows 16 w to 16 w + 15; DN_ROW_SUMS values of
+ * each column for each of its threads.
  */
 #ifndef DN_CUDA_WARPGROUP_H
 #define DN_CUDA_WARPGROUP_H
@@ -28,9 +29,12 @@ enum { DN_EIGHT_SUMS = 4 };
 /* What the tensor cores are told of a factor, 64 bits. The lower half is its own: bits 0 to 13 the
  * address in units of 16 bytes, 16 to 29 not used in this order. The upper half is that of all:
  * from eight rows to the next eight, in the same units, and at bit 62 the permutation, 1 that of
- * 128 bytes. */
+ * 128 bytes, 2 that of 64. */
 typedef uint32_t dn_factor;
-enum { DN_FACTOR_ORDER = 1024 >> 4 | 1 << 30 };
+template <int VALUES> static __device__ constexpr uint32_t dn_factor_order()
+{
+    return VALUES == 64 ? 1024 >> 4 | 1u << 30 : 512 >> 4 | 2u << 30;
+}
 
 /* Shared memory's address in words of the hardware; in a cluster's blocks high bits say which. */
 static __device__ inline uint32_t dn_shared_address(const void *at)
@@ -108,7 +112,7 @@ template <int SUMS> static __device__ inline void dn_wait_for_sums(float (&sums)
 
 /* sums += a * b over 16 values; both factors begin at the first of them. COUNT sums of a thread,
  * and the names of the three operands behind them. */
-#define DN_PRODUCT(columns, type, count, sums, a, b, at_a, at_b, at_order)                         \
+#define DN_PRODUCT(columns, type, count, sums, a, b, order, at_a, at_b, at_order)                  \
     asm volatile("{\n.reg .pred p;\n.reg .b64 a, b;\nsetp.eq.b32 p, %" at_order ", %" at_order     \
                  ";\n"                                                                             \
                  "mov.b64 a, {%" at_a ", %" at_order "};\n"                                        \
@@ -116,37 +120,42 @@ template <int SUMS> static __device__ inline void dn_wait_for_sums(float (&sums)
                  "wgmma.mma_async.sync.aligned.m64n" #columns "k16.f32." type "." type             \
                  " {" DN_NAMES_##count "}, a, b, p, 1, 1, 0, 0;\n}"                                \
                  : DN_SUMS_##count(sums, 0)                                                        \
-                 : "r"(a), "r"(b), "r"((uint32_t)DN_FACTOR_ORDER))
+                 : "r"(a), "r"(b), "r"(order))
 
 #define DN_PRODUCTS(T, type)                                                                       \
-    static __device__ inline void dn_product(float (&s)[16], dn_factor a, dn_factor b, T)          \
+    static __device__ inline void dn_product(float (&s)[16], dn_factor a, dn_factor b,             \
+                                             uint32_t order, T)                                    \
     {                                                                                              \
-        DN_PRODUCT(32, type, 16, s, a, b, "16", "17", "18");                                       \
+        DN_PRODUCT(32, type, 16, s, a, b, order, "16", "17", "18");                                \
     }                                                                                              \
-    static __device__ inline void dn_product(float (&s)[32], dn_factor a, dn_factor b, T)          \
+    static __device__ inline void dn_product(float (&s)[32], dn_factor a, dn_factor b,             \
+                                             uint32_t order, T)                                    \
     {                                                                                              \
-        DN_PRODUCT(64, type, 32, s, a, b, "32", "33", "34");                                       \
+        DN_PRODUCT(64, type, 32, s, a, b, order, "32", "33", "34");                                \
     }                                                                                              \
-    static __device__ inline void dn_product(float (&s)[64], dn_factor a, dn_factor b, T)          \
+    static __device__ inline void dn_product(float (&s)[64], dn_factor a, dn_factor b,             \
+                                             uint32_t order, T)                                    \
     {                                                                                              \
-        DN_PRODUCT(128, type, 64, s, a, b, "64", "65", "66");                                      \
+        DN_PRODUCT(128, type, 64, s, a, b, order, "64", "65", "66");                               \
     }                                                                                              \
-    static __device__ inline void dn_product(float (&s)[128], dn_factor a, dn_factor b, T)         \
+    static __device__ inline void dn_product(float (&s)[128], dn_factor a, dn_factor b,            \
+                                             uint32_t order, T)                                    \
     {                                                                                              \
-        DN_PRODUCT(256, type, 128, s, a, b, "128", "129", "130");                                  \
+        DN_PRODUCT(256, type, 128, s, a, b, order, "128", "129", "130");                           \
     }
 
 DN_PRODUCTS(__half, "f16")
 DN_PRODUCTS(__nv_bfloat16, "bf16")
 
-/* sums += the products of 64 values, in a group of its own. */
-template <class T, int SUMS>
+/* sums += the products of a row's values, in a group of its own. */
+template <class T, int VALUES, int SUMS>
 static __device__ inline void dn_multiply_rows(float (&sums)[SUMS], dn_factor a, dn_factor b)
 {
     dn_begin_products();
     DN_UNROLL
-    for (int k = 0; k < 128; k += 32)
-        dn_product(sums, dn_factor_behind(a, k), dn_factor_behind(b, k), T());
+    for (int k = 0; k < VALUES * 2; k += 32)
+        dn_product(sums, dn_factor_behind(a, k), dn_factor_behind(b, k), dn_factor_order<VALUES>(),
+                   T());
     dn_commit_products();
 }
 

@@ -41,10 +41,8 @@ FP16, BF16 = lib.DN_PRECISION_FP16, lib.DN_PRECISION_BF16
 TOLERANCE = {FP16: 1e-2, BF16: 8e-2}
 
 TILES = ["128x128", "128x64", "64x128", "64x64", "128x32", "32x64"]
-HOPPER_TILES = ["w64x64", "w64x128", "w128x32", "w128x64", "w128x128", "w128x256", "w256x128"]
-HOPPER_TILES += ["w64x64 x2", "w64x128 x2", "w128x128 x2"]
-BULK_TILES = ["b64x32", "b64x64", "b64x128", "b128x64", "b128x128", "b128x128 deep", "b128x256"]
-BULK_TILES += ["b192x64", "b192x128"]
+HOPPER_TILES = ["w64x32", "w64x64", "w64x128", "w128x64", "w128x128", "w128x128 deep", "w128x256"]
+HOPPER_TILES += ["w192x64", "w192x128"]
 ACTIVATIONS = ["leaky", "mish", "swish", "relu", "logistic", "linear", "elu"]
 
 # Every convolution that the tiles must do: of the network's pixels, odd numbers of pixels, strides,
@@ -165,7 +163,7 @@ def is_hopper() -> bool:
 
 @pytest.mark.parametrize("precision", [FP16, BF16])
 @pytest.mark.parametrize("splits", ["", " / 3", " / 8"])
-@pytest.mark.parametrize("tile", HOPPER_TILES + BULK_TILES)
+@pytest.mark.parametrize("tile", HOPPER_TILES)
 def test_every_form_of_warpgroups(monkeypatch, tile, splits, precision):
     """Sums of fewer slabs than are asked for at once, of slabs that end within a tap or behind the
     last, and in parts of unequal numbers of slabs; in groups, too."""
@@ -213,7 +211,7 @@ activation=linear
 
 
 @pytest.mark.parametrize("share", ["[2,1]", "[1,2]", "[2,2] / 2", "[4,1]", "[1,4] / 2"])
-@pytest.mark.parametrize("tile", BULK_TILES)
+@pytest.mark.parametrize("tile", HOPPER_TILES)
 def test_shared_slabs(monkeypatch, tile, share):
     """Blocks of a cluster that each copy a part of the rows, of the columns or of both."""
     if not is_hopper():
@@ -223,7 +221,7 @@ def test_shared_slabs(monkeypatch, tile, share):
     plain, plan = pair(SHARED, batch=2)
     agree(plain, plan, image(plain, 2))
     # Only tiles that are whole share columns: 512 filters are two of 256.
-    wide = tile == "b128x256" and share.startswith("[4")
+    wide = tile == "w128x256" and share.startswith("[4")
     assert wide or name in [form for _, form in steps(plan)]
 
 
@@ -353,7 +351,7 @@ def test_writes_into_concatenation(monkeypatch, form):
     forms = [form for kind, form in steps(plan) if kind == "conv"]
     assert len(forms) == 5 and "copy" not in dict(steps(plan))
     if forms[1] == "cudnn" and "host-cuda" in os.environ.get("YOLOMASK_LIBRARY", ""):
-        assert forms[2] in TILES + HOPPER_TILES + BULK_TILES
+        assert forms[2] in TILES + HOPPER_TILES
 
 
 ENLARGED = """[net]

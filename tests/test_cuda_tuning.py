@@ -53,7 +53,7 @@ class Half(Tuned):
             check(lib.dn_network_get_step(self.handle, i, info))
             if ffi.string(info.kind) == b"conv":
                 form = ffi.string(info.form).decode()
-                found[info.last_layer] = form, int(1e8 * info.seconds + 0.5) / 100
+                found[info.first_layer] = form, int(1e8 * info.seconds + 0.5) / 100
         return found
 
 

@@ -110,7 +110,7 @@ template <typename Kernel> static inline void dn_host_threads(Kernel kernel)
 
 /* Threads of a block, blocks of a cluster, bytes of a block's shared memory. */
 enum {
-    DN_HOST_THREADS = 24,
+    DN_HOST_THREADS = 16,
     DN_HOST_BLOCKS = 8,
     DN_HOST_SHARED = 1 << 18,
     DN_HOST_STACK = 1 << 18

@@ -24,7 +24,7 @@ static inline uint32_t dn_shared_address(const void *at)
 
 static inline dn_factor dn_factor_at(const void *rows)
 {
-    if (reinterpret_cast<uintptr_t>(rows) % 1024 != 0) std::abort();
+    if (reinterpret_cast<uintptr_t>(rows) % 512 != 0) std::abort();
     return {static_cast<const char *>(rows)};
 }
 
@@ -34,10 +34,11 @@ static inline dn_factor dn_factor_behind(dn_factor factor, uint32_t bytes)
 }
 
 /* Value k of a row. */
-template <class T> static inline float dn_host_factor(dn_factor factor, int row, int k)
+template <class T, int VALUES> static inline float dn_host_factor(dn_factor factor, int row, int k)
 {
-    const char *line = factor.at + row * 128;
-    const size_t piece = (size_t)(k / 8) ^ (reinterpret_cast<uintptr_t>(line) / 128 & 7);
+    const char *line = factor.at + row * VALUES * 2;
+    const size_t piece =
+        (size_t)(k / 8) ^ (reinterpret_cast<uintptr_t>(line) / 128 & (VALUES / 8 - 1));
     T value;
     std::memcpy(&value, line + piece * 16 + k % 8 * 2, sizeof value);
     return dn_wide(value);
@@ -51,33 +52,34 @@ static inline std::vector<std::vector<std::function<void()>>> &dn_host_products(
 static inline void dn_show_to_products() {}
 
 /* A column whose values are zeros, as those beyond the filters are, adds nothing. */
-template <class T, int SUMS>
+template <class T, int VALUES, int SUMS>
 static inline void dn_host_multiply(float (&sums)[SUMS], dn_factor a, dn_factor b, int first_row)
 {
-    float rows[16][64], column[64];
+    float rows[16][VALUES], column[VALUES];
     for (int r = 0; r < 16; r++)
-        for (int k = 0; k < 64; k++) rows[r][k] = dn_host_factor<T>(a, first_row + r, k);
+        for (int k = 0; k < VALUES; k++)
+            rows[r][k] = dn_host_factor<T, VALUES>(a, first_row + r, k);
     for (int c = 0; c < SUMS / 16; c++) {
         bool any = false;
-        for (int k = 0; k < 64; k++) {
-            column[k] = dn_host_factor<T>(b, c, k);
+        for (int k = 0; k < VALUES; k++) {
+            column[k] = dn_host_factor<T, VALUES>(b, c, k);
             any = any || column[k] != 0.0f;
         }
         for (int r = 0; r < 16 && any; r++) {
             float sum = 0.0f;
-            for (int k = 0; k < 64; k++) sum += rows[r][k] * column[k];
+            for (int k = 0; k < VALUES; k++) sum += rows[r][k] * column[k];
             sums[c / 8 * 128 + r * 8 + c % 8] += sum;
         }
     }
 }
 
-template <class T, int SUMS>
+template <class T, int VALUES, int SUMS>
 static inline void dn_multiply_rows(float (&sums)[SUMS], dn_factor a, dn_factor b)
 {
     const int first_row = (int)threadIdx.x % 4 * 16;
     float (*at)[SUMS] = &sums;
     dn_host_products().push_back(
-        {[at, a, b, first_row] { dn_host_multiply<T>(*at, a, b, first_row); }});
+        {[at, a, b, first_row] { dn_host_multiply<T, VALUES>(*at, a, b, first_row); }});
 }
 
 template <int LEFT> static inline void dn_wait_for_products()
