@@ -113,8 +113,8 @@ static dn_status run_four(const dn_half_conv *conv, dn_half_form, const dn_half_
 
 /* What a block of 256 threads makes is their rows and columns. */
 #define DN_DEPTHWISE(T, type)                                                                      \
-    static const dn_half_tile forms_##type[] = {{"pixel", 32, 64, 8, 0, run_one<T>},               \
-                                                {"4 pixels", 128, 64, 8, 0, run_four<T>}};         \
+    static const dn_half_tile forms_##type[] = {{"pixel", 32, 64, 8, 0, run_one<T>, 1},            \
+                                                {"4 pixels", 128, 64, 8, 0, run_four<T>, 1}};      \
     static const dn_half_tiles any_##type = {1, forms_##type}, all_##type = {2, forms_##type};
 
 DN_DEPTHWISE(__half, fp16)

@@ -241,7 +241,7 @@ static dn_status dn_half_first_launch(const dn_half_conv *conv, dn_half_form,
 }
 
 #define DN_FIRST(T, name, columns)                                                                 \
-    {name, DN_FIRST_WARPS * DN_FIRST_ROWS,  columns, DN_FIRST_WARPS,                               \
-     0,    dn_half_first_launch<T, columns>}
+    {name, DN_FIRST_WARPS * DN_FIRST_ROWS,   columns, DN_FIRST_WARPS,                              \
+     0,    dn_half_first_launch<T, columns>, 16}
 
 #endif

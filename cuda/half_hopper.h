@@ -150,7 +150,6 @@ static dn_status dn_hopper_launch(const dn_half_conv *conv, dn_half_form form,
         DN_HOPPER(T, "w192x128", 192, 128, 64, 5),                                                 \
         DN_HOPPER(T, "w128x32 of 32", 128, 32, 32, 9),                                             \
         DN_HOPPER(T, "w128x64 of 32", 128, 64, 32, 9),                                             \
-        DN_HOPPER(T, "w192x64 of 32", 192, 64, 32, 6),                                             \
     };                                                                                             \
     const dn_half_tiles dn_half_hopper_##type = {sizeof tiles_##type / sizeof *tiles_##type,       \
                                                  tiles_##type};

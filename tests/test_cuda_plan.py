@@ -42,7 +42,7 @@ TOLERANCE = {FP16: 1e-2, BF16: 8e-2}
 
 TILES = ["128x128", "128x64", "64x128", "64x64", "128x32", "32x64"]
 HOPPER_TILES = ["w64x32", "w64x64", "w64x128", "w128x64", "w128x128", "w128x128 deep", "w128x256"]
-HOPPER_TILES += ["w192x64", "w192x128"]
+HOPPER_TILES += ["w192x64", "w192x128", "w128x32 of 32", "w128x64 of 32"]
 ACTIVATIONS = ["leaky", "mish", "swish", "relu", "logistic", "linear", "elu"]
 
 # Every convolution that the tiles must do: of the network's pixels, odd numbers of pixels, strides,
