@@ -128,7 +128,7 @@ def test_what_the_process_knows_is_written(tmp_path):
     assert set(lines_of(tmp_path / "tuned.txt").values()) == set(before.forms().values())
 
 
-@pytest.mark.parametrize("form", ["64x64", "128x32 / 2", "w64x128", "w64x64 x2 / 2"])
+@pytest.mark.parametrize("form", ["64x64", "128x32 / 2", "w64x128", "w64x32 [1,2] / 2"])
 def test_the_file_is_obeyed(tuned, plain, form):
     """Where the form can run: not for the image's pixels, not in parts for a short sum."""
     if form.startswith("w") and not is_hopper():
