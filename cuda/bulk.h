@@ -135,12 +135,6 @@ static __device__ inline void dn_copy_filters(const dn_bulk_tensor *tensor, void
                  : "memory");
 }
 
-/* Brings `bytes`, a multiple of 16, into the second-level cache. */
-static __device__ inline void dn_fetch_ahead(const void *from, uint32_t bytes)
-{
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
-}
-
 /* ---- Tensors ---- */
 
 /* The driver's functions, which the runtime hands out. */

@@ -46,8 +46,6 @@ typedef struct dn_half_conv {
     int64_t in_pixel, add_pixel, out_pixel; /* from one pixel to the next */
     const void *weights;                    /* (groups * filters, k); depthwise: (k, c) */
     const float *shift;                     /* (groups * filters, and 7 zeros) */
-    const void *next;                       /* the next call's weights, which may be fetched into */
-    int64_t next_bytes;                     /* the second-level cache meanwhile; or NULL and 0 */
 } dn_half_conv;
 
 /* Where parts of sums, and what cuDNN needs, lie for the time of a call; on the device. */

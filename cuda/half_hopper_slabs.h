@@ -142,16 +142,6 @@ template <class S> struct dn_hopper_producer {
     }
 };
 
-/* The block's part of the next call's weights on their way from the GPU's memory. */
-static __device__ inline void dn_hopper_fetch_next(const dn_half_conv *p)
-{
-    const int64_t blocks = (int64_t)gridDim.x * gridDim.y * gridDim.z;
-    const int64_t block = ((int64_t)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
-    const int64_t share = (p->next_bytes / 16 + blocks - 1) / blocks * 16, first = block * share;
-    const int64_t left = p->next_bytes - first, bytes = left < share ? left : share;
-    if (bytes > 0) dn_fetch_ahead((const char *)p->next + first, (uint32_t)bytes);
-}
-
 /* All slabs of the block: weights of the first stages before their pixels, which others may still
  * be making. */
 template <class T, class S>
@@ -175,7 +165,6 @@ dn_hopper_produce(const dn_half_conv *p, const dn_hopper_tensors *tensors,
             producer.columns(stages + stage * S::STAGE, full);
         }
         producer.rows(stages + stage * S::STAGE, full);
-        if (slab + 1 == (count < S::STAGES ? count : S::STAGES)) dn_hopper_fetch_next(p);
         if (++stage < S::STAGES) continue;
         stage = 0;
         parity ^= 1;

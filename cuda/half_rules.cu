@@ -45,7 +45,8 @@ static double cost_of(const dn_half_tile *tile, int64_t blocks, int64_t share, i
  * a cycle, and all together copy no more than 28 bytes each; as many blocks as fit its shared
  * memory run at once, and what does not overlap, a block's begin and end, takes 3000. Nothing of a
  * slab but its own time is in the way of the next; blocks that share rows or columns copy a part of
- * them. */
+ * them. A cluster lies in one of the GPU's parts of 16 to 18 processors: of large clusters some
+ * processors stay empty. */
 static double hopper_cost_of(const dn_half_tile *tile, dn_half_form form, int64_t blocks,
                              int64_t share, const dn_gpu *gpu)
 {
@@ -53,7 +54,9 @@ static double hopper_cost_of(const dn_half_tile *tile, dn_half_form form, int64_
     const double bytes =
         2.0 * tile->slab * ((double)tile->rows / form.across + (double)tile->columns / form.down);
     const int64_t fit = gpu->shared / ((int64_t)tile->shared + 1024);
-    const int64_t rounds = divided_up(blocks, gpu->processors * (fit > 1 ? fit : 1));
+    const int64_t places = gpu->processors * (fit > 1 ? fit : 1);
+    const int32_t cluster = form.across * form.down * form.splits;
+    const int64_t rounds = divided_up(blocks, cluster > 4 ? places * 7 / 8 : places);
     const int64_t of_each = divided_up(blocks, gpu->processors);
     const double own = products * tile->slab / 1700.0 + 60.0;
     const double together = bytes / 28.0 * (double)blocks / gpu->processors;

@@ -58,8 +58,6 @@ bool dn_half_trial_make(const dn_half_conv *conv, dn_half_trial *trial)
     }
     trial->weights = (char *)trial->block;
     trial->call = *conv;
-    trial->call.next = NULL;
-    trial->call.next_bytes = 0;
     trial->call.out = trial->weights + weights;
     if (conv->add) trial->call.add = trial->weights + weights + out_bytes;
     trial->call.in = trial->weights + weights + out_bytes + add_bytes;

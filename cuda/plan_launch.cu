@@ -23,18 +23,6 @@ dn_status dn_plan_choose(const dn_plan *plan, const dn_step *step, int32_t image
     return DN_OK;
 }
 
-/* What the convolution behind this step reads besides its input. */
-static void set_next(const dn_plan *plan, const dn_step *step, dn_half_conv *call)
-{
-    const dn_cuda_plan *own = dn_cuda_plan_of(plan);
-    for (int32_t i = (int32_t)(step - plan->steps) + 1; i < plan->step_count; i++) {
-        if (plan->steps[i].type != &dn_step_conv) continue;
-        call->next = own->convs[i].call.weights;
-        call->next_bytes = dn_half_conv_values(&own->convs[i].call) * 2;
-        return;
-    }
-}
-
 /* A form that fails here, not where it was measured or described, gives way to another. */
 static dn_status launch_conv(const dn_plan *plan, const dn_step *step, int32_t images)
 {
@@ -42,7 +30,6 @@ static dn_status launch_conv(const dn_plan *plan, const dn_step *step, int32_t i
     dn_plan_conv *conv = &own->convs[step - plan->steps];
     dn_half_conv call = conv->call;
     call.images = images;
-    set_next(plan, step, &call);
     const dn_status status = dn_half_run(&call, conv->form, &own->workspace);
     if (status != DN_ERROR_DEVICE) return status;
     cudaGetLastError(); /* or the next launch would report this one */

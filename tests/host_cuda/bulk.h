@@ -153,14 +153,6 @@ static inline void dn_copy_filters(const dn_bulk_tensor *tensor, void *to, dn_ba
     });
 }
 
-static inline void dn_fetch_ahead(const void *from, uint32_t bytes)
-{
-    if (bytes % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) std::abort();
-    for (uint32_t i = 0; i < bytes; i += 16) /* what is not there ends the program */
-        (void)*static_cast<const volatile char *>(
-            static_cast<const void *>(static_cast<const char *>(from) + i));
-}
-
 /* ---- Tensors ---- */
 
 static inline dn_status dn_tensor_of_pixels(const dn_half_conv *p, int channels, int pixels,
