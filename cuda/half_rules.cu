@@ -42,11 +42,12 @@ static double cost_of(const dn_half_tile *tile, int64_t blocks, int64_t share, i
 }
 
 /* Those of a tile by warpgroups, whose slabs the copy engine brings: a processor does 1700 products
- * a cycle, and all together copy no more than 28 bytes each; as many blocks as fit its shared
+ * a cycle, and all together copy no more than 36 bytes each; as many blocks as fit its shared
  * memory run at once, and what does not overlap, a block's begin and end, takes 3000. Nothing of a
  * slab but its own time is in the way of the next; blocks that share rows or columns copy a part of
  * them. A cluster lies in one of the GPU's parts of 16 to 18 processors: of large clusters some
- * processors stay empty. */
+ * processors stay empty. Fitted to 60 shapes on an H200: of what is measured the best is within 1 %
+ * of the best of all. */
 static double hopper_cost_of(const dn_half_tile *tile, dn_half_form form, int64_t blocks,
                              int64_t share, const dn_gpu *gpu)
 {
@@ -59,7 +60,7 @@ static double hopper_cost_of(const dn_half_tile *tile, dn_half_form form, int64_
     const int64_t rounds = divided_up(blocks, cluster > 4 ? places * 7 / 8 : places);
     const int64_t of_each = divided_up(blocks, gpu->processors);
     const double own = products * tile->slab / 1700.0 + 60.0;
-    const double together = bytes / 28.0 * (double)blocks / gpu->processors;
+    const double together = bytes / 36.0 * (double)blocks / gpu->processors;
     const double alone = own * (double)of_each;
     const double busy = (double)share * (together > alone ? together : alone);
     const double ends = 3000.0 * (double)rounds + products / 16.0 * (double)of_each;
