@@ -142,8 +142,12 @@ template <class Function> static inline dn_status dn_driver_function(const char 
 {
     cudaDriverEntryPointQueryResult found;
     void *function = NULL;
+#if CUDART_VERSION >= 12050
     DN_CUDA_TRY(
         cudaGetDriverEntryPointByVersion(name, &function, 12000, cudaEnableDefault, &found));
+#else
+    DN_CUDA_TRY(cudaGetDriverEntryPoint(name, &function, cudaEnableDefault, &found));
+#endif
     if (found != cudaDriverEntryPointSuccess || !function)
         return dn_fail(DN_ERROR_DEVICE, "CUDA's driver has no %s", name);
     *to = (Function)function;
