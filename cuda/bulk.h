@@ -18,6 +18,7 @@
 
 #include <warpgroup.h>
 
+#include <atomic>
 #include <cuda.h>
 #include <stdint.h>
 
@@ -138,8 +139,12 @@ static __device__ inline void dn_copy_filters(const dn_bulk_tensor *tensor, void
 /* ---- Tensors ---- */
 
 /* The driver's functions, which the runtime hands out. */
-template <class Function> static inline dn_status dn_driver_function(const char *name, Function *to)
+template <class Function>
+static inline dn_status dn_driver_function(const char *name, std::atomic<Function> *known,
+                                           Function *to)
 {
+    *to = known->load(std::memory_order_relaxed);
+    if (*to) return DN_OK;
     cudaDriverEntryPointQueryResult found;
     void *function = NULL;
 #if CUDART_VERSION >= 12050
@@ -151,6 +156,7 @@ template <class Function> static inline dn_status dn_driver_function(const char 
     if (found != cudaDriverEntryPointSuccess || !function)
         return dn_fail(DN_ERROR_DEVICE, "CUDA's driver has no %s", name);
     *to = (Function)function;
+    known->store(*to, std::memory_order_relaxed);
     return DN_OK;
 }
 
@@ -170,7 +176,8 @@ static inline CUtensorMapSwizzle dn_tensor_order(int channels)
 static inline dn_status dn_tensor_of_pixels(const dn_half_conv *p, int channels, int pixels,
                                             dn_bulk_tensor *tensor)
 {
-    static decltype(&cuTensorMapEncodeIm2col) encode;
+    static std::atomic<decltype(&cuTensorMapEncodeIm2col)> known;
+    decltype(&cuTensorMapEncodeIm2col) encode;
     const cuuint64_t sizes[] = {(cuuint64_t)p->groups * p->c, (cuuint64_t)p->w, (cuuint64_t)p->h,
                                 (cuuint64_t)p->images};
     const cuuint64_t strides[] = {(cuuint64_t)p->in_pixel * 2, (cuuint64_t)p->in_pixel * p->w * 2,
@@ -178,7 +185,7 @@ static inline dn_status dn_tensor_of_pixels(const dn_half_conv *p, int channels,
     const int last = p->pad - (p->size - 1) * p->dilation;
     const int first_corner[] = {-p->pad, -p->pad}, last_corner[] = {last, last};
     const cuuint32_t steps[] = {1, (cuuint32_t)p->stride_x, (cuuint32_t)p->stride_y, 1};
-    if (!encode) DN_TRY(dn_driver_function("cuTensorMapEncodeIm2col", &encode));
+    DN_TRY(dn_driver_function("cuTensorMapEncodeIm2col", &known, &encode));
     return dn_tensor_made(
         encode(tensor, p->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
                4, const_cast<void *>(p->in), sizes, strides, first_corner, last_corner,
@@ -192,12 +199,13 @@ static inline dn_status dn_tensor_of_pixels(const dn_half_conv *p, int channels,
 static inline dn_status dn_tensor_of_filters(const dn_half_conv *p, int channels, int filters,
                                              dn_bulk_tensor *tensor)
 {
-    static decltype(&cuTensorMapEncodeTiled) encode;
+    static std::atomic<decltype(&cuTensorMapEncodeTiled)> known;
+    decltype(&cuTensorMapEncodeTiled) encode;
     const cuuint64_t taps = (cuuint64_t)p->size * p->size;
     const cuuint64_t sizes[] = {(cuuint64_t)p->c, taps, (cuuint64_t)p->groups * p->filters};
     const cuuint64_t strides[] = {(cuuint64_t)p->c * 2, (cuuint64_t)p->k * 2};
     const cuuint32_t box[] = {(cuuint32_t)channels, 1, (cuuint32_t)filters}, steps[] = {1, 1, 1};
-    if (!encode) DN_TRY(dn_driver_function("cuTensorMapEncodeTiled", &encode));
+    DN_TRY(dn_driver_function("cuTensorMapEncodeTiled", &known, &encode));
     return dn_tensor_made(
         encode(tensor, p->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
                3, const_cast<void *>(p->weights), sizes, strides, box, steps,

@@ -229,9 +229,12 @@ dn_status dn_half_choose_other(const dn_half_conv *conv, dn_tuning *tuning, dn_h
     dn_half_candidate list[DN_HALF_FORMS];
     int32_t of[DN_CHOICE_KEYS], count = 0, other = 0;
     int device = 0;
+    const bool hopper = form->tile >= 0 && dn_half_tile_of(conv, form->tile)->hopper;
     DN_CUDA_TRY(cudaGetDevice(&device));
     DN_TRY(dn_half_list_forms(conv, list, &count));
-    while (other < count && list[other].form.tile == form->tile) other++;
+    /* Where a tile by warpgroups fails all of them may, for want of clusters or the copy engine. */
+    while (other < count && (list[other].form.tile == form->tile || (hopper && list[other].hopper)))
+        other++;
     if (other == count)
         return dn_fail(DN_ERROR_DEVICE, "no form of this convolution but one that fails");
     *form = list[other].form;

@@ -44,7 +44,8 @@ int64_t dn_half_conv_values(const dn_half_conv *conv)
 static dn_half_tiles tiles_of(const dn_half_conv *conv)
 {
     if (conv->depthwise) return dn_half_depthwise_of(conv);
-    if (dn_half_first_fits(conv)) return conv->bf16 ? dn_half_first_bf16 : dn_half_first_fp16;
+    if (dn_half_first_fits(conv) && conv->head.entries == 0)
+        return conv->bf16 ? dn_half_first_bf16 : dn_half_first_fp16;
     if (conv->pixels_in) return conv->bf16 ? dn_half_pixels_bf16 : dn_half_pixels_fp16;
     return conv->bf16 ? dn_half_tiles_bf16 : dn_half_tiles_fp16;
 }

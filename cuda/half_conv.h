@@ -143,7 +143,8 @@ void dn_half_form_name(const dn_half_conv *conv, dn_half_form form, char *text, 
 dn_status dn_half_run(const dn_half_conv *conv, dn_half_form form,
                       const dn_half_workspace *workspace);
 
-/* cuDNN's form (half_cudnn.cu; without CUDNN=1 it does nothing): false where it does not fit. */
+/* cuDNN's form (half_conv_cudnn.cu; without CUDNN=1 it does nothing): false where it does not fit.
+ */
 bool dn_half_cudnn_fits(const dn_half_conv *conv);
 dn_status dn_half_cudnn_run(const dn_half_conv *conv, const dn_half_workspace *workspace);
 int32_t dn_half_cudnn_version(void); /* 0: none */

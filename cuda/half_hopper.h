@@ -12,7 +12,7 @@
  * get; so do blocks of the same columns with weights. What a stage holds is then asked for when it
  * is empty in all of them. The parts of a sum are joined, and all ends, as half_hopper_end.h says.
  *
- * Limits: compute capability 9.0 alone, what dn_hopper_fits says, clusters of at most 8.
+ * Limits: compute capability 9.0 alone, what half_rules.cu says fits, clusters of at most 8.
  */
 #ifndef DN_CUDA_HALF_HOPPER_H
 #define DN_CUDA_HALF_HOPPER_H
@@ -125,8 +125,8 @@ static dn_status dn_hopper_launch(const dn_half_conv *conv, dn_half_form form,
 }
 
 /* The list of a type: half_hopper_fp16.cu and half_hopper_bf16.cu make one each. Rows, columns,
- * channels of a slab, stages: as many as let two blocks share a processor, or one alone have it
- * where the name says "deep" or its sums leave no choice. */
+ * channels of a slab, stages: as many as let two blocks share a processor, or for "deep" and the
+ * largest tiles one have it alone. */
 #define DN_HOPPER(T, name, rows, columns, slab, stages)                                            \
     {name,                                                                                         \
      rows,                                                                                         \

@@ -59,9 +59,9 @@ static inline unsigned dn_blocks(int64_t count)
 /* ---- Kernels that begin while the one before them still runs ----
  *
  * From compute capability 9.0 on a kernel launched by DN_FOLLOW may begin once every block of the
- * kernel before it has called dn_release_next() or ended. All its threads call dn_await_inputs(),
- * which returns when everything before is done, before they read or write what another kernel of
- * the stream writes or reads; what nobody writes in between, weights, they may read earlier.
+ * kernel before it has called dn_release_next() or ended. A thread calls dn_await_inputs(),
+ * which returns when everything before is done, before it reads or writes what another kernel of
+ * the stream writes or reads; what nobody writes in between, weights, it may read earlier.
  * Where such a kernel releases behind its own dn_await_inputs(), at most one more waits beside it.
  * A kernel launched otherwise begins when all before it are done. */
 #ifndef DN_FOLLOW

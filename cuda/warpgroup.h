@@ -6,8 +6,8 @@
  * pieces are permuted: piece j of row r is at j ^ (r & 7), of the shorter rows at j ^ (r / 2 & 3).
  * Eight rows fill 1024 or 512 bytes, to a multiple of which a factor's first row is aligned. The
  * left factor has 64 rows, those of the sums; the right factor's rows are the columns of the sums,
- * COLUMNS of them. Of the sums warp w of the four has rows 16 w to 16 w + 15; DN_ROW_SUMS values of
- * each column for each of its threads.
+ * COLUMNS of them. Of the sums warp w of the four has rows 16 w to 16 w + 15; DN_EIGHT_SUMS values
+ * of eight columns for each of its threads.
  */
 #ifndef DN_CUDA_WARPGROUP_H
 #define DN_CUDA_WARPGROUP_H

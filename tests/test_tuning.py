@@ -204,12 +204,15 @@ def lines_of_text(text: str) -> set[str]:
 
 def test_damaged_lines(tuned):
     text = tuned.read_text().splitlines()
-    tuned.write_text("\n".join([*text[:3], text[3].split(":")[0], "nonsense: winograd9 1"]))
+    endless = text[4].rsplit(" ", 1)[0] + " 1e300"
+    tuned.write_text(
+        "\n".join([*text[:3], text[3].split(":")[0], "nonsense: winograd9 1", endless])
+    )
     net = Tuned(tuned)
     net.answer()
     (said,) = net.said
     assert said.startswith(f"{tuned}:4: a problem, a colon, a form and its microseconds are wanted")
-    assert "of 2 such lines" in said
+    assert "of 3 such lines" in said
     assert lines_of(tuned).keys() == lines_of_text("\n".join(text))
 
 

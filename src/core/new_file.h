@@ -1,5 +1,5 @@
-/* A file that appears whole or not at all: written as <path>.tmp (or <path>.<number>.tmp), which is
- * renamed at the end. */
+/* A file that appears whole or not at all: written as <path>.tmp (or
+ * <path>.<process>-<number>.tmp), which is renamed at the end. */
 #ifndef DN_CORE_NEW_FILE_H
 #define DN_CORE_NEW_FILE_H
 

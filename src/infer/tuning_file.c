@@ -18,6 +18,9 @@
 
 enum { DN_TUNING_VERSION = 1, DN_TUNING_LINE = 260, DN_TUNING_SENTENCE = 1024 };
 
+/* More than any form takes, and few enough to be written as hundredths. */
+static const double most_microseconds = 1e12;
+
 static void say(const dn_tuning *tuning, const char *sentence)
 {
     if (tuning->warn) tuning->warn(tuning->warn_context, sentence);
@@ -44,7 +47,7 @@ static dn_status add(dn_tuning *tuning, const dn_tuned *item)
         const int32_t capacity = tuning->capacity > 0 ? 2 * tuning->capacity : 64;
         dn_tuned *items = dn_realloc(tuning->items, (size_t)tuning->capacity * sizeof *items,
                                      (size_t)capacity * sizeof *items);
-        if (!items) return DN_ERROR_MEMORY;
+        if (!items) return dn_fail(DN_ERROR_MEMORY, "out of memory for what was measured");
         tuning->items = items;
         tuning->capacity = capacity;
     }
@@ -145,7 +148,8 @@ static bool read_item(const dn_tuning *tuning, char *line, dn_tuned *item)
     snprintf(item->key, sizeof item->key, "%s", line);
     return read_name(rest, item->form, &number) &&
            (!tuning->is_form || tuning->is_form(item->form)) &&
-           dn_parse_double(number, &item->microseconds) && item->microseconds > 0;
+           dn_parse_double(number, &item->microseconds) && item->microseconds > 0 &&
+           item->microseconds < most_microseconds;
 }
 
 static dn_status read_items(dn_tuning *tuning, dn_text_file *file)
