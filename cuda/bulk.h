@@ -167,6 +167,11 @@ static inline dn_status dn_tensor_made(CUresult result, const char *of)
                    (int)result);
 }
 
+static inline CUtensorMapDataType dn_tensor_type(const dn_half_conv *p)
+{
+    return p->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+}
+
 static inline CUtensorMapSwizzle dn_tensor_order(int channels)
 {
     return channels == 64 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B;
@@ -186,13 +191,12 @@ static inline dn_status dn_tensor_of_pixels(const dn_half_conv *p, int channels,
     const int first_corner[] = {-p->pad, -p->pad}, last_corner[] = {last, last};
     const cuuint32_t steps[] = {1, (cuuint32_t)p->stride_x, (cuuint32_t)p->stride_y, 1};
     DN_TRY(dn_driver_function("cuTensorMapEncodeIm2col", &known, &encode));
-    return dn_tensor_made(
-        encode(tensor, p->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-               4, const_cast<void *>(p->in), sizes, strides, first_corner, last_corner,
-               (cuuint32_t)channels, (cuuint32_t)pixels, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-               dn_tensor_order(channels), CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
-        "input");
+    return dn_tensor_made(encode(tensor, dn_tensor_type(p), 4, const_cast<void *>(p->in), sizes,
+                                 strides, first_corner, last_corner, (cuuint32_t)channels,
+                                 (cuuint32_t)pixels, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                                 dn_tensor_order(channels), CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                          "input");
 }
 
 /* Of its weights, in boxes of `channels` of one tap of `filters`. */
@@ -206,12 +210,11 @@ static inline dn_status dn_tensor_of_filters(const dn_half_conv *p, int channels
     const cuuint64_t strides[] = {(cuuint64_t)p->c * 2, (cuuint64_t)p->k * 2};
     const cuuint32_t box[] = {(cuuint32_t)channels, 1, (cuuint32_t)filters}, steps[] = {1, 1, 1};
     DN_TRY(dn_driver_function("cuTensorMapEncodeTiled", &known, &encode));
-    return dn_tensor_made(
-        encode(tensor, p->bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-               3, const_cast<void *>(p->weights), sizes, strides, box, steps,
-               CU_TENSOR_MAP_INTERLEAVE_NONE, dn_tensor_order(channels),
-               CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
-        "weights");
+    return dn_tensor_made(encode(tensor, dn_tensor_type(p), 3, const_cast<void *>(p->weights),
+                                 sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                                 dn_tensor_order(channels), CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+                          "weights");
 }
 
 #endif

@@ -102,15 +102,14 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
     static const int STEP = S::THREADS / S::PIECES; /* rows from a piece to the next */
 
     const dn_half_conv *p;
-    int copier;
     int32_t group, first_column;
     dn_tap tap;                           /* of the rows' next slab */
     int32_t k_of_rows, k_of_columns;      /* of the next piece, in the sum */
     dn_window windows[S::PIECES_OF_ROWS]; /* but for PIXELS `image` is where the first tap lies */
 
-    __device__ dn_slab_copier(const dn_half_conv *conv, int copier_, int64_t first_row,
-                              int32_t group_, int32_t column, int32_t slab)
-        : p(conv), copier(copier_), group(group_), first_column(column), tap()
+    __device__ dn_slab_copier(const dn_half_conv *conv, int64_t first_row, int32_t group_,
+                              int32_t column, int32_t slab)
+        : p(conv), group(group_), first_column(column), tap()
     {
         k_of_rows = k_of_columns = slab * S::SLAB + piece() * 8;
         if (!PIXELS) tap = dn_tap_at<S>(p, slab, piece());
@@ -127,12 +126,12 @@ template <class T, class S, bool PIXELS> struct dn_slab_copier {
 
     __device__ int piece() const
     {
-        return copier % S::PIECES;
+        return (int)threadIdx.x % S::PIECES;
     }
 
     __device__ int row_of(int i) const
     {
-        return copier / S::PIECES + i * STEP;
+        return (int)threadIdx.x / S::PIECES + i * STEP;
     }
 
     /* Where piece i goes; eight rows on, pieces lie in the same order. */

@@ -55,7 +55,7 @@ static __device__ inline void dn_multiply(const dn_half_conv *p, T *stages, int6
     const int32_t begin = (int32_t)blockIdx.z * share;
     const int32_t end = begin + share < slabs ? begin + share : slabs;
     const int stage_values = (int)(S::STAGE / sizeof(T));
-    dn_slab_copier<T, S, PIXELS> copier(p, (int)threadIdx.x, first_row, group, first_column, begin);
+    dn_slab_copier<T, S, PIXELS> copier(p, first_row, group, first_column, begin);
     DN_UNROLL
     for (int i = 0; i < dn_warp_sums<S>::DOWN; i++) DN_UNROLL
     for (int j = 0; j < dn_warp_sums<S>::RIGHT; j++)

@@ -53,13 +53,6 @@ static __device__ inline dn_factor dn_factor_behind(dn_factor factor, uint32_t b
     return factor + (bytes >> 4);
 }
 
-/* What this thread has copied or written, the tensor cores' reads will see; before the barrier that
- * leads there. */
-static __device__ inline void dn_show_to_products()
-{
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
 /* Before the products of a group, behind whatever else touched the sums. */
 static __device__ inline void dn_begin_products()
 {

@@ -49,8 +49,6 @@ static inline std::vector<std::vector<std::function<void()>>> &dn_host_products(
     return dn_host_running->products[dn_host_running->current];
 }
 
-static inline void dn_show_to_products() {}
-
 /* A column whose values are zeros, as those beyond the filters are, adds nothing. */
 template <class T, int VALUES, int SUMS>
 static inline void dn_host_multiply(float (&sums)[SUMS], dn_factor a, dn_factor b, int first_row)
